@@ -1,0 +1,138 @@
+"""Everything that can go wrong, as one tree, and `Problem`: one finding about a configuration, with its place.
+
+BridgeError
+├── ConfigError        the configuration has problems (all of them, located); nothing was started
+├── ExpressionError    an expression of the configuration is not one; says which piece and what to write instead
+├── NotVerified        a request is not proven genuine; carries a reason that is safe to log
+├── Unreadable         a verified body is not what its source declares
+├── MappingError       a rule cannot be carried out on this webhook; says field, expression and what was missing
+│   └── MissingKey     a key of a chain is not there (what `default` and `is defined` cover)
+├── Refused            a request breaks a limit before verification (too large, too slow)
+└── StoreError
+    ├── StoreUnavailable  the commit failed, took too long, or its fate is unknown
+    ├── StoreLocked       another process owns the database file
+    └── StoreVersion      the database was written by a newer bridge, or is not migrated
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a problem is: errors refuse to start, warnings do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file; line and column count from 1, 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding about the configuration: where, what, and what to do about it."""
+
+    location: Location
+    path: str
+    message: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.location}: {self.path}: " if self.path else f"{self.location}: "
+        return place + self.message + (f", {self.hint}" if self.hint else "")
+
+    def as_json(self) -> dict[str, str | int]:
+        """The fields of `bridge check --json`."""
+        return {
+            "severity": self.severity.value,
+            "file": self.location.file,
+            "line": self.location.line,
+            "column": self.location.column,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class BridgeError(Exception):
+    """The root: whatever the bridge itself raises."""
+
+
+class ConfigError(BridgeError):
+    """The configuration has problems; `problems` holds them all, errors and warnings."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class ExpressionError(BridgeError):
+    """An expression of the configuration cannot be compiled; `message` and `hint` are those of a `Problem`."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}, {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+class NotVerified(BridgeError):
+    """A request is not proven genuine. `reason` is one of a fixed set of words and never holds the sender's bytes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unreadable(BridgeError):
+    """A verified body is not what its source declares."""
+
+
+class MappingError(BridgeError):
+    """A rule cannot be carried out on this webhook. `hint` says what to do; `expression` is the rule's own text."""
+
+    def __init__(self, message: str, hint: str = "", expression: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.expression = expression
+        self.field = ""  # which part of the rule, such as `when` or `attributes.order`
+
+
+class MissingKey(MappingError):
+    """A key of a chain such as `body.customer.id` is not there."""
+
+
+class Refused(BridgeError):
+    """A request breaks a limit before it could be verified; `status` is for HTTP, `reason` for the log."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+
+
+class StoreError(BridgeError):
+    """The store cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The commit failed, took too long, or its fate is unknown: the sender should try again."""
+
+
+class StoreLocked(StoreError):
+    """Another process owns the database file."""
+
+
+class StoreVersion(StoreError):
+    """The database's schema is not the one this version of the bridge works with."""

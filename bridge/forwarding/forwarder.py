@@ -1,0 +1,77 @@
+"""All targets' lanes together: started after settling what an earlier run left, woken by intake, drained at the end."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from bridge.errors import StoreUnavailable
+from bridge.forwarding.lane import Lane
+from bridge.model import Attempt, Claim, Outcome, RetryAt
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.store.store import Store
+from bridge.times import Clock, now
+
+_SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
+
+
+class Forwarder:
+    """Runs the lanes."""
+
+    def __init__(self, store: Store, lanes: Mapping[str, Lane], clock: Clock = now) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def settle(self) -> int:
+        """Decide on every attempt that the last run was cut off in; return how many there were.
+
+        Only the one process that sends may call it, before it sends.
+        """
+        cut_off = await self._store.unfinished(expired_only=False)
+        for claim, claimed_at in cut_off:
+            await self._give_up(claim, claimed_at, "the bridge ended during the attempt")
+        return len(cut_off)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._tasks = [asyncio.create_task(lane.run(), name=f"lane {name}") for name, lane in self._lanes.items()]
+        self._tasks.append(asyncio.create_task(self._sweep(), name="leases"))
+
+    def wake(self, targets: Iterable[str]) -> None:
+        """There are new events for these targets."""
+        for name in targets:
+            if lane := self._lanes.get(name):
+                lane.wake()
+
+    async def drain(self, within: float) -> int:
+        """Claim no more, let attempts in flight finish; return how many did not within so many seconds."""
+        unfinished = await asyncio.gather(*(lane.drain(within) for lane in self._lanes.values()))
+        for task in self._tasks:
+            if task.get_name() == "leases":
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return sum(unfinished)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            try:
+                for claim, claimed_at in await self._store.unfinished(expired_only=True):
+                    await self._give_up(claim, claimed_at, "the attempt's lease ran out")
+            except StoreUnavailable as error:
+                log.error(logs.CLAIM_FAILED, target=None, error=str(error))
+
+    async def _give_up(self, claim: Claim, claimed_at: int, detail: str) -> None:
+        moment = self._clock()
+        attempt = Attempt(
+            outcome=Outcome.UNKNOWN,
+            started_at=claimed_at,
+            duration=max(0, moment - claimed_at),
+            detail=f"{detail}, SuperOffice may have taken the event",
+        )
+        if lane := self._lanes.get(claim.target):
+            await lane.settle(claim, attempt)
+        else:  # its target left the configuration: it waits, without a rule's say, until somebody decides
+            await self._store.record(claim, attempt, RetryAt(moment, counts=False))
+            log.warning(logs.TARGET_UNKNOWN, target=claim.target, pending=1)

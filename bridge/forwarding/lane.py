@@ -1,0 +1,252 @@
+"""One target's way out: claim what is due while there is room, send it, record it; pause and probe when it must.
+
+A lane never waits for another. Its work is a row in the store, so whatever is cut off here is found again there.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import tenacity
+
+from bridge.errors import StoreUnavailable
+from bridge.forwarding.rate import Bucket
+from bridge.forwarding.retry import Policy
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    EventState,
+    Held,
+    Outcome,
+    Pause,
+    RetryAt,
+)
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.observing.metrics import Metrics
+from bridge.store.events import Recorded
+from bridge.store.store import Store
+from bridge.times import Clock, iso
+
+Send = Callable[[Claim], Awaitable[Attempt]]
+
+_STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
+_SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
+
+
+class Lane:
+    """Sends one target's events, at most `max_in_flight` at once and as fast as `bucket` lets pass."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        send: Send,
+        policy: Policy,
+        bucket: Bucket,
+        max_in_flight: int,
+        lease: int,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._send = send
+        self._policy = policy
+        self._bucket = bucket
+        self._room = max_in_flight
+        self._lease = lease
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._due_at: int | None = clock()  # when the store has something for us, as far as we know
+        self._stirred = asyncio.Event()
+        self._woken = False
+        self._closing = False
+        self._attempts: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """There may be new work in the store."""
+        self._woken = True
+        self._due_at = self._clock()
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Work until `drain` is called."""
+        while not self._closing:
+            self._stirred.clear()
+            wait = self._wait()
+            if wait == 0:
+                try:
+                    await self._claim_and_send()
+                except Exception as error:
+                    log.error(logs.CLAIM_FAILED, target=self.name, **logs.where(error))
+                    self._due_at = self._clock() + _STORE_WAIT
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._stirred.wait()
+
+    async def drain(self, within: float) -> int:
+        """Claim no more and let attempts in flight finish; return how many did not within so many seconds.
+
+        Those stay `sending` in the store, where the next start finds them.
+        """
+        self._closing = True
+        self._stirred.set()
+        if not self._attempts:
+            return 0
+        _, unfinished = await asyncio.wait(self._attempts, timeout=within)
+        for task in unfinished:
+            task.cancel()
+        return len(unfinished)
+
+    def _wait(self) -> float | None:
+        """Seconds until there may be something to claim; None: until somebody stirs."""
+        if self._due_at is None or len(self._attempts) >= self._room:
+            return None
+        now, state = self._clock(), self._store.target(self.name)
+        ready_at = self._due_at
+        if state.paused_at is not None:
+            if state.next_probe_at is None or self._attempts:
+                return None
+            ready_at = max(ready_at, state.next_probe_at)
+        return max(0.0, (ready_at - now) / 1000, self._bucket.delay())
+
+    async def _claim_and_send(self) -> None:
+        probe = self._store.target(self.name).paused_at is not None
+        limit = 1 if probe else min(self._room - len(self._attempts), self._bucket.available())
+        self._woken = False
+        try:
+            claimed = await self._store.claim(self.name, limit, self._lease, probe=probe)
+        except StoreUnavailable as error:
+            log.error(logs.CLAIM_FAILED, target=self.name, error=str(error))
+            self._due_at = self._clock() + _STORE_WAIT
+            return
+        if not self._woken:  # else something was committed after the claim looked
+            self._due_at = claimed.next_due_at
+        for old in claimed.expired:
+            self._final(old, EventState.DEAD, "max_age")
+        if self._closing:
+            await self._store.release(claimed.claims)
+            return
+        self._bucket.take(len(claimed.claims))
+        for claim in claimed.claims:
+            task = asyncio.create_task(self._attempt(claim))
+            self._attempts.add(task)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._attempts.discard(task)
+        self._stirred.set()
+        if not task.cancelled() and (error := task.exception()):
+            # The event stays `sending`; its lease runs out, and it is decided as any unknown outcome.
+            log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
+
+    async def _attempt(self, claim: Claim) -> None:
+        await self.settle(claim, await self._send(claim))
+
+    async def settle(self, claim: Claim, attempt: Attempt) -> None:
+        """Decide on an attempt, record it, and tell."""
+        now = self._clock()
+        decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
+        recorded = await self._record(claim, attempt, decision)
+        self._metrics.attempts.labels(self.name, attempt.outcome).inc()
+        self._metrics.attempt_seconds.labels(self.name).observe(attempt.duration / 1000)
+        level = log.info if attempt.outcome is Outcome.DELIVERED and attempt.duration < _SLOW else log.warning
+        level(
+            logs.ATTEMPT_FINISHED,
+            event_id=claim.event_id,
+            webhook_id=claim.webhook_id,
+            source=claim.source,
+            rule=claim.rule,
+            target=claim.target,
+            attempt=claim.attempt,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            duration_ms=attempt.duration,
+            detail=attempt.detail or None,
+            next_attempt_at=iso(decision.at) if isinstance(decision, RetryAt) and not recorded.late else None,
+            probe=claim.probe,
+            late=recorded.late,
+        )
+        if recorded.moved and recorded.state is not EventState.PENDING:
+            self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
+        if isinstance(decision, RetryAt) and (self._due_at is None or decision.at < self._due_at):
+            self._due_at = decision.at
+        await self._judge_target(claim, attempt, decision)
+
+    async def _record(self, claim: Claim, attempt: Attempt, decision: Decision) -> Recorded:
+        """Record, again and again while the store fails: what SuperOffice answered must not be forgotten."""
+        async for trial in tenacity.AsyncRetrying(
+            wait=tenacity.wait_exponential(multiplier=0.1, max=5),
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            before_sleep=lambda state: log.error(
+                logs.ATTEMPT_UNRECORDED,
+                target=self.name,
+                event_id=claim.event_id,
+                outcome=attempt.outcome,
+                error=str(state.outcome.exception()) if state.outcome else None,
+            ),
+        ):
+            with trial:
+                return await self._store.record(claim, attempt, decision)
+        raise AssertionError("tenacity stops only by an answer")
+
+    def _final(self, claim: Claim, state: EventState, reason: str | None) -> None:
+        name = {EventState.DELIVERED: logs.EVENT_DELIVERED, EventState.DEAD: logs.EVENT_DEAD}.get(
+            state, logs.EVENT_HELD
+        )
+        seconds = (self._clock() - claim.created_at) / 1000
+        self._metrics.events.labels(self.name, state).inc()
+        if state is EventState.DELIVERED:
+            self._metrics.delivery_seconds.labels(self.name).observe(seconds)
+        (log.info if state is EventState.DELIVERED else log.error)(
+            name,
+            event_id=claim.event_id,
+            webhook_id=claim.webhook_id,
+            source=claim.source,
+            rule=claim.rule,
+            target=claim.target,
+            attempts=claim.attempt,
+            reason=reason,
+            seconds=seconds,
+        )
+
+    async def _judge_target(self, claim: Claim, attempt: Attempt, decision: Decision) -> None:
+        """Pause the target, go on waiting, or open it again."""
+        now, state = self._clock(), self._store.target(self.name)
+        if state.paused_at is None:
+            if isinstance(decision, Pause):
+                next_probe_at = now + self._policy.wait(1)
+                paused = replace(state, paused_at=now, reason=decision.reason, probes=0, next_probe_at=next_probe_at)
+                await self._store.save_target(paused)
+                log.error(
+                    logs.TARGET_PAUSED,
+                    target=self.name,
+                    reason=decision.reason,
+                    detail=attempt.detail,
+                    next_probe_at=iso(next_probe_at),
+                )
+        elif claim.probe and attempt.outcome in (Outcome.DELIVERED, Outcome.REJECTED):
+            paused_for = now - state.paused_at
+            reopened = replace(
+                state,
+                paused_at=None,
+                reason="",
+                probes=0,
+                next_probe_at=None,
+                paused_total=state.paused_total + paused_for,
+            )
+            await self._store.save_target(reopened)
+            log.warning(logs.TARGET_RESUMED, target=self.name, seconds=paused_for / 1000)
+            self.wake()
+        elif claim.probe:
+            probes = state.probes + 1
+            await self._store.save_target(
+                replace(state, probes=probes, next_probe_at=now + self._policy.wait(probes + 1))
+            )
+            self.wake()

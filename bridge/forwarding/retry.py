@@ -1,0 +1,66 @@
+"""What becomes of an event after an attempt: a decision, computed by tenacity's wait and stop objects.
+
+Nothing waits here. The wait becomes the row's `next_attempt_at`, so it outlives the process.
+"""
+
+import random
+from collections.abc import Callable
+
+import tenacity
+from tenacity.wait import wait_base
+
+from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Held, OnUnknown, Outcome, Pause, RetryAt
+from bridge.settings.schema import RetrySettings
+
+
+class _Jittered(wait_base):
+    """Another wait, up to `ratio` shorter or longer, so that what failed together does not come back together."""
+
+    def __init__(self, wait: wait_base, ratio: float, uniform: Callable[[float, float], float]) -> None:
+        self._wait = wait
+        self._ratio = ratio
+        self._uniform = uniform
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        return self._wait(retry_state) * self._uniform(1 - self._ratio, 1 + self._ratio)
+
+
+class Policy:
+    """A target's `retry:` settings, as decisions."""
+
+    def __init__(self, settings: RetrySettings, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        wait = tenacity.wait_exponential(multiplier=settings.first_wait / 1000, max=settings.max_wait / 1000)
+        self._retrying = tenacity.Retrying(
+            wait=_Jittered(wait, settings.jitter, uniform),
+            stop=tenacity.stop_after_attempt(settings.max_attempts) if settings.max_attempts else tenacity.stop_never,
+        )
+        self._retry_after_cap = settings.retry_after_cap
+
+    def wait(self, tries: int) -> int:
+        """Milliseconds to wait after so many tries (from 1), without what a target asked for."""
+        return round(self._retrying.wait(self._state(tries)) * 1000)
+
+    def decide(self, claim: Claim, attempt: Attempt, now: int, clock: int) -> Decision:
+        """What becomes of the event; `clock` is the target's running clock, which max_age goes by."""
+        match attempt.outcome:
+            case Outcome.DELIVERED:
+                return Delivered()
+            case Outcome.REJECTED:
+                return Dead("rejected")
+            case Outcome.MISCONFIGURED | Outcome.UNAUTHORIZED | Outcome.MOVED:
+                return Pause(attempt.outcome)
+            case Outcome.UNKNOWN if claim.on_unknown is OnUnknown.HOLD:
+                return Held("unknown")
+        if claim.probe:  # when to probe again is the target's business
+            return RetryAt(now, counts=False)
+        tries = claim.retries + 1
+        if self._retrying.stop(self._state(tries)):
+            return Dead("max_attempts")
+        wait = max(self.wait(tries), min(attempt.retry_after or 0, self._retry_after_cap))
+        # An event that would be due after its max_age becomes due when that ends, to be found too old then.
+        return RetryAt(now + max(0, min(wait, claim.expires_at - clock)))
+
+    def _state(self, tries: int) -> tenacity.RetryCallState:
+        state = tenacity.RetryCallState(self._retrying, None, (), {})
+        state.attempt_number = tries
+        return state

@@ -1,0 +1,48 @@
+"""JSON as the bridge reads and writes it: strict, exact for integers of any size, compact.
+
+orjson does the work; where a number has 19 or more digits the standard library reads it again, since orjson turns
+integers beyond 64 bits into floats (and refuses to write them).
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+_TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+_LONG_NUMBER = re.compile(rb"\d{19}")
+
+
+def decode(text: bytes) -> Any:
+    """Read one JSON document. NaN, Infinity, 1e400, invalid UTF-8 and lone surrogates are errors.
+
+    Raises:
+        ValueError: what is wrong and where.
+    """
+    value = orjson.loads(text)
+    return json.loads(text) if _LONG_NUMBER.search(text) else value
+
+
+def encode(value: Any) -> bytes:
+    """Write compact JSON in UTF-8.
+
+    Raises:
+        ValueError: the value holds what JSON cannot say, such as NaN.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def as_text(value: Any) -> str:
+    """A value inside text: strings as they are, null empty, everything else as compact JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else encode(value).decode()
+
+
+def type_name(value: Any) -> str:
+    """What a person calls the type of a JSON value."""
+    return _TYPE_NAMES.get(type(value), "a number")

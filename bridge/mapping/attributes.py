@@ -1,0 +1,102 @@
+"""An event's attributes: from the rule's templates to values, and from values to the string that SendEvent takes."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal
+
+from bridge import jsontext
+from bridge.errors import ExpressionError, MappingError, Problem
+from bridge.mapping.expressions import compile_template
+from bridge.settings.document import Section, dotted
+
+Format = Literal["pairs", "json", "text"]
+Scope = Mapping[str, Any]
+Value = Callable[[Scope], Any]
+
+MAX_LENGTH = 1024 * 1024  # characters of the string that is sent
+
+_OTHER_FORMAT = "set attributes_format: json on the target, or take the character out with | replace"
+
+
+def compile_attributes(section: Section, names: Collection[str], format_: Format) -> tuple[Value, list[Problem]]:
+    """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope."""
+    problems: list[Problem] = []
+    value = section.value
+    if isinstance(value, dict):
+        if format_ == "text":
+            hint = "write one text, or set attributes_format: pairs or json on the target"
+            problems.append(
+                section.problem("an object cannot be sent where the target's attributes_format is text", hint)
+            )
+        if format_ == "pairs":
+            problems += [
+                section[name].problem("a name with ; or = cannot be written as a pair", _OTHER_FORMAT)
+                for name in value
+                if ";" in name or "=" in name
+            ]
+    return _compile(section, names, problems), problems
+
+
+def _compile(section: Section, names: Collection[str], problems: list[Problem]) -> Value:
+    match section.value:
+        case str(text):
+            try:
+                template = compile_template(text, names)
+            except ExpressionError as error:
+                problems.append(section.problem(error.message, error.hint))
+                return _constant(None)
+            return _constant(template({})) if template.constant else _named(template, section)
+        case dict(children):
+            fields = {name: _compile(section[name], names, problems) for name in children}
+            return lambda scope: {name: field(scope) for name, field in fields.items()}
+        case list(items):
+            values = [_compile(section[number], names, problems) for number in range(len(items))]
+            return lambda scope: [value(scope) for value in values]
+        case constant:
+            return _constant(constant)
+
+
+def _constant(value: Any) -> Value:
+    return lambda _: value
+
+
+def _named(value: Value, section: Section) -> Value:
+    """The same value, whose error says which attribute it is."""
+    field = dotted(section.path[section.path.index("attributes") :])
+
+    def named(scope: Scope) -> Any:
+        try:
+            return value(scope)
+        except MappingError as error:
+            error.field = field
+            raise
+
+    return named
+
+
+def final_text(values: Any, format_: Format) -> str:
+    """The Attributes string. A text is sent as it stands, whatever the format.
+
+    Raises:
+        MappingError: a value cannot be written in this format, or the whole is too long.
+    """
+    if isinstance(values, str):
+        text = values
+    elif format_ == "json":
+        text = jsontext.encode(values).decode()
+    elif format_ == "pairs" and isinstance(values, dict):
+        text = ";".join(f"{name}={_pair_value(name, value)}" for name, value in values.items())
+    else:
+        text = jsontext.as_text(values)
+    if len(text) > MAX_LENGTH:
+        raise MappingError("the attributes are longer than 1 MiB", "send less of the webhook")
+    return text
+
+
+def _pair_value(name: str, value: Any) -> str:
+    text = jsontext.as_text(value)
+    for character in ";=":
+        if character in text:
+            error = MappingError(f"the value holds a `{character}`, which separates pairs", _OTHER_FORMAT)
+            error.field = f"attributes.{name}"
+            raise error
+    return text

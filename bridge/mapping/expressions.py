@@ -1,0 +1,130 @@
+"""Expressions in Jinja's syntax, compiled once, at load; docs/expressions.md is their page for ops.
+
+Jinja parses, `translation` makes two Python functions of the tree: a fast one, and a careful one that says which piece
+failed. The careful one runs only when the fast one did not get through.
+"""
+
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.lexer import describe_token
+from jinja2.parser import Parser
+
+from bridge.errors import ExpressionError, MappingError
+from bridge.mapping.operators import Missing
+from bridge.mapping.spelling import spell
+from bridge.mapping.translation import Run, translate
+
+__all__ = ["Expression", "ExpressionError", "compile_expression", "compile_template"]
+
+MAX_LENGTH = 4096
+MAX_DEPTH = 50
+
+_ENVIRONMENT = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - only parses
+_STATEMENTS = {"block_begin", "raw_begin", "linestatement_begin"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """A compiled expression. `constant` means that it uses no name; `node` is Jinja's tree of it."""
+
+    text: str
+    constant: bool
+    node: nodes.Node
+    _fast: Run
+    _careful: Run
+
+    def __call__(self, scope: Mapping[str, Any]) -> Any:
+        """The value in `scope`, which holds every name the expression was compiled with.
+
+        Raises:
+            MissingKey: a key is not there; the message names the chain.
+            MappingError: an operator or filter cannot work with the values.
+        """
+        try:
+            return self._fast(scope)
+        except Exception:
+            return self._explained(scope)
+
+    def _explained(self, scope: Mapping[str, Any]) -> Any:
+        try:
+            return self._careful(scope)
+        except Missing as missing:
+            error: MappingError = missing.explain()
+        except MappingError as failed:
+            error = failed
+        error.expression = self.text
+        raise error from None
+
+
+def compile_expression(text: str, names: Collection[str]) -> Expression:
+    """Compile an expression such as `body.total > 0`, which may use `names`.
+
+    Raises:
+        ExpressionError: it is none, or uses what does not exist here.
+    """
+    if text.strip().startswith("{{"):
+        raise ExpressionError("braces around an expression", "write it without `{{ }}` here")
+    with _parsing(text):
+        parser = Parser(_ENVIRONMENT, text, state="variable")
+        node = parser.parse_expression()
+        if not parser.stream.eos:
+            raise ExpressionError(f"unexpected {describe_token(parser.stream.current)!r} after `{spell(node)}`")
+    return _compile(text, node, names)
+
+
+def compile_template(text: str, names: Collection[str]) -> Expression:
+    """Compile a value: constant text, exactly one `{{ ... }}` that keeps its type, or mixed text that makes a string.
+
+    Raises:
+        ExpressionError: an expression in it is none, or it holds a statement.
+    """
+    if not any(opening in text for opening in ("{{", "{%", "{#")):
+        return Expression(text, True, nodes.TemplateData(text), lambda _: text, lambda _: text)
+    with _parsing(text):
+        if any(kind in _STATEMENTS for _, kind, _ in _ENVIRONMENT.lex(text)):
+            raise ExpressionError("`{% %}` statements are not available", "use `{{ a if condition else b }}`")
+        parts = [
+            part for output in Parser(_ENVIRONMENT, text).parse().body for part in cast("nodes.Output", output).nodes
+        ]
+    return _compile(text, parts[0] if len(parts) == 1 else nodes.Output(parts), names)
+
+
+@contextmanager
+def _parsing(text: str) -> Iterator[None]:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"the expression has {len(text):,} characters", f"at most {MAX_LENGTH:,} are allowed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # '\d' in a string: Jinja keeps the backslash, and Python warns
+            yield
+    except TemplateSyntaxError as error:
+        message = error.message or "not an expression"
+        line = f" in line {error.lineno}" if "\n" in text.strip() else ""
+        raise ExpressionError(message[:1].lower() + message[1:].removesuffix(".") + line) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _compile(text: str, node: nodes.Node, names: Collection[str]) -> Expression:
+    level, depth = [node], 0
+    while level := [child for parent in level for child in parent.iter_child_nodes()]:
+        if (depth := depth + 1) > MAX_DEPTH:
+            raise _too_deep()
+    constant = not isinstance(node, nodes.Name) and node.find(nodes.Name) is None
+    fast, careful = translate(node, names, careful=False), translate(node, names, careful=True)
+    expression = Expression(text, constant, node, fast, careful)
+    if constant:
+        try:
+            expression({})
+        except MappingError as error:
+            raise ExpressionError(error.message, error.hint) from None
+    return expression
+
+
+def _too_deep() -> ExpressionError:
+    return ExpressionError("the expression is nested too deeply", f"at most {MAX_DEPTH} levels; use lists with `in`")

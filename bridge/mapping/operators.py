@@ -1,0 +1,172 @@
+"""What compiled expressions are made of: key access and operators, each bounded in what it may make."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from bridge.errors import MappingError, MissingKey
+from bridge.jsontext import as_text, type_name
+
+MAX_TEXT = 1 << 20
+"""Characters that one text may have."""
+MAX_WORK = 4 << 20
+"""Characters that one evaluation may make in all, the texts in between included."""
+ITEM = 8
+"""What one value of a list or object costs, in characters: the size of a pointer."""
+MAX_INTEGER = 10**4300 - 1
+"""Python writes no longer integers as text (`sys.int_info.default_max_str_digits`), and JSON readers refuse them."""
+
+_PYTHON_TYPE = re.compile(r"'?\b(str|int|float|bool|NoneType|dict|list|tuple)\b'?")
+_EXAMPLES: dict[str, Any] = {"str": "", "bool": True, "NoneType": None, "dict": {}, "list": [], "tuple": []}
+
+Budget = list[int]
+"""One number: what is left of MAX_WORK in this evaluation."""
+
+
+class Missing(Exception):
+    """A key is not there. Cheap, since `default` expects it; `explain` turns it into words where nobody does."""
+
+    def __init__(self, value: Any, key: Any, owner: str, chain: str) -> None:
+        super().__init__()
+        self.value = value
+        self.key = key
+        self.owner = owner
+        self.chain = chain
+
+    def explain(self) -> MissingKey:
+        """Say which chain ends where. Keys of the webhook are named at most once, and only the one nearest."""
+        message, hint = f"`{self.chain}` is missing: `{self.owner}` ", "`| default(...)` gives a value where it may be"
+        if isinstance(self.value, Mapping):
+            message += "has no such key"
+            known = [key for key, _ in zip(self.value, range(200), strict=False) if isinstance(key, str)]
+            known = [key for key in known if len(key) <= 64]
+            if isinstance(self.key, str) and (near := get_close_matches(self.key[:64], known, 1)):
+                hint = f"the nearest key is `{near[0]}`; {hint}"
+        elif isinstance(self.value, Sequence) and not isinstance(self.value, str):
+            message += f"is a list of {len(self.value)} items, counted from 0"
+        else:
+            message += f"is {type_name(self.value)}, which has no keys"
+        return MissingKey(message, hint)
+
+
+class Unsuitable(Exception):
+    """An operator or filter cannot work with this value; the message names types, never values."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def key(value: Any, name: Any, owner: str, chain: str) -> Any:
+    """`value[name]` for objects and lists; text has no keys. `owner` and `chain` are how the rule spells them."""
+    try:
+        if not isinstance(value, str):
+            return value[name]
+    except (LookupError, TypeError):
+        pass
+    raise Missing(value, name, owner, chain)
+
+
+def guard(run: Callable[[], Any], piece: str) -> Any:
+    """Run one operator or filter and say `piece` where it fails."""
+    try:
+        return run()
+    except Unsuitable as error:
+        raise MappingError(f"`{piece}`: {error}", error.hint) from None
+    except ZeroDivisionError:
+        raise MappingError(f"`{piece}`: division by zero") from None
+    except OverflowError:
+        raise MappingError(f"`{piece}`: the number is too large") from None
+    except RecursionError:
+        raise MappingError(f"`{piece}`: the value is nested too deeply") from None
+    except TypeError as error:  # of Python's own operators: names types only
+        words = _PYTHON_TYPE.sub(lambda found: type_name(_EXAMPLES.get(found[1], 0)), str(error))
+        raise MappingError(f"`{piece}`: {words}", "`| string`, `| int` or `| float` convert") from None
+    except ValueError:
+        raise MappingError(f"`{piece}`: the value cannot be written as text") from None
+
+
+def charge(budget: Budget, amount: int, message: str = "") -> None:
+    """Take `amount` characters from the budget, before they are made."""
+    budget[0] -= amount
+    if amount > MAX_TEXT or budget[0] < 0:
+        raise Unsuitable(
+            message or f"makes too much text, at most {MAX_TEXT:,} characters or {MAX_TEXT // ITEM:,} values"
+        )
+
+
+def size(value: Any) -> int:
+    """A lower bound of the characters a value has as text; counting ends beyond MAX_TEXT."""
+    total, waiting = 0, [value]
+    while waiting and total <= MAX_TEXT:
+        part = waiting.pop()
+        total += ITEM
+        if isinstance(part, str):
+            total += len(part)
+        elif isinstance(part, int):
+            total += part.bit_length() >> 2
+        elif isinstance(part, list | Mapping):
+            if len(part) * ITEM > MAX_TEXT:
+                return MAX_TEXT + 1
+            waiting.extend(part)
+            if isinstance(part, Mapping):
+                waiting.extend(part.values())
+    return total
+
+
+def text(budget: Budget, value: Any, write: Callable[[Any], str] = str) -> str:
+    """A value as Jinja's `string` filter and `~` write it, or as `write` does."""
+    if not isinstance(value, str):
+        if isinstance(value, list | Mapping):
+            charge(budget, size(value))
+        value = write(value)
+    charge(budget, len(value))
+    return str(value)
+
+
+def concatenate(budget: Budget, *values: Any) -> str:
+    """`a ~ b`, as Jinja does it."""
+    parts = [value if isinstance(value, str) else text(budget, value) for value in values]
+    charge(budget, sum(map(len, parts)))
+    return "".join(parts)
+
+
+def template(budget: Budget, *values: Any) -> str:
+    """Mixed text: strings as they are, null empty, everything else as compact JSON."""
+    parts = [value if isinstance(value, str) else text(budget, value, as_text) for value in values]
+    charge(budget, sum(map(len, parts)))
+    return "".join(parts)
+
+
+def calculate(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """Arithmetic on numbers (true and false count as 1 and 0, as in Jinja); the result is finite and bounded."""
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise Unsuitable(
+            f"needs two numbers, not {type_name(left)} and {type_name(right)}",
+            "`| int` or `| float` make numbers of text, `~` joins text",
+        )
+    result = operation(left, right)
+    if not (-MAX_INTEGER <= result <= MAX_INTEGER if isinstance(result, int) else math.isfinite(result)):
+        raise OverflowError
+    return result
+
+
+def add(budget: Budget, left: Any, right: Any) -> Any:
+    """`a + b` for numbers, two texts, or two lists."""
+    if isinstance(left, str) and isinstance(right, str):
+        charge(budget, len(left) + len(right))
+        return left + right
+    if isinstance(left, list) and isinstance(right, list):
+        charge(budget, ITEM * (len(left) + len(right)))
+        return left + right
+    return calculate(operator.add, left, right)
+
+
+def text_key(value: Any) -> str:
+    """A key of an object literal."""
+    if not isinstance(value, str):
+        raise Unsuitable(f"keys are text, not {type_name(value)}", "`| string` makes text of it")
+    return value

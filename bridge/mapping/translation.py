@@ -1,0 +1,230 @@
+"""From Jinja's syntax tree to a Python function: a whitelist of nodes, and what to write instead of all others.
+
+There is no attribute access and no call: `a.b` and `a['b']` are the same look-up of a key, and the function made sees
+nothing but its scope and the operators, filters and tests listed here.
+"""
+
+import ast
+import inspect
+import math
+import operator
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, cast
+
+from jinja2 import nodes
+
+from bridge.errors import ExpressionError
+from bridge.mapping import functions, operators
+from bridge.mapping.spelling import spell
+
+Run = Callable[[Mapping[str, Any]], Any]
+
+_COMPARISONS: dict[str, type[ast.cmpop]] = {
+    "eq": ast.Eq,
+    "ne": ast.NotEq,
+    "lt": ast.Lt,
+    "lteq": ast.LtE,
+    "gt": ast.Gt,
+    "gteq": ast.GtE,
+    "in": ast.In,
+    "notin": ast.NotIn,
+}
+_ARITHMETIC: dict[type[nodes.Node], Callable[[Any, Any], Any]] = {
+    nodes.Sub: operator.sub,
+    nodes.Mul: operator.mul,
+    nodes.Div: operator.truediv,
+    nodes.FloorDiv: operator.floordiv,
+    nodes.Mod: operator.mod,
+}
+_CALLED: dict[str, Any] = {
+    "__builtins__": {},
+    "add": operators.add,
+    "calculate": operators.calculate,
+    "concatenate": operators.concatenate,
+    "guard": operators.guard,
+    "key": operators.key,
+    "template": operators.template,
+    "text_key": operators.text_key,
+    **{f"operator_{kind.__name__}": function for kind, function in _ARITHMETIC.items()},
+    **{f"filter_{name}": function for name, function in functions.FILTERS.items()},
+    **{f"test_{name}": function for name, function in functions.TESTS.items()},
+}
+
+
+def translate(node: nodes.Node, names: Collection[str], *, careful: bool) -> Run:
+    """Make the function that computes `node` from a scope holding `names`.
+
+    Where something fails, the careful function raises what says where (Missing, MappingError), the other anything.
+
+    Raises:
+        ExpressionError: the tree holds what does not exist here.
+    """
+    translation = _Translation(names, careful)
+    module = ast.parse(f"def run(scope):\n budget = [{operators.MAX_WORK}]\n return None")
+    run = cast("ast.FunctionDef", module.body[0])
+    cast("ast.Return", run.body[1]).value = translation.value(node)
+    if not any(isinstance(part, ast.Name) and part.id == "budget" for part in ast.walk(run.body[1])):
+        del run.body[0]
+    exec(compile(ast.fix_missing_locations(module), "<expression>", "exec"), translation.called)  # noqa: S102 - ours
+    return cast("Run", translation.called["run"])
+
+
+class _Translation:
+    """One Jinja tree on its way to a Python function. `careful` wraps what can fail, so that it says where."""
+
+    def __init__(self, names: Collection[str], careful: bool) -> None:
+        self.names = names
+        self.careful = careful
+        self.called = dict(_CALLED)
+
+    def value(self, node: nodes.Node) -> ast.expr:
+        match node:
+            case nodes.TemplateData():
+                return ast.Constant(node.data)
+            case nodes.Const():
+                return ast.Constant(_constant(node))
+            case nodes.Name():
+                if node.name not in self.names:
+                    raise _unknown("name", node.name, self.names, {"null": "none", "nil": "none"})
+                return ast.Subscript(_name("scope"), ast.Constant(node.name), ast.Load())
+            case nodes.Getattr():
+                return self.lookup(node, nodes.Const(node.attr))
+            case nodes.Getitem():
+                return self.lookup(node, node.arg)
+            case nodes.And() | nodes.Or():
+                junction = ast.And() if isinstance(node, nodes.And) else ast.Or()
+                return ast.BoolOp(junction, [self.value(node.left), self.value(node.right)])
+            case nodes.Not():
+                return ast.UnaryOp(ast.Not(), self.value(node.node))
+            case nodes.CondExpr(expr2=nodes.Node() as otherwise):
+                return ast.IfExp(self.value(node.test), self.value(node.expr1), self.value(otherwise))
+            case nodes.List():
+                return ast.List([self.value(item) for item in node.items], ast.Load())
+            case _:
+                operation = self.operation(node)
+                return self.call("guard", _lambda(operation), ast.Constant(spell(node))) if self.careful else operation
+
+    def call(self, function: str, *arguments: ast.expr) -> ast.expr:
+        return ast.Call(_name(function), list(arguments), [])
+
+    def lookup(self, node: nodes.Getattr | nodes.Getitem, key: nodes.Expr) -> ast.expr:
+        if isinstance(key, nodes.Const) and isinstance(key.value, str):
+            if node.node == nodes.Name("headers", "load") and key.value != key.value.lower():
+                raise ExpressionError(
+                    f"`{spell(node)}` cannot exist, names of headers are lower-case",
+                    f"write `headers[{key.value.lower()!r}]`",
+                )
+            if not self.careful and isinstance(node.node, nodes.Name | nodes.Getattr | nodes.Getitem):
+                return ast.Subscript(self.value(node.node), self.value(key), ast.Load())
+        return self.call(
+            "key", self.value(node.node), self.value(key), ast.Constant(spell(node.node)), ast.Constant(spell(node))
+        )
+
+    def operation(self, node: nodes.Node) -> ast.expr:
+        match node:
+            case nodes.Compare():
+                operators = [_COMPARISONS[operand.op]() for operand in node.ops]
+                operands = [self.operand(operand) for operand in node.ops]
+                return ast.Compare(self.value(node.expr), operators, operands)
+            case nodes.Neg() | nodes.Pos():
+                sign = ast.USub() if isinstance(node, nodes.Neg) else ast.UAdd()
+                return ast.UnaryOp(sign, self.value(node.node))
+            case nodes.Add():
+                return self.call("add", _name("budget"), self.value(node.left), self.value(node.right))
+            case nodes.Sub() | nodes.Mul() | nodes.Div() | nodes.FloorDiv() | nodes.Mod():
+                for side in (node.left, node.right):
+                    if isinstance(side, nodes.List | nodes.Dict) or isinstance(getattr(side, "value", None), str):
+                        raise _refused(node, f"`{node.operator}` is for numbers", "`~` joins text")
+                function = _name(f"operator_{type(node).__name__}")
+                return self.call("calculate", function, self.value(node.left), self.value(node.right))
+            case nodes.Concat():
+                return self.call("concatenate", _name("budget"), *map(self.value, node.nodes))
+            case nodes.Output():
+                return self.call("template", _name("budget"), *map(self.value, node.nodes))
+            case nodes.Dict():
+                keys = [self.call("text_key", self.value(pair.key)) for pair in node.items]
+                return ast.Dict([*keys], [self.value(pair.value) for pair in node.items])
+            case nodes.Filter(node=nodes.Expr()):
+                return self.applied("filter", node, functions.FILTERS)
+            case nodes.Test():
+                return self.applied("test", node, functions.TESTS)
+            case nodes.CondExpr():
+                raise _refused(node, "it has no else", "say what the value is otherwise: `a if condition else b`")
+            case nodes.Tuple():
+                raise _refused(node, "lists are written in brackets", "write `[a, b]`; `(a, b)` only follows `in`")
+            case nodes.Call():
+                raise _refused(node, "nothing can be called", f"filters do the work: {', '.join(functions.FILTERS)}")
+            case nodes.Pow():
+                raise _refused(node, "`**` does not exist", "multiply")
+            case _:
+                raise _refused(node, "not available in expressions")
+
+    def operand(self, operand: nodes.Operand) -> ast.expr:
+        if operand.op in ("in", "notin") and isinstance(operand.expr, nodes.Tuple):
+            return ast.Tuple([self.value(item) for item in operand.expr.items], ast.Load())
+        return self.value(operand.expr)
+
+    def applied(self, kind: str, node: nodes.Filter | nodes.Test, known: Mapping[str, Callable[..., Any]]) -> ast.expr:
+        """A filter or test. Parameters that are annotated as functions get their argument as one."""
+        if node.name not in known:
+            raise _unknown(kind, node.name, known, {"d": "default", "count": "length", "undefined": "not defined"})
+        if node.dyn_args or node.dyn_kwargs:
+            raise _refused(node, "`*` and `**` arguments are not available")
+        parameters = inspect.signature(known[node.name])
+        takes_budget = "budget" in parameters.parameters
+        given = [node.node, *node.args]
+        keywords: dict[str, Any] = {str(pair.key): pair.value for pair in node.kwargs}
+        try:
+            bound = parameters.bind(*[None] * takes_budget, *given, **keywords).arguments
+        except TypeError as error:
+            raise _refused(node, str(error).replace("'compiled'", "the pattern")) from None
+        arguments = {
+            name: _name("budget") if name == "budget" else self.argument(node, parameters.parameters[name], value)
+            for name, value in bound.items()
+        }
+        return ast.Call(
+            _name(f"{kind}_{node.name}"), [], [ast.keyword(name, value) for name, value in arguments.items()]
+        )
+
+    def argument(self, node: nodes.Node, parameter: inspect.Parameter, value: nodes.Expr) -> ast.expr:
+        if parameter.name == "compiled":
+            if not isinstance(value, nodes.Const) or not isinstance(value.value, str):
+                raise _refused(node, "the pattern is no constant text", "write it in quotes")
+            name = f"pattern_{len(self.called)}"
+            self.called[name] = functions.pattern(value.value)
+            return _name(name)
+        if parameter.annotation != Callable[[], Any]:
+            return self.value(value)
+        was, self.careful = self.careful, self.careful or parameter.name == "value"
+        try:
+            return _lambda(self.value(value))
+        finally:
+            self.careful = was
+
+
+def _constant(node: nodes.Const) -> Any:
+    value = node.value
+    if abs(value) > operators.MAX_INTEGER if isinstance(value, int) else value in (math.inf, -math.inf):
+        raise ExpressionError("a number is too large", "write it in quotes if it is no number")
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ExpressionError("the text holds half a character (a surrogate)", "write the character itself")
+    return value
+
+
+def _name(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def _lambda(body: ast.expr) -> ast.Lambda:
+    return ast.Lambda(ast.arguments([], [], None, [], [], None, []), body)
+
+
+def _refused(node: nodes.Node, message: str, hint: str = "") -> ExpressionError:
+    return ExpressionError(f"`{spell(node)}`: {message}", hint)
+
+
+def _unknown(kind: str, name: str, known: Collection[str], usual: Mapping[str, str]) -> ExpressionError:
+    near = [usual[name]] if name in usual else get_close_matches(name, known, 1)
+    suggestion = f"did you mean `{near[0]}`? " if near else ""
+    return ExpressionError(f"unknown {kind} `{name[:80]}`", f"{suggestion}there are: {', '.join(sorted(known))}")

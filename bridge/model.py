@@ -1,0 +1,241 @@
+"""The values that travel from room to room: frozen, without behaviour of their own, named as in the documentation.
+
+Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; durations are milliseconds.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class WebhookState(StrEnum):
+    """What became of a verified webhook."""
+
+    MAPPED = "mapped"  # one or more events
+    IGNORED = "ignored"  # no rule matched
+    FAILED = "failed"  # a rule or an item broke; the others' events are still sent
+    UNREADABLE = "unreadable"  # the body is not what the source declares
+
+
+class EventState(StrEnum):
+    """Where an event is on its way to its target."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    HELD = "held"
+    DISCARDED = "discarded"
+
+
+class Outcome(StrEnum):
+    """What one attempt taught us."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+    MISCONFIGURED = "misconfigured"
+    UNAUTHORIZED = "unauthorized"
+    MOVED = "moved"
+
+
+class OnUnknown(StrEnum):
+    """What a rule wants done when nobody can tell whether SuperOffice took an event."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+
+
+def _uuid7(at: int, tail: int) -> str:
+    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 of the bits of `tail`."""
+    bits = (at & (1 << 48) - 1) << 80 | 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_webhook_id(received_at: int) -> str:
+    """A fresh `wh_...` id; ids sort by the time of receipt."""
+    return "wh_" + _uuid7(received_at, secrets.randbits(74))
+
+
+def event_id(webhook_id: str, rule: str, target: str, item_key: str, occurrence: int) -> str:
+    """The `ev_...` id of an event, made from its identity: the same webhook, rule, target and item give the same id.
+
+    So a remapped event keeps its id, and the store tells "already made" by the primary key alone. It is laid out as a
+    UUID of version 7 with the webhook's time, so ids sort by the time of receipt.
+    """
+    at = int(webhook_id[3:11] + webhook_id[12:16], 16)
+    identity = "\0".join((webhook_id, rule, target, str(occurrence), item_key)).encode("utf-8", "surrogatepass")
+    return "ev_" + _uuid7(at, int.from_bytes(hashlib.sha256(identity).digest()[:10]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request to a source, not yet proven genuine. Header names are lower-case, values raw."""
+
+    source: str
+    method: str
+    path: str
+    query: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    received_at: int
+    client: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One verified request, as it is stored: credentials and signatures are already dropped.
+
+    Only `receiving.verification` makes one from a request (and the store from a stored row).
+    """
+
+    id: str
+    source: str
+    received_at: int
+    method: str
+    query: str
+    headers: MappingOf[str, str]
+    body: bytes
+    delivery_id: str | None = None
+    secret: int | None = None  # which of the source's secrets matched, from 1; never stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One WorkflowEvent that a rule made, complete: nothing that happens later changes what is sent."""
+
+    id: str
+    rule: str
+    target: str
+    item_key: str
+    type: str
+    attributes: Any  # as the rule made it: an object or a string
+    text: str  # the final Attributes string
+    on_unknown: OnUnknown
+    max_age: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why one rule did or did not fire on one webhook."""
+
+    rule: str
+    matched: bool
+    error: str | None = None
+    events: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of a `why` entry in the commands' JSON."""
+        return {"rule": self.rule, "matched": self.matched, "error": self.error, "events": list(self.events)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """What the rules made of one webhook."""
+
+    state: WebhookState
+    events: tuple[Event, ...] = ()
+    why: tuple[Why, ...] = ()
+    error: str | None = None  # why the webhook as a whole is unreadable or failed
+    dedupe_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The store's answer to an accepted webhook: committed, new or a duplicate of an earlier one."""
+
+    webhook_id: str
+    event_ids: tuple[str, ...]
+    state: WebhookState
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One event leased for one attempt."""
+
+    event_id: str
+    webhook_id: str
+    source: str
+    rule: str
+    target: str
+    type: str
+    text: str
+    attempt: int  # this attempt's number, from 1: the fence against late results
+    retries: int  # how many attempts already counted towards max_attempts and the growing waits
+    on_unknown: OnUnknown
+    created_at: int
+    expires_at: int  # on the target's running clock
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What one POST of one event showed."""
+
+    outcome: Outcome
+    started_at: int
+    duration: int
+    status: int | None = None
+    detail: str = ""  # for people: what was wrong, bounded
+    result: Any = None  # WorkflowEventResult, or the error body, bounded
+    retry_after: int | None = None  # milliseconds, as the target asked
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The target has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Send it again at this time. `counts` tells whether the attempt counts towards max_attempts."""
+
+    at: int
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Give up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Its fate is unknown and the rule wants a person to decide."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The fault is the target's set-up, not the event's: the event waits, the target pauses and is probed."""
+
+    reason: str
+
+
+Decision = Delivered | RetryAt | Dead | Held | Pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """What the store remembers of a target. Its running clock is the wall clock less all the time it was paused."""
+
+    name: str
+    paused_at: int | None = None
+    reason: str = ""
+    by_operator: bool = False
+    paused_total: int = 0
+    probes: int = 0
+    next_probe_at: int | None = None
+
+    def clock(self, now: int) -> int:
+        """The target's running clock at `now`: it stands still while the target is paused, and so does max_age."""
+        return (now if self.paused_at is None else min(now, self.paused_at)) - self.paused_total

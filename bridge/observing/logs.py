@@ -1,0 +1,81 @@
+"""Every log name in one place, and how a line looks: JSON on one line, or pretty on a terminal.
+
+docs/logs.md lists each name with its fields, and a test keeps it true. A line never holds a body, a token or a
+signature: fields are ids, names, counts and our own words.
+"""
+
+import logging
+import sys
+import traceback
+from typing import Any, Final, Literal
+
+import orjson
+import structlog
+
+BRIDGE_STARTED: Final = "bridge.started"
+BRIDGE_DRAINING: Final = "bridge.draining"
+BRIDGE_STOPPED: Final = "bridge.stopped"
+BRIDGE_FAILED: Final = "bridge.failed"
+CONFIG_WARNED: Final = "config.warned"
+STORE_MIGRATED: Final = "store.migrated"
+WEBHOOK_ACCEPTED: Final = "webhook.accepted"
+WEBHOOK_REFUSED: Final = "webhook.refused"
+WEBHOOK_UNSTORED: Final = "webhook.unstored"
+MAPPING_FAILED: Final = "mapping.failed"
+ATTEMPT_FINISHED: Final = "attempt.finished"
+ATTEMPT_UNRECORDED: Final = "attempt.unrecorded"
+EVENT_DELIVERED: Final = "event.delivered"
+EVENT_DEAD: Final = "event.dead"
+EVENT_HELD: Final = "event.held"
+CLAIM_FAILED: Final = "claim.failed"
+TARGET_PAUSED: Final = "target.paused"
+TARGET_RESUMED: Final = "target.resumed"
+TARGET_UNKNOWN: Final = "target.unknown"
+LIBRARY_LOGGED: Final = "library.logged"
+
+Format = Literal["auto", "json", "pretty"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+def configure(level: str = "info", format_: Format = "auto") -> None:
+    """Send every line, the libraries' included, to stdout in one form. Lines below `level` are dropped."""
+    pretty = format_ == "pretty" or (format_ == "auto" and sys.stdout.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    factory: Any
+    if pretty:
+        factory = structlog.PrintLoggerFactory(sys.stdout)
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
+    else:
+        factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
+        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_LibraryHandler()], level=max(threshold, logging.WARNING), force=True)
+    logging.captureWarnings(capture=True)
+
+
+def where(error: BaseException) -> dict[str, Any]:
+    """An unexpected exception as fields: its type and the way to it. Its text is left out: it may quote a body."""
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    return {"error": type(error).__name__, "where": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
+
+
+def _dumps(value: Any, **_: Any) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+class _LibraryHandler(logging.Handler):
+    """Turns what libraries log into lines like ours. Arguments are not merged in, since they may quote a request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = where(record.exc_info[1]) if record.exc_info and record.exc_info[1] else {}
+        log.log(record.levelno, LIBRARY_LOGGED, logger=record.name, message=str(record.msg)[:500], **fields)

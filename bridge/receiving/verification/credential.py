@@ -1,0 +1,73 @@
+"""Schemes that show a credential instead of signing: a token in a header, HTTP Basic, and none at all.
+
+They prove who called, not what was sent: they rest on TLS all the way to the bridge.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+
+from bridge.errors import NotVerified
+from bridge.model import Request
+from bridge.receiving.verification.headers import Headers
+from bridge.receiving.verification.keys import key_of, position_of_match
+from bridge.receiving.verification.reasons import Reason
+from bridge.settings.secrets import Secret
+
+
+class Token:
+    """A header whose whole value is one of the secrets (`Authorization` with `Bearer ...` in the secret, too)."""
+
+    def __init__(self, header: str, secrets: Sequence[Secret]) -> None:
+        self._header = header.lower().encode()
+        self.drops = frozenset([self._header])
+        self.delivery_id = None
+        self._secrets = tuple(secrets)
+
+    def prove(self, _request: Request, headers: Headers, _now: int) -> int:
+        shown = headers.one(self._header, Reason.CREDENTIAL_MISSING)
+        genuine = (key_of("utf8", secret.reveal()) for secret in self._secrets)
+        return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
+
+    def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
+        return {self._header: self._secrets[0].reveal().encode()}
+
+
+class Basic:
+    """HTTP Basic (RFC 7617, in UTF-8): one user name, one of the secrets as its password."""
+
+    drops = frozenset([b"authorization"])
+    delivery_id = None
+
+    def __init__(self, username: str, secrets: Sequence[Secret]) -> None:
+        self._username = username
+        self._secrets = tuple(secrets)
+
+    def prove(self, _request: Request, headers: Headers, _now: int) -> int:
+        word, _, encoded = headers.one(b"authorization", Reason.CREDENTIAL_MISSING).partition(b" ")
+        try:
+            shown = b64decode(encoded.strip(), validate=True)
+        except ValueError:
+            shown = b""
+        if word.lower() != b"basic" or not shown:
+            raise NotVerified(Reason.CREDENTIAL_MALFORMED)
+        genuine = (key_of("utf8", self._pair(secret)) for secret in self._secrets)
+        return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
+
+    def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
+        return {b"authorization": b"Basic " + b64encode(self._pair(self._secrets[0]).encode())}
+
+    def _pair(self, secret: Secret) -> str:
+        return f"{self._username}:{secret.reveal()}"
+
+
+class Anyone:
+    """No proof: whoever knows the URL can send."""
+
+    drops: frozenset[bytes] = frozenset()
+    delivery_id = None
+
+    def prove(self, _request: Request, _headers: Headers, _now: int) -> None:
+        return None
+
+    def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
+        return {}

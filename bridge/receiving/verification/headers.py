@@ -1,0 +1,46 @@
+"""A request's headers by name, built once per request: strict for what a proof reads, lenient for the rest."""
+
+from bridge.errors import NotVerified
+from bridge.receiving.verification.reasons import Reason
+
+
+class Headers:
+    """The headers of one request by lower-case name. A repeated header is joined with `, ` (RFC 9110, 5.3)."""
+
+    __slots__ = ("_repeated", "_values")
+
+    def __init__(self, pairs: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._values = dict(pairs)
+        self._repeated: frozenset[bytes] = frozenset()
+        if len(self._values) < len(pairs):
+            gathered: dict[bytes, list[bytes]] = {}
+            for name, value in pairs:
+                gathered.setdefault(name, []).append(value)
+            self._values = {name: b", ".join(values) for name, values in gathered.items()}
+            self._repeated = frozenset(name for name, values in gathered.items() if len(values) > 1)
+
+    def one(self, name: bytes, missing: Reason) -> bytes:
+        """The value of a header that a proof rests on.
+
+        Raises:
+            NotVerified: it is missing or empty (for the reason `missing`), or repeated, so that nobody could say which
+                of the values whoever signed or forwarded the request had seen.
+        """
+        if name in self._repeated:
+            raise NotVerified(Reason.HEADER_REPEATED)
+        value = self._values.get(name)
+        if not value:
+            raise NotVerified(missing)
+        return value
+
+    def get(self, name: bytes) -> bytes:
+        """The value of a header that nothing is proven by; empty where it is missing."""
+        return self._values.get(name, b"")
+
+    def text(self, *, without: frozenset[bytes]) -> dict[str, str]:
+        """All headers but some, as text. Bytes beyond ASCII are read as latin-1, which any bytes are."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in self._values.items()
+            if name not in without
+        }

@@ -1,0 +1,113 @@
+"""The only maker of a `Webhook` from a request: asks for the proof, then strips what must not be stored.
+
+Never stored: the headers that carry the scheme's signature or credential, Authorization, Proxy-Authorization, Cookie,
+and the query parameters whose names say that they are secret (`DROPPED_PARAMETERS`), whatever their values are.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import unquote_plus
+
+from bridge.model import Request, Webhook, new_webhook_id
+from bridge.receiving.verification.headers import Headers
+
+PRIVATE_HEADERS = frozenset([b"authorization", b"proxy-authorization", b"cookie"])
+
+_PARAMETERS = """
+access_token api_key apikey auth auth_token authorization client_secret code credential hmac hub.verify_token jwt key
+pass passwd password pwd secret sig signature signing_secret subscription_key token verify_token
+"""
+DROPPED_PARAMETERS = frozenset(_PARAMETERS.split())  # in lower case, with _ for -
+
+LONGEST_DELIVERY_ID = 255
+
+
+class Proof(Protocol):
+    """One way to prove that a request is genuine, with the secrets of one source."""
+
+    @property
+    def drops(self) -> frozenset[bytes]:
+        """The headers that carry signatures or credentials."""
+
+    @property
+    def delivery_id(self) -> bytes | None:
+        """The header that holds the sender's delivery id."""
+
+    def prove(self, request: Request, headers: Headers, now: int, /) -> int | None:
+        """The position, from 1, of the secret that matched; raises NotVerified."""
+
+    def sign(self, request: Request, delivery_id: str, /) -> dict[bytes, bytes]:
+        """The headers that make the request genuine at its `received_at`."""
+
+
+class Verifier:
+    """Verifies, and for tests and demonstrations signs, the requests of one source."""
+
+    def __init__(self, scheme: str, proof: Proof) -> None:
+        self.scheme = scheme
+        self._proof = proof
+        self._drops = PRIVATE_HEADERS | proof.drops
+
+    def verify(self, request: Request, now: int) -> Webhook:
+        """The webhook that a genuine request is; `now` in milliseconds.
+
+        Its `delivery_id` is None where the sender gave none. One of over 255 characters, or with others than printable
+        ASCII ones, becomes `sha256:` and its hash: as good to tell duplicates by, and bounded.
+
+        Raises:
+            NotVerified: it is not proven genuine; the reason is one of `Reason`.
+        """
+        headers = Headers(request.headers)
+        position = self._proof.prove(request, headers, now)
+        source = self._proof.delivery_id
+        return Webhook(
+            id=new_webhook_id(request.received_at),
+            source=request.source,
+            received_at=request.received_at,
+            method=request.method,
+            query=_without_secrets(request.query.decode("latin-1")),
+            headers=headers.text(without=self._drops),
+            body=request.body,
+            delivery_id=None if source is None else _bounded(headers.get(source)),
+            secret=position,
+        )
+
+    def sign(
+        self, body: bytes, *, method: str, at: int, delivery_id: str, headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The headers, names in lower case, that a genuine sender with the first secret adds at `at` (milliseconds).
+
+        Headers that the scheme signs are taken from `headers`; where one is not there, it is made. Both are answered.
+
+        Raises:
+            NotVerified: the first secret is no key any more (its file was changed).
+        """
+        request = Request(
+            source="",
+            method=method,
+            path="",
+            query=b"",
+            headers=tuple((name.lower().encode(), value.encode()) for name, value in (headers or {}).items()),
+            body=body,
+            received_at=at,
+            client="",
+        )
+        return {name.decode(): value.decode() for name, value in self._proof.sign(request, delivery_id).items()}
+
+
+def _bounded(value: bytes) -> str | None:
+    text = value.decode("latin-1").strip()
+    if len(text) > LONGEST_DELIVERY_ID or not (text.isascii() and text.isprintable()):
+        return "sha256:" + hashlib.sha256(value).hexdigest()
+    return text or None
+
+
+def _without_secrets(query: str) -> str:
+    if not query:
+        return ""
+    return "&".join(pair for pair in query.split("&") if _parameter(pair) not in DROPPED_PARAMETERS)
+
+
+def _parameter(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0]).strip().lower().replace("-", "_")

@@ -1,0 +1,121 @@
+"""What the sandbox knows: events taken, requests counted, faults still to come. No HTTP in it."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bridge.sandbox.answers import Answer, Credentials, Refusal, result, selected, workflow_event
+from bridge.sandbox.faults import Fault, Script
+
+_MAX_TENANTS = 1000
+_OTHERS = "(others)"  # where further tenants are counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """One WorkflowEvent that the sandbox took. `number` counts from 1 over all tenants."""
+
+    number: int
+    tenant: str
+    event_type: str
+    attributes: str | None
+    received_at: int  # milliseconds since 1970
+    headers: dict[str, str]  # shared between equal requests; credentials are masked
+    select: str | None  # the text of $select
+
+
+class Sandbox:
+    """A SuperOffice without a server around it.
+
+    It keeps the last `keep` events, fewer where their attributes and headers take more than `keep_text` bytes.
+    Faults are `Fault`s or texts as `parse_fault` reads them. `now` gives milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        faults: Iterable[Fault | str] = (),
+        *,
+        credentials: Credentials | None = None,
+        keep: int = 200_000,
+        keep_text: int = 256 * 1024 * 1024,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.script = Script(faults)
+        self.requests: dict[str, Counter[str]] = {}  # tenant -> how often it got which answer
+        self._head = lru_cache(maxsize=1000)((credentials or Credentials()).head)
+        self._events: deque[tuple[RecordedEvent, int]] = deque()
+        self._text = 0
+        self._number = 0
+        self._keep = keep
+        self._keep_text = keep_text
+        self._now = now
+        self._pauses: set[asyncio.Future[bool]] = set()
+
+    def send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], query: bytes, body: bytes) -> Answer:
+        """Judge one SendEvent, record its event where it is good, and give the answer. Header names are lower-case."""
+        try:
+            head = self._head(tuple(headers))
+            event_type, attributes = workflow_event(body)
+        except Refusal as refusal:
+            return refusal.answer
+        select, fields = selected(query)
+        self._number += 1
+        event = RecordedEvent(
+            number=self._number,
+            tenant=tenant,
+            event_type=event_type,
+            attributes=attributes,
+            received_at=self._now(),
+            headers=head.headers,
+            select=select,
+        )
+        self._record(event, head.size + len(attributes or ""))
+        return result(event_type, f"number={self._number}", fields)
+
+    def events(self, tenant: str | None = None) -> list[RecordedEvent]:
+        """The events taken, oldest first, of one tenant or of all."""
+        return [event for event, _ in self._events if tenant is None or event.tenant == tenant]
+
+    def forget_events(self) -> None:
+        """Drop all recorded events; the next one is number 1 again."""
+        self._events.clear()
+        self._text = self._number = 0
+
+    def count(self, tenant: str, answer: str) -> None:
+        """Note how a request was answered: by a status, or by the name of a fault."""
+        if tenant not in self.requests and len(self.requests) >= _MAX_TENANTS:
+            tenant = _OTHERS
+        self.requests.setdefault(tenant, Counter())[answer] += 1
+
+    def clear_faults(self) -> None:
+        """Forget the faults to come, and let requests that hang or are slow go on as usual."""
+        self.script.clear()
+        self._end_pauses(go_on=True)
+
+    def hang_up(self) -> None:
+        """Let requests that hang or are slow end without an answer: the sandbox is closing."""
+        self._end_pauses(go_on=False)
+
+    async def pause(self, left: asyncio.Future[None], seconds: float | None) -> bool:
+        """Wait for `seconds` (None: without end). False: the client has left, or the sandbox is closing."""
+        ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pauses.add(ended)
+        try:
+            await asyncio.wait((ended, left), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._pauses.discard(ended)
+        return ended.result() if ended.done() else not left.done()
+
+    def _end_pauses(self, *, go_on: bool) -> None:
+        for ended in self._pauses:
+            if not ended.done():
+                ended.set_result(go_on)
+
+    def _record(self, event: RecordedEvent, size: int) -> None:
+        self._events.append((event, size))
+        self._text += size
+        while len(self._events) > self._keep or self._text > self._keep_text:
+            self._text -= self._events.popleft()[1]

@@ -1,0 +1,253 @@
+"""A local SuperOffice on a real port: takes SendEvent, records what it got, and shows faults when told to.
+
+`{anything}/api/v1/Agents/Workflow/SendEvent` is SuperOffice, `/sandbox/...` is what people and tests steer it by.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.loops.auto import auto_loop_factory
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from bridge.sandbox.answers import Answer, page
+from bridge.sandbox.faults import Fault, faults_from_json
+from bridge.sandbox.state import RecordedEvent, Sandbox
+
+__all__ = ["RecordedEvent", "Sandbox", "application", "run", "serving"]
+
+_SEND_EVENT = "/api/v1/Agents/Workflow/SendEvent"
+_MAX_BODY = 4 * 1024 * 1024  # bytes of a SendEvent
+_MAX_SCRIPT_BODY = 1024 * 1024
+_MAX_URL = 2048  # bytes of path and query
+_IDLE = 120  # seconds until an unused connection is closed
+_GOODBYE = 1.0  # seconds for answers under way when the sandbox closes
+
+
+def application(sandbox: Sandbox) -> Starlette:
+    """The sandbox as an ASGI application. Faults that lie in the manner of answering need `serving` or `run`."""
+
+    async def get_events(request: Request) -> Response:
+        return _json(sandbox.events(request.query_params.get("tenant")))
+
+    async def delete_events(_: Request) -> Response:
+        sandbox.forget_events()
+        return Response(status_code=204)
+
+    async def get_requests(_: Request) -> Response:
+        return _json(sandbox.requests)
+
+    async def get_faults(_: Request) -> Response:
+        return _json(sandbox.script.as_json())
+
+    async def post_faults(request: Request) -> Response:
+        try:
+            sandbox.script.add(faults_from_json(await request.body()))
+        except ValueError as problem:
+            return _json({"detail": str(problem)}, 400)
+        return _json(sandbox.script.as_json())
+
+    async def delete_faults(_: Request) -> Response:
+        sandbox.clear_faults()
+        return Response(status_code=204)
+
+    send_event = _SendEvent(sandbox)
+    return Starlette(
+        routes=[
+            Route("/{tenant:path}" + _SEND_EVENT, send_event, methods=["POST"]),
+            Route(_SEND_EVENT, send_event, methods=["POST"]),
+            Route("/sandbox/events", get_events),
+            Route("/sandbox/events", delete_events, methods=["DELETE"]),
+            Route("/sandbox/requests", get_requests),
+            Route("/sandbox/faults", get_faults),
+            Route("/sandbox/faults", post_faults, methods=["POST"], max_body_size=_MAX_SCRIPT_BODY),
+            Route("/sandbox/faults", delete_faults, methods=["DELETE"]),
+        ]
+    )
+
+
+@asynccontextmanager
+async def serving(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve the sandbox from the running event loop; gives its URL, such as `http://127.0.0.1:49152`.
+
+    uvicorn's protocol on a listener of our own rather than `uvicorn.Server`, which polls, takes the process's signals,
+    and would wait for requests that hang.
+
+    Raises:
+        OSError: the address is not free.
+    """
+    loop = asyncio.get_running_loop()
+    config = Config(
+        application(sandbox),
+        http=_Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=_IDLE,
+    )
+    config.load()
+    state = ServerState()
+    # asyncio binds, not we: it sets TCP_NODELAY only on sockets that name their protocol, which socket.create_server's
+    # do not. Without it every answer waits 40 ms for an acknowledgement.
+    server = await loop.create_server(lambda: _Protocol(config, state, {}, loop), host, port, backlog=2048)
+    address, number = server.sockets[0].getsockname()[:2]
+    try:
+        yield f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
+    finally:
+        server.close()
+        sandbox.hang_up()
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        await _ended(state.tasks)
+        for connection in tuple(state.connections):
+            connection.transport.abort()
+        await _ended(state.tasks)
+        await server.wait_closed()
+        await asyncio.sleep(0)  # transports say goodbye in the loop's next round
+
+
+def run(
+    host: str = "127.0.0.1",
+    port: int = 8090,
+    faults: Iterable[Fault | str] = (),
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `on_ready` gets the URL once requests are taken.
+
+    Raises:
+        ValueError: a fault's text is no fault.
+        OSError: the address is not free.
+    """
+    sandbox = Sandbox(faults)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with serving(sandbox, host, port) as url:
+            if on_ready:
+                on_ready(url)
+            await stop.wait()
+
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        runner.run(serve())
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, whose requests can reach the transport in order to cut the connection."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+class _SendEvent:
+    """The endpoint, bare ASGI since load tests measure against it."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tenant = scope["path_params"].get("tenant") or "default"
+        body = await _body(receive)
+        if body is None:
+            return
+        fault = self._sandbox.script.take(tenant)
+        if fault is None:
+            answer = self._usual(tenant, scope, body)
+            self._sandbox.count(tenant, str(answer.status))
+            await _respond(send, answer)
+            return
+        self._sandbox.count(tenant, fault.fault)
+        if (instead := fault.answer()) is not None:
+            await _respond(send, instead)
+            return
+        transport: asyncio.Transport = scope["state"]["transport"]
+        left = asyncio.ensure_future(_disconnect(receive))
+        if not await self._misbehave(fault, lambda: self._usual(tenant, scope, body), left, transport, send):
+            transport.abort()
+        if transport.is_closing():
+            await left  # uvicorn takes an application that ends before for a broken one, and logs it
+        left.cancel()
+
+    def _usual(self, tenant: str, scope: Scope, body: bytes) -> Answer:
+        if len(body) > _MAX_BODY:
+            return page(413)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > _MAX_URL:
+            return page(414)
+        return self._sandbox.send_event(tenant, scope["headers"], scope["query_string"], body)
+
+    async def _misbehave(
+        self,
+        fault: Fault,
+        usual: Callable[[], Answer],
+        left: asyncio.Future[None],
+        transport: asyncio.Transport,
+        send: Send,
+    ) -> bool:
+        """Carry out a fault that lies in the manner of answering. False: the connection is to be cut."""
+        match fault.fault:
+            case "slow":
+                answer = usual()
+                if not await self._sandbox.pause(left, fault.seconds):
+                    return False
+                await _respond(send, answer)
+            case "hang":
+                if not await self._sandbox.pause(left, None):
+                    return False
+                await _respond(send, usual())
+            case "cut-middle":
+                answer = usual()
+                await _respond(send, answer, len(answer.body) // 2)
+                transport.close()  # sends what is written before it closes, which an abort need not
+            case "cut-after":
+                usual()
+                return False
+            case "cut-before":
+                return False
+        return True
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body of a request, None where the client left. What exceeds the limit is read, but only its start is kept."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        if len(body) <= _MAX_BODY:
+            body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tuple(tasks), timeout=_GOODBYE)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _respond(send: Send, answer: Answer, only: int | None = None) -> None:
+    """Send an answer, or its head and the first `only` bytes of its body."""
+    headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body[:only], "more_body": only is not None})
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")

@@ -1,0 +1,256 @@
+"""The composition root: settings in, a running bridge out. The only module that knows every room.
+
+`build` compiles everything and collects every problem; `check` is that and no more, `serve` starts what was built.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import uvloop
+
+from bridge import __version__
+from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreUnavailable
+from bridge.forwarding.forwarder import Forwarder
+from bridge.forwarding.lane import Lane
+from bridge.forwarding.rate import Bucket
+from bridge.forwarding.retry import Policy
+from bridge.mapping.rules import TargetFacts, compile_rules
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.observing.metrics import Gauges, Metrics
+from bridge.receiving.intake import CompiledSource, Intake
+from bridge.receiving.verification import compile_verifier
+from bridge.settings.loading import load
+from bridge.settings.schema import Settings, Source, StoreSettings, TargetSettings
+from bridge.store import database, reading, targets
+from bridge.store.store import Store, owned
+from bridge.superoffice.event_types import EVENT_TYPES
+from bridge.superoffice.send_event import SuperOffice, compile_target
+from bridge.times import now
+from bridge.web import admin, public
+from bridge.web.serving import Serving, listen
+
+_READY_FOR = 1.0  # seconds that a proof of readiness is good for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A configuration, compiled: nothing of it runs yet."""
+
+    settings: Settings
+    store_url: str
+    sources: dict[str, CompiledSource]
+    targets: dict[str, SuperOffice]
+    problems: list[Problem]
+
+
+def build(directory: Path) -> Built:
+    """Load and compile a configuration.
+
+    Raises:
+        ConfigError: all its problems, warnings included.
+    """
+    settings, problems = load(directory)
+    if settings is None:
+        raise ConfigError(problems)
+    facts: dict[str, TargetFacts] = {}
+    built: dict[str, SuperOffice] = {}
+    for name, target in settings.bridge.targets.items():
+        compiled, found = compile_target(name, target, settings.section["targets"][name])
+        problems += found
+        facts[name] = _facts(target)
+        if compiled:
+            built[name] = compiled
+    names = list(settings.bridge.targets)
+    default = settings.bridge.default_target or (names[0] if len(names) == 1 else None)
+    sources = {}
+    for name, source in settings.sources.items():
+        compiled_source, found = _compile_source(source, facts, default)
+        problems += found
+        if compiled_source:
+            sources[name] = compiled_source
+    problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigError(problems)
+    url = store_url(directory, settings.bridge.store)
+    return Built(settings=settings, store_url=url, sources=sources, targets=built, problems=problems)
+
+
+def store_url(directory: Path, settings: StoreSettings) -> str:
+    """The store's URL; a relative file is relative to the parent of the configuration's directory."""
+    path = database.sqlite_path(settings.url)
+    return settings.url if path is None else f"sqlite:///{directory.resolve().parent / path}"
+
+
+def _facts(target: TargetSettings) -> TargetFacts:
+    known = None if target.allow_unknown_event_types else EVENT_TYPES.get(target.version)
+    return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)
+
+
+def _compile_source(
+    source: Source, facts: dict[str, TargetFacts], default: str | None
+) -> tuple[CompiledSource | None, list[Problem]]:
+    verifier, problems = compile_verifier(source.section["verify"])
+    rules, found = compile_rules(source, facts, default)
+    problems = problems + found
+    if verifier is None:
+        return None, problems
+    window = source.settings.dedupe_window
+    return CompiledSource(name=source.name, verifier=verifier, rules=rules, dedupe_window=window), problems
+
+
+def serve(directory: Path) -> None:
+    """Run a bridge until it is told to stop.
+
+    Raises:
+        ConfigError, BridgeError: why it cannot start.
+    """
+    built = build(directory)
+    logs.configure(built.settings.bridge.log.level, built.settings.bridge.log.format)
+    for problem in built.problems:
+        log.warning(logs.CONFIG_WARNED, problem=str(problem))
+    with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Bridge(built, Store(engine)).run())
+
+
+class _Bridge:
+    """One run, from settling what the last run left to the drained end."""
+
+    def __init__(self, built: Built, store: Store) -> None:
+        self._built = built
+        self._settings = built.settings.bridge
+        self._store = store
+        self._metrics = Metrics()
+        self._metrics.watch(self._gauges)
+        lanes = {
+            name: self._lane(name, superoffice, self._settings.targets[name])
+            for name, superoffice in built.targets.items()
+        }
+        self._forwarder = Forwarder(store, lanes)
+        self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake)
+        self._webhooks = public.Webhooks(self._intake, self._settings.listen.max_body)
+        self._proven_at = -_READY_FOR
+        self._unready: list[str] = []
+        self._ready = False
+
+    def _lane(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> Lane:
+        return Lane(
+            name=name,
+            send=superoffice.send,
+            policy=Policy(settings.retry),
+            bucket=Bucket(settings.rate.count, settings.rate.per),
+            max_in_flight=settings.max_in_flight,
+            lease=2 * settings.timeout + 10_000,
+            store=self._store,
+            metrics=self._metrics,
+            clock=now,
+        )
+
+    async def run(self) -> None:
+        stop = asyncio.Event()
+        signals = _Signals(stop)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, signals.received)
+        await self._store.start()
+        settled = await self._forwarder.settle()
+        serving = self._open()
+        self._forwarder.start()
+        self._ready = True
+        log.info(logs.BRIDGE_STARTED, **self._report(serving), settled=settled)
+        self._warn_of_unknown_targets()
+        gc.collect()
+        gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
+        await stop.wait()
+        await self._drain(serving)
+
+    def _open(self) -> list[Serving]:
+        listeners = [listen(self._settings.listen.host, self._settings.listen.port)]
+        applications = [public.application(self._webhooks, self._is_ready)]
+        if self._settings.admin:
+            listeners.append(listen(self._settings.admin.host, self._settings.admin.port))
+            applications.append(admin.application(self._settings.admin.token, self._metrics, self._reasons))
+        serving = [Serving(app, listener) for app, listener in zip(applications, listeners, strict=True)]
+        for one in serving:
+            one.start()
+        return serving
+
+    async def _drain(self, serving: list[Serving]) -> None:
+        grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000
+        self._ready = False
+        log.info(logs.BRIDGE_DRAINING, grace_seconds=grace, timeout_seconds=timeout)
+        await asyncio.sleep(grace)  # load balancers see /readyz meanwhile, and send elsewhere
+        self._webhooks.closing = True
+        unfinished = await self._forwarder.drain(timeout)
+        await asyncio.gather(*(one.stop() for one in serving))
+        await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))
+        await asyncio.to_thread(self._store.close)
+        log.info(logs.BRIDGE_STOPPED, unfinished=unfinished)
+
+    async def _is_ready(self) -> bool:
+        return not await self._reasons()
+
+    async def _reasons(self) -> list[str]:
+        """Why intake could not commit now; a proof is good for a second, so that asking often costs nothing."""
+        if not self._ready:
+            return ["the bridge is stopping"]
+        if monotonic() - self._proven_at >= _READY_FOR:
+            try:
+                await self._store.ping()
+                self._unready = []
+            except StoreUnavailable as error:
+                self._unready = [f"the store cannot commit: {error}"]
+            self._proven_at = monotonic()
+        return self._unready
+
+    def _gauges(self) -> Gauges:
+        moment = now()
+        with reading.reading(self._built.store_url) as connection:
+            backlog = targets.backlog(connection)
+        return Gauges(
+            backlog={name: (count, (moment - oldest) / 1000) for name, (count, oldest) in backlog.items()},
+            paused={name: self._store.target(name).paused_at is not None for name in self._built.targets},
+        )
+
+    def _warn_of_unknown_targets(self) -> None:
+        with reading.reading(self._built.store_url) as connection:
+            for name, (count, _) in targets.backlog(connection).items():
+                if name not in self._built.targets:
+                    log.error(logs.TARGET_UNKNOWN, target=name, pending=count)
+
+    def _report(self, serving: list[Serving]) -> dict[str, Any]:
+        """What runs here, for the first line of the log."""
+        return {
+            "version": __version__,
+            "listen": serving[0].address,
+            "admin": serving[1].address if len(serving) > 1 else None,
+            "store": str(database.sqlite_path(self._built.store_url)),
+            "schema": database.newest_version(),
+            "sources": [
+                {"name": source.name, "scheme": source.verifier.scheme, "rules": len(source.rules.rules)}
+                for source in self._built.sources.values()
+            ],
+            "targets": [{"name": name, "url": target.url} for name, target in self._settings.targets.items()],
+            "libraries": {name: version(name) for name in ("starlette", "uvicorn", "httpx", "aiohttp", "sqlalchemy")},
+        }
+
+
+class _Signals:
+    """The first signal asks for a drained end, the second ends at once: what is stored is safe either way."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def received(self) -> None:
+        if self._stop.is_set():
+            os._exit(1)
+        self._stop.set()
+
+
+__all__ = ["BridgeError", "Built", "build", "serve", "store_url"]

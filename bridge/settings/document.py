@@ -1,0 +1,55 @@
+"""One configuration file whose every value knows its line and column; rooms report problems by path through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.errors import Location, Problem, Severity
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: plain data (dict, list, str, int, float, bool, None) and the place of every key and item."""
+
+    file: str
+    data: Any = field(repr=False)  # it holds secrets
+    places: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+
+    def location(self, path: Path) -> Location:
+        """The place of the value at `path`, or of the nearest thing around it that exists."""
+        for length in range(len(path), -1, -1):
+            if place := self.places.get(path[:length]):
+                return Location(self.file, *place)
+        return Location(self.file)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One value of a document, with the way to it: what a room gets to compile."""
+
+    document: Document
+    path: Path = ()
+
+    @property
+    def value(self) -> Any:
+        value = self.document.data
+        for key in self.path:
+            value = value[key]
+        return value
+
+    def __getitem__(self, key: str | int) -> "Section":
+        return Section(self.document, (*self.path, key))
+
+    def problem(self, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
+        """A finding about this value: `message` says what is wrong, `hint` what to do about it."""
+        return Problem(self.document.location(self.path), dotted(self.path), message, hint, severity)
+
+
+def dotted(path: Path) -> str:
+    """`("rules", 0, "when")` as people write it: `rules[0].when`."""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text

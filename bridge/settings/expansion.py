@@ -1,0 +1,130 @@
+"""`${VAR}`, `${VAR:-default}` and `${file:PATH}` inside the values of the configuration."""
+
+import errno
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from bridge.settings.secrets import Expanded, FileText
+
+LARGEST_FILE = 1 << 20
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+class Expansion:
+    """Expands the references of scalars. Relative files are looked up in `directory`, the configuration's own."""
+
+    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
+        self._environ = environ
+        self._directory = directory
+
+    def expand(self, text: str) -> tuple[str, list[tuple[str, str]]]:
+        """The text with its references replaced (`$${` becomes `${`), and what is wrong with them: (message, hint).
+
+        A text with files in it becomes a FileText, one with variables an Expanded; with problems it is empty.
+        """
+        parts: list[str | _File] = []
+        problems: list[tuple[str, str]] = []
+        end, literal = 0, True
+        for match in _REFERENCE.finditer(text):
+            parts.append(text[end : match.start()])
+            end = match.end()
+            if match[0] == "$${":
+                parts.append("${")
+                continue
+            literal = False
+            try:
+                parts.append(self._look_up(match[1] or ""))
+            except _NotThere as error:
+                problems.append((error.message, error.hint))
+        if problems:
+            return Expanded(), problems
+        parts.append(text[end:])
+        if any(isinstance(part, _File) for part in parts):
+            return FileText(lambda: _join(parts)), []
+        return (_join(parts) if literal else Expanded(_join(parts))), []
+
+    def _look_up(self, reference: str) -> "str | _File":
+        if reference.startswith("file:"):
+            return _File(self._directory / reference.removeprefix("file:"))
+        if not (match := _VARIABLE.fullmatch(reference)) or "${" in reference:
+            message = "`${` must be followed by the name of a variable or by file:PATH, and a `}`"
+            raise _NotThere(message, "write $${ where the text itself holds ${")
+        name, default = match.groups()
+        value = self._environ.get(name)
+        if default is not None:
+            value = value or default
+        if value is None:
+            raise _NotThere(f"the variable `{name}` is not set", f"set it, or give a default with ${{{name}:-...}}")
+        if not _is_text(value):
+            raise _NotThere(f"the variable `{name}` is not UTF-8", "set it to text")
+        return value
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file of at most `LARGEST_FILE` bytes.
+
+    Raises:
+        OSError: its `strerror` says why it cannot be read.
+    """
+    if path.exists() and not path.is_file():  # a pipe would make us wait for ever
+        raise OSError(errno.EINVAL, "it is not a file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, "it is larger than 1 MiB")
+    return content
+
+
+class _NotThere(Exception):
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class _File:
+    """The text of a file, read again when the file changes; while it cannot be read, the last good text."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        try:
+            self._refresh()
+        except UnicodeDecodeError:
+            raise _NotThere(f"the file {path} is not UTF-8", "write it as text") from None
+        except OSError as error:
+            reason = (error.strerror or "it cannot be opened").lower()
+            raise _NotThere(f"the file {path} cannot be read: {reason}", "let the bridge read it") from None
+        except ValueError:
+            raise _NotThere("a file's name holds a NUL character", "remove it") from None
+
+    def read(self) -> str:
+        try:
+            self._refresh()
+        except (OSError, ValueError):
+            return self._text
+        return self._text
+
+    def _refresh(self) -> None:
+        found = self._path.stat()  # before reading: a change in between is seen the next time
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if stamp != self._stamp:
+            text = read_bytes(self._path).decode()
+            self._text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+            self._stamp = stamp
+
+
+def _join(parts: "list[str | _File]") -> str:
+    return "".join(part if isinstance(part, str) else part.read() for part in parts)
+
+
+def _is_text(value: str) -> bool:
+    """Whether an environment variable was UTF-8: Python keeps other bytes as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""A configuration directory into Settings, or into all problems of all its files at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bridge.errors import ConfigError, Location, Problem, Severity
+from bridge.settings.document import Section
+from bridge.settings.expansion import Expansion, read_bytes
+from bridge.settings.parsing import NAME_HINT, M, is_name, parse
+from bridge.settings.reading import read_yaml
+from bridge.settings.schema import (
+    BridgeSettings,
+    Settings,
+    Source,
+    SourceSettings,
+    StoreSettings,
+    doubtful_targets,
+    forgotten_duplicates,
+    repeated_rules,
+)
+
+
+def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings | None, list[Problem]]:
+    """Read `bridge.yaml` and every `sources/*.yaml` of a directory: (Settings, warnings), or (None, all problems).
+
+    `${VAR}` is looked up in `environ` (the process's own where left out). Files are named in problems as they are
+    reached through `directory`; problems are sorted by file, line and column.
+    """
+    expansion = Expansion(os.environ if environ is None else environ, directory)
+    section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
+    sources, found = _sources(directory / "sources", expansion)
+    problems += found
+    if section is not None and bridge is not None:
+        problems += doubtful_targets(bridge, section)
+        for source in sources.values():
+            problems += forgotten_duplicates(bridge, section, source)
+        if not sources and not found:
+            message, hint = "there is no source: every webhook will be refused", "add sources/NAME.yaml"
+            problems.append(Problem(Location(_shown(directory / "sources")), "", message, hint, Severity.WARNING))
+    problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
+    if section is None or bridge is None or any(problem.severity is Severity.ERROR for problem in problems):
+        return None, problems
+    return Settings(directory, bridge, section, sources), problems
+
+
+def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> StoreSettings:
+    """Only where the store is: commands that look at the record need none of the other settings, nor their secrets.
+
+    Raises:
+        ConfigError: `bridge.yaml` cannot be read, or its `store` is wrong.
+    """
+    expansion = Expansion(os.environ if environ is None else environ, directory)
+    section, _, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
+    if section is None:
+        raise ConfigError(problems)
+    if not isinstance(section.value, dict) or "store" not in section.value:
+        return StoreSettings()
+    about_store = [problem for problem in problems if problem.path.split(".")[0] == "store"]
+    settings, found = parse(section["store"], StoreSettings)
+    if settings is None or about_store:
+        raise ConfigError(about_store or found)
+    return settings
+
+
+def _sources(directory: Path, expansion: Expansion) -> tuple[dict[str, Source], list[Problem]]:
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        if path.name.startswith(".") or path.suffix.lower() not in (".yaml", ".yml"):
+            continue
+        if path.suffix != ".yaml":
+            problems.append(_about(path, "is not read, its name must end in .yaml", f"rename it to {path.stem}.yaml"))
+            continue
+        if not is_name(path.stem):
+            problems.append(_about(path, "is not a valid name of a source", NAME_HINT))
+        section, settings, found = _read(path, SourceSettings, expansion)
+        problems += found
+        if section is not None:
+            problems += repeated_rules(section)
+            if settings is not None:
+                sources[path.stem] = Source(path.stem, settings, section)
+    return sources, problems
+
+
+def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | None, M | None, list[Problem]]:
+    """One file: its root (None where it is no YAML), its settings (None where they are wrong), its problems."""
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        renamed = path.with_suffix(".yml")
+        hint = f"rename {renamed.name} to {path.name}" if renamed.exists() else "give its directory: --config DIR"
+        return None, None, [_about(path, "there is no such file", hint)]
+    except OSError as error:
+        reason = (error.strerror or "it cannot be opened").lower()
+        return None, None, [_about(path, f"cannot be read: {reason}", "let the bridge read it")]
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig", "replace")
+        location = Location(_shown(path), before.count("\n") + 1, len(before) - before.rfind("\n"))
+        return None, None, [Problem(location, "", "is not UTF-8", "save the file as UTF-8")]
+    document, problems = read_yaml(text, _shown(path), expansion.expand)
+    if document is None:
+        return None, None, problems
+    section = Section(document)
+    settings, found = parse(section, model)
+    # What could not be read is already told; that its value is then missing or wrong is no news.
+    known = {(problem.location, problem.path) for problem in problems}
+    problems += [problem for problem in found if (problem.location, problem.path) not in known]
+    return section, settings, problems
+
+
+def _about(path: Path, message: str, hint: str) -> Problem:
+    return Problem(Location(_shown(path)), "", message, hint)
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode(errors="replace")

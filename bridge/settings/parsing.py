@@ -1,0 +1,197 @@
+"""A section of a file, checked against a pydantic model: a value, or all its problems, each with its place.
+
+Models derive from `Strict` and take their values from what humans write, so all units are text: `Duration`, `Size`,
+`Rate`. A model's own validator raises `wrong(message, hint)`; a message that starts with "must be" gets what was found
+appended.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from bridge.errors import Problem
+from bridge.settings.document import Section
+from bridge.settings.secrets import Secret
+from bridge.settings.wording import branches, describe
+
+M = TypeVar("M", bound=BaseModel)
+
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
+_RATE = re.compile(r"([0-9]{1,9})/(s|m|h)")
+_LONGEST = 36_500 * _MILLISECONDS["d"]  # a hundred years; times further away break calendars
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+NAME_HINT = "use a-z, 0-9, - and _, with a letter or a digit first and at most 64 characters"
+_HEADER = re.compile(r"[\x20-\x7e]+")
+
+
+def parse(section: Section, model: type[M]) -> tuple[M | None, list[Problem]]:
+    """Read a section as `model` says: (the value, []) or (None, every problem of the section)."""
+    if section.value is None:
+        return None, [section.problem("is empty", "write its keys, or remove it")]
+    try:
+        return model.model_validate(section.value), []
+    except ValidationError as error:
+        return None, [describe(section, model, details) for details in error.errors(include_url=False)]
+
+
+def wrong(message: str, hint: str = "") -> PydanticCustomError:
+    """What a validator raises: the problem's message and hint, which must not quote a value that may be a secret."""
+    return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint})
+
+
+class Strict(BaseModel):
+    """The base of what humans write: unknown keys, empty keys and numbers written as true or false are problems."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the documentation knows and this version does not."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _written(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            raise wrong("is empty", "give it a value, or remove it")
+        if isinstance(value, bool):
+            wanted = set(branches(cls.model_fields[info.field_name or ""].annotation))
+            if wanted & {int, float} and bool not in wanted:
+                raise wrong("must be a number")
+        return value
+
+
+def duration(text: Any) -> int:
+    """`200ms`, `2s`, `15m`, `48h` or `90d` in milliseconds.
+
+    Raises:
+        PydanticCustomError: it is something else, or over a hundred years.
+    """
+    if not isinstance(text, str) or not (match := _DURATION.fullmatch(text)):
+        raise wrong("must be a duration such as 200ms, 2s, 15m, 48h or 90d")
+    if (milliseconds := int(match[1]) * _MILLISECONDS[match[2]]) > _LONGEST:
+        raise wrong("must be a duration of at most 36500d")
+    return milliseconds
+
+
+def size(text: Any) -> int:
+    """`65536`, `64KiB`, `1MiB` or `1GiB` in bytes.
+
+    Raises:
+        PydanticCustomError: it is something else.
+    """
+    plain = isinstance(text, int | str) and not isinstance(text, bool)
+    if not plain or not (match := _SIZE.fullmatch(str(text))):
+        raise wrong("must be a size such as 65536, 64KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` in every `per` milliseconds; written as `50/s`, `100/m` or `10/h`."""
+
+    count: int
+    per: int
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(rate)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_RATE.pattern}$"}
+
+
+def rate(text: Any) -> Rate:
+    """`50/s`, `100/m` or `10/h` as a Rate.
+
+    Raises:
+        PydanticCustomError: it is something else, or nothing at all may pass.
+    """
+    if not isinstance(text, str) or not (match := _RATE.fullmatch(text)) or not int(match[1]):
+        raise wrong("must be a rate such as 50/s, 100/m or 10/h")
+    return Rate(int(match[1]), _MILLISECONDS[match[2]])
+
+
+def is_name(text: str) -> bool:
+    """Whether a source or a target may be called so; `NAME_HINT` says how to call it."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise wrong("is not a valid name", NAME_HINT)
+    return text
+
+
+def _header_text(text: str) -> str:
+    if not _HEADER.fullmatch(text) or text != text.strip():
+        raise wrong("cannot be the value of a header", "use plain ASCII text without control characters")
+    return text
+
+
+def _header_secret(secret: Secret) -> Secret:
+    _header_text(secret.reveal())
+    return secret
+
+
+def _expression(value: Any) -> Any:
+    if value == "":
+        raise wrong("is empty", "write an expression, or remove it")
+    return json.dumps(value) if isinstance(value, bool) else value
+
+
+def _maybe_empty(value: Any) -> Secret:
+    return Secret("") if value in (None, "") else Secret.from_settings(value)
+
+
+def _some(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    if not (filled := tuple(filter(None, secrets))):
+        raise wrong("holds no secret", "give at least one that is not empty")
+    return filled
+
+
+Duration = Annotated[
+    int, BeforeValidator(duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
+]
+"""Milliseconds, written as `200ms`, `2s`, `15m`, `48h` or `90d`."""
+
+Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE.pattern})]
+"""Bytes, written as `64KiB`, `1MiB` or a plain number."""
+
+Name = Annotated[str, AfterValidator(_name)]
+"""The name of a source or a target."""
+
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+"""Text that an HTTP header can carry: printable ASCII, no blanks around it."""
+
+HeaderSecret = Annotated[Secret, AfterValidator(_header_secret)]
+"""A secret that an HTTP header can carry."""
+
+Expression = Annotated[str, BeforeValidator(_expression)]
+"""An expression as text; YAML's true and false are expressions too."""
+
+Secrets = Annotated[
+    tuple[
+        Annotated[Secret, PlainValidator(_maybe_empty), WithJsonSchema({"type": "string", "format": "password"})], ...
+    ],
+    AfterValidator(_some),
+]
+"""One secret or more; empty entries are dropped, so that `${OLD_SECRET:-}` may be unset."""

@@ -1,0 +1,320 @@
+"""What ops may write: the shape of `bridge.yaml` and of `sources/*.yaml`, every key with its description and default.
+
+Meaning is checked by the rooms that know it: schemes, event types, expressions, names of targets in rules.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+
+from bridge.errors import Problem, Severity
+from bridge.model import OnUnknown
+from bridge.settings.document import Section
+from bridge.settings.parsing import (
+    Duration,
+    Expression,
+    HeaderSecret,
+    HeaderText,
+    Name,
+    Rate,
+    Size,
+    Strict,
+    duration,
+    rate,
+    size,
+    wrong,
+)
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _rule_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        hint = "use letters, digits, _, . and -, with a letter or a digit first and at most 100 characters"
+        raise wrong("is not a valid name of a rule", hint)
+    return name
+
+
+def _attempts(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+def _store_url(url: str) -> str:
+    if url.startswith(("postgresql:", "postgres:", "postgresql+")):
+        raise wrong("serving from PostgreSQL is not available yet", "use sqlite:///var/bridge.db")
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path.strip("/") or path.startswith(":") or "?" in path:
+        raise wrong(
+            "is not the URL of a SQLite file", "write sqlite:///var/bridge.db, or sqlite://// and an absolute path"
+        )
+    return url
+
+
+def _target_url(url: str) -> str:
+    """A base URL without a slash at its end. Problems do not quote it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # it is checked when it is read
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or set(url) & _NOT_IN_URLS:
+        raise wrong("is not an http:// or https:// URL", "write it like https://crm.example.com/superoffice/api")
+    if parts.username is not None or parts.password is not None:
+        raise wrong("holds a user name or a password", "put them under authorization")
+    if "?" in url or "#" in url:
+        raise wrong("holds a query or a fragment", "end it with the path")
+    return url.rstrip("/")
+
+
+_NOT_IN_URLS = {chr(code) for code in (*range(0x21), 0x7F)} | set('<>"\\^`{|}')
+
+
+class ListenSettings(Strict):
+    """The public port, where webhooks come in."""
+
+    host: Text = Field("0.0.0.0", description="the address to listen on")  # noqa: S104  # webhooks come from outside
+    port: Port = Field(8080, description="the port to listen on, 0 for any free one")
+    max_body: Size = Field(size("1MiB"), gt=0, description="the largest body of a webhook")
+
+
+class AdminSettings(Strict):
+    """The admin port: API, metrics, readiness with reasons."""
+
+    host: Text = Field("127.0.0.1", description="the address to listen on")
+    port: Port = Field(8081, description="the port to listen on, 0 for any free one")
+    token: HeaderSecret = Field(description="the bearer token that every request must carry")
+
+
+class StoreSettings(Strict):
+    """Where webhooks, events and attempts are kept."""
+
+    url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "sqlite:///var/bridge.db",
+        description="the SQLite file, relative to the parent of the configuration's directory",
+    )
+    keep: Duration = Field(duration("90d"), gt=0, description="how long they are kept")
+
+
+class LogSettings(Strict):
+    """The log on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least severe lines to write")
+    format: Literal["auto", "json", "pretty"] = Field("auto", description="auto is pretty on a terminal, else json")
+
+
+class DrainSettings(Strict):
+    """How the bridge stops."""
+
+    grace: Duration = Field(duration("5s"), description="how long it goes on accepting webhooks")
+    timeout: Duration = Field(duration("30s"), gt=0, description="how long attempts in flight may take to finish")
+
+
+class SchemeSettings(Strict):
+    """A scheme by name; its other keys are read by the room that knows the scheme, and never kept here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    scheme: Text = Field(description="the name of the scheme")
+
+
+class RetrySettings(Strict):
+    """When to send an event again."""
+
+    first_wait: Duration = Field(duration("2s"), gt=0, description="the first wait; it doubles with every attempt")
+    max_wait: Duration = Field(duration("15m"), gt=0, description="the longest wait")
+    jitter: float = Field(0.2, ge=0, le=1, description="the part of a wait that is random, from 0 to 1")
+    max_age: Duration = Field(duration("48h"), gt=0, description="how old an event may get before it is given up")
+    max_attempts: Annotated[int | None, BeforeValidator(_attempts), WithJsonSchema({"type": ["integer", "string"]})] = (
+        Field(None, ge=1, description="how many attempts before it is given up, or none for no limit")
+    )
+    retry_after_cap: Duration = Field(duration("1h"), gt=0, description="the longest Retry-After that is obeyed")
+
+    @field_validator("max_wait")
+    @classmethod
+    def _not_below_first_wait(cls, max_wait: int, info: ValidationInfo) -> int:
+        if max_wait < info.data.get("first_wait", 0):
+            raise wrong("is shorter than first_wait", "make it at least as long")
+        return max_wait
+
+
+class TargetSettings(Strict):
+    """One SuperOffice tenant or installation."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset({"online", "headers"})
+
+    url: Annotated[str, AfterValidator(_target_url)] = Field(description="the URL of its web API, ending in /api")
+    authorization: SchemeSettings = Field(description="how to log in: a scheme and what it needs")
+    language: HeaderText | None = Field(None, description="the SO-Language of requests")
+    accept_language: HeaderText | None = Field(None, description="the Accept-Language of requests")
+    culture: HeaderText | None = Field(None, description="the SO-Culture of requests")
+    time_zone: HeaderText | None = Field(None, description="the SO-TimeZone of requests")
+    app_token: HeaderSecret | None = Field(None, description="the SO-AppToken of requests")
+    select: tuple[Literal["EventType", "Attributes", "TableRight", "FieldProperties"], ...] | None = Field(
+        None, description="which fields of the result to ask for, all where left out"
+    )
+    attributes_format: Literal["pairs", "json", "text"] = Field(
+        "pairs", description="how attributes are written: pairs (a=1;b=2), json or text"
+    )
+    version: Text = Field("latest", description="the server's version, which says which event types exist")
+    allow_unknown_event_types: bool = Field(False, description="whether event types that the version lacks are sent")
+    timeout: Duration = Field(duration("10s"), gt=0, description="how long one attempt may take")
+    max_in_flight: int = Field(8, ge=1, le=1000, description="how many attempts run at once")
+    rate: Rate = Field(rate("50/s"), description="how many attempts may start in a span of time")
+    retry: RetrySettings = Field(RetrySettings(), description="when to send an event again")
+
+    @field_validator("select")
+    @classmethod
+    def _selects_something(cls, select: tuple[str, ...]) -> tuple[str, ...]:
+        if not select:
+            raise wrong("is empty", "name at least one field, or remove it")
+        return select
+
+
+class BridgeSettings(Strict):
+    """`bridge.yaml`."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset({"addresses", "trusted_proxies", "backlog", "alarms"})
+
+    listen: ListenSettings = Field(ListenSettings(), description="the public port, where webhooks come in")
+    admin: AdminSettings | None = Field(None, description="the admin port; there is none where this is left out")
+    store: StoreSettings = Field(StoreSettings(), description="where webhooks, events and attempts are kept")
+    log: LogSettings = Field(LogSettings(), description="the log on standard output")
+    drain: DrainSettings = Field(DrainSettings(), description="how the bridge stops")
+    targets: dict[Name, TargetSettings] = Field(min_length=1, description="the SuperOffice installations, by name")
+    default_target: Text | None = Field(None, description="the target of rules that name none")
+
+    @field_validator("default_target")
+    @classmethod
+    def _is_a_target(cls, name: str, info: ValidationInfo) -> str:
+        targets = info.data.get("targets")
+        if targets and name not in targets:
+            raise wrong("is not one of the targets", f"name one of {', '.join(targets)}")
+        return name
+
+
+class EventSettings(Strict):
+    """The WorkflowEvent that a rule makes."""
+
+    type: Text = Field(description="the WorkflowEventType")
+    attributes: dict[str, Any] | str = Field({}, description="names and values, or one text")
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _names_or_text(cls, value: Any) -> Any:
+        if not isinstance(value, dict | str):
+            raise wrong("must be names and values, or one text")
+        return value
+
+
+class RuleSettings(Strict):
+    """A condition, and the event that it makes."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset({"order_by", "max_age", "send", "stop", "was", "headers"})
+
+    name: Annotated[str, AfterValidator(_rule_name)] = Field(description="a name of its own, which events keep")
+    when: Expression | None = Field(None, description="an expression: make an event only where it is true")
+    for_each: Expression | None = Field(None, description="an expression for a list: make an event of every `item`")
+    key: Expression | None = Field(None, description="an expression that names an item across changes of the rules")
+    target: Text | None = Field(None, description="the name of the target, default_target where left out")
+    event: EventSettings = Field(description="the event to make")
+    on_unknown: OnUnknown = Field(OnUnknown.RETRY, description="what to do where nobody knows whether it arrived")
+
+    @field_validator("key")
+    @classmethod
+    def _only_of_items(cls, key: str, info: ValidationInfo) -> str:
+        if "for_each" in info.data and info.data["for_each"] is None:
+            raise wrong("names an item, and there is none without for_each", "add for_each, or remove it")
+        return key
+
+
+class SourceSettings(Strict):
+    """`sources/NAME.yaml`."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("content", "methods", "public_url", "respond", "enabled", "defaults", "tests", "addresses"),
+            *("trusted_proxies", "rate", "registering", "require", "lookups", "redact", "expect_every", "backlog"),
+            *("alarms", "max_body"),
+        }
+    )
+
+    verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
+    dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
+    dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
+    rules: tuple[RuleSettings, ...] = Field(description="what becomes of a webhook; [] only records it")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of `sources/`; its name is the file's."""
+
+    name: str
+    settings: SourceSettings
+    section: Section
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration; `section` is the root of `bridge.yaml`."""
+
+    directory: Path
+    bridge: BridgeSettings
+    section: Section
+    sources: dict[str, Source]
+
+
+def repeated_rules(source: Section) -> list[Problem]:
+    """Rules of a source file that carry the name of an earlier one, whatever else is wrong with them."""
+    rules = source.value.get("rules") if isinstance(source.value, dict) else None
+    names: set[str] = set()
+    problems = []
+    for number, rule in enumerate(rules if isinstance(rules, list) else []):
+        name = rule.get("name") if isinstance(rule, dict) else None
+        if isinstance(name, str) and name in names:
+            problems.append(
+                source["rules"][number]["name"].problem("is the name of an earlier rule", "give it its own")
+            )
+        elif isinstance(name, str):
+            names.add(name)
+    return problems
+
+
+def doubtful_targets(bridge: BridgeSettings, section: Section) -> list[Problem]:
+    """Warnings about the URLs of targets: plain http, and paths that SuperOffice's API does not have."""
+    warnings = []
+    for name, target in bridge.targets.items():
+        url = section["targets"][name]["url"]
+        parts = urlsplit(target.url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            message = "is plain http: everybody on the way can read the credentials"
+            warnings.append(url.problem(message, "use https", Severity.WARNING))
+        if not parts.path.endswith("/api"):
+            hint = "write the part before /v1, such as https://crm.example.com/superoffice/api"
+            warnings.append(url.problem("does not end in /api", hint, Severity.WARNING))
+    return warnings
+
+
+def forgotten_duplicates(bridge: BridgeSettings, section: Section, source: Source) -> list[Problem]:
+    """A window for duplicates that is longer than webhooks are kept: the older ones could not be recognised."""
+    if bridge.store.keep >= source.settings.dedupe_window:
+        return []
+    if "dedupe_window" in source.settings.model_fields_set:
+        hint = "shorten it, or keep webhooks longer"
+        return [source.section["dedupe_window"].problem("is longer than store.keep of bridge.yaml", hint)]
+    message = f"is shorter than the dedupe_window of source {source.name} (14d where it sets none)"
+    return [section["store"]["keep"].problem(message, "keep webhooks longer, or set dedupe_window there")]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

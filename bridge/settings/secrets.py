@@ -1,0 +1,75 @@
+"""Secrets: text that never shows itself, read again when the file it comes from changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+class Expanded(str):
+    """A scalar with `${...}` in it: it may be a secret whatever its key is, so no problem ever quotes it."""
+
+    __slots__ = ()
+
+
+class FileText(Expanded):
+    """A scalar with `${file:...}` in it, as it was read at load; `read` gives it as the files are now."""
+
+    __slots__ = ("read",)
+    read: Callable[[], str]
+
+    def __new__(cls, read: Callable[[], str]) -> "FileText":
+        text = super().__new__(cls, read())
+        text.read = read
+        return text
+
+
+class Secret:
+    """A password, token or key. `reveal()` is the only way to its text; it never appears in a repr or a log."""
+
+    __slots__ = ("_read", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = str(text)
+        self._read = text.read if isinstance(text, FileText) else None
+
+    def reveal(self) -> str:
+        """The secret as it is now. A file that cannot be read, or is empty meanwhile, leaves the last good text."""
+        if self._read is not None:
+            self._text = self._read() or self._text
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_not_empty)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "format": "password"}
+
+    @classmethod
+    def from_settings(cls, value: Any) -> "Secret":
+        """A secret as it stands in YAML: text, or a number that nobody put in quotes.
+
+        Raises:
+            PydanticCustomError: it is neither.
+        """
+        if isinstance(value, Secret):
+            return value
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise PydanticCustomError("wrong", "{message}", {"message": "must be text", "hint": ""})
+        return cls(value if isinstance(value, str) else str(value))
+
+
+def _not_empty(value: Any) -> Secret:
+    if value in (None, ""):
+        hint = "give it its value: an empty secret protects nothing"
+        raise PydanticCustomError("wrong", "{message}", {"message": "is empty", "hint": hint})
+    return Secret.from_settings(value)

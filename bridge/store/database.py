@@ -1,0 +1,131 @@
+"""Opening a database: one locked, writing owner of a SQLite file, any number of readers beside it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
+
+from bridge.errors import StoreError, StoreLocked, StoreVersion
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Own the SQLite file at `path`, created where there is none, readable by this user only.
+
+    The lock (flock) goes with the process, however it ends, and it holds across links to the same file.
+
+    Raises:
+        StoreLocked: another process owns it.
+        StoreError: the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+    # The descriptor stays open as long as the database does: closing any descriptor of a file drops SQLite's own
+    # (POSIX) locks on it for the whole process.
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreLocked(
+                f"{path} belongs to a running bridge, stop it first or give this one a store of its own"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of a sqlite URL; None where the URL names another kind of database."""
+    parsed = make_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def writing_engine(url: str) -> Engine:
+    """An engine for the one writer."""
+    engine = create_engine(url, pool_size=1, max_overflow=0)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_writing)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def reading_engine(url: str) -> Engine:
+    """An engine that can only read, beside a running bridge or without one.
+
+    Raises:
+        StoreError: there is no such database.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return create_engine(url, execution_options={"postgresql_readonly": True})
+    if not path.exists():
+        raise StoreError(f"there is no store at {path} yet, `bridge serve` or `bridge migrate` makes it")
+    return create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+
+
+def _configure_writing(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say, not at the first INSERT
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def newest_version() -> str:
+    """The schema version this bridge works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101 - the package holds at least one migration
+    return head
+
+
+def current_version(connection: Connection) -> str | None:
+    """The schema version of a database; None for an empty one."""
+    try:
+        return MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as error:
+        raise StoreError(f"the store is no database: {error.orig}") from error
+
+
+def migrate(engine: Engine) -> tuple[str | None, str]:
+    """Bring the schema up to date; return the version before and after.
+
+    Raises:
+        StoreVersion: a newer bridge wrote this database.
+    """
+    with engine.begin() as connection:
+        before = current_version(connection)
+        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+        if before is not None and before not in known:
+            raise StoreVersion(
+                f"the store's schema {before} is of a newer bridge than this one (newest known: {newest_version()}), "
+                "install that version again, or restore the backup made before the update"
+            )
+        if before != newest_version():
+            command.upgrade(_config(connection), "head")
+    return before, newest_version()

@@ -1,0 +1,248 @@
+"""Claiming events, recording what an attempt showed, and settling claims that nobody will finish."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+
+from bridge import jsontext
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    EventState,
+    Held,
+    OnUnknown,
+    Outcome,
+    RetryAt,
+)
+from bridge.store.tables import attempts, events, is_pending, is_sending
+
+_EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
+
+_claimable = (
+    select(events)
+    .where(events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at <= bindparam("now"))
+    .order_by(events.c.next_attempt_at, events.c.seq)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+_claim = (
+    update(events)
+    .where(events.c.seq == bindparam("row"))
+    .values(
+        state=EventState.SENDING,
+        attempts=events.c.attempts + 1,
+        claimed_at=bindparam("now"),
+        lease_until=bindparam("lease"),
+        probe=bindparam("probing"),
+    )
+)
+_expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
+_next_due = select(func.min(events.c.next_attempt_at)).where(events.c.target == bindparam("target"), is_pending)
+_record = (
+    update(events)
+    .where(events.c.id == bindparam("event"))
+    .values(
+        state=bindparam("new_state"),
+        reason=bindparam("why"),
+        next_attempt_at=bindparam("next"),
+        retries=events.c.retries + bindparam("counted"),
+        delivered_at=bindparam("delivered"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A target's wish for work: at most `limit` events that are due, leased until `lease_until`."""
+
+    target: str
+    limit: int
+    now: int
+    clock: int  # the target's running clock, which max_age goes by
+    lease_until: int
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """What there was: leased events, events that had grown too old, and when the next one is due."""
+
+    claims: tuple[Claim, ...]
+    expired: tuple[Claim, ...]
+    next_due_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one attempt showed and what is to become of its event."""
+
+    claim: Claim
+    attempt: Attempt
+    decision: Decision
+    now: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The event's state after the record; `late` when the claim was no longer current, `moved` when it decided."""
+
+    state: EventState
+    late: bool
+    moved: bool
+
+
+def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
+    """Lease due events, oldest due first: pending -> sending, attempt number one up."""
+    return [_claim_for(connection, ask) for ask in asks]
+
+
+def _claim_for(connection: Connection, ask: Ask) -> Claimed:
+    claims: list[Claim] = []
+    expired: list[Claim] = []
+    more = True
+    while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE:
+        count = ask.limit - len(claims)
+        rows = connection.execute(_claimable, {"target": ask.target, "now": ask.now, "count": count}).all()
+        more = len(rows) == count
+        old = [row for row in rows if row.expires_at <= ask.clock]
+        fresh = [row for row in rows if row.expires_at > ask.clock]
+        if old:
+            connection.execute(_expire, [{"row": row.seq} for row in old])
+            expired += [_as_claim(row, row.attempts, probe=False) for row in old]
+        if fresh:
+            leases = {"now": ask.now, "lease": ask.lease_until, "probing": ask.probe}
+            connection.execute(_claim, [{"row": row.seq, **leases} for row in fresh])
+            claims += [_as_claim(row, row.attempts + 1, probe=ask.probe) for row in fresh]
+    next_due_at = connection.execute(_next_due, {"target": ask.target}).scalar() if len(claims) < ask.limit else ask.now
+    return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
+
+
+def _as_claim(row: Row[Any], attempt: int, *, probe: bool) -> Claim:
+    return Claim(
+        event_id=row.id,
+        webhook_id=row.webhook_id,
+        source=row.source,
+        rule=row.rule,
+        target=row.target,
+        type=row.type,
+        text=row.text.decode(),
+        attempt=attempt,
+        retries=row.retries,
+        on_unknown=OnUnknown(row.on_unknown),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        probe=probe,
+    )
+
+
+def record(connection: Connection, results: Sequence[Result]) -> Sequence[Recorded]:
+    """Write the attempt and move its event, if the claim is still current; a late delivery still counts.
+
+    An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late.
+    """
+    found: dict[str, Any] = {
+        row.id: row
+        for row in connection.execute(
+            select(events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
+            .where(events.c.id.in_([result.claim.event_id for result in results]))
+            .with_for_update()
+        )
+    }
+    recorded: list[Recorded] = []
+    moves: list[dict[str, Any]] = []
+    for result in results:
+        row = found[result.claim.event_id]
+        late = row.state != EventState.SENDING or row.attempts != result.claim.attempt
+        if late and not _settles(row, result):
+            recorded.append(Recorded(state=EventState(row.state), late=True, moved=False))
+            continue
+        move = _move(result, row.next_attempt_at)
+        moves.append(move)
+        recorded.append(Recorded(state=move["new_state"], late=late, moved=True))
+    if moves:
+        connection.execute(_record, moves)
+    connection.execute(
+        attempts.insert(), [_attempt_row(result, r.late) for result, r in zip(results, recorded, strict=True)]
+    )
+    return recorded
+
+
+def _settles(row: Any, result: Result) -> bool:
+    """Whether a late result still decides: the target has the event, and nobody is sending it again."""
+    return result.attempt.outcome is Outcome.DELIVERED and row.state in (
+        EventState.PENDING,
+        EventState.DEAD,
+        EventState.HELD,
+    )
+
+
+def _move(result: Result, next_attempt_at: int) -> dict[str, Any]:
+    move: dict[str, Any] = {
+        "event": result.claim.event_id,
+        "why": None,
+        "next": next_attempt_at,
+        "counted": 0,
+        "delivered": None,
+    }
+    match result.decision:
+        case Delivered():
+            return move | {"new_state": EventState.DELIVERED, "delivered": result.now}
+        case RetryAt(at, counts):
+            return move | {
+                "new_state": EventState.PENDING,
+                "next": at,
+                "counted": int(counts),
+                "why": result.attempt.outcome,
+            }
+        case Dead(reason):
+            return move | {"new_state": EventState.DEAD, "why": reason}
+        case Held(reason):
+            return move | {"new_state": EventState.HELD, "why": reason}
+        case _:  # Pause: the event waits for its target
+            return move | {"new_state": EventState.PENDING, "next": result.now, "why": result.attempt.outcome}
+
+
+def _attempt_row(result: Result, late: bool) -> dict[str, Any]:
+    attempt = result.attempt
+    return {
+        "event_id": result.claim.event_id,
+        "number": result.claim.attempt,
+        "started_at": attempt.started_at,
+        "duration": attempt.duration,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "detail": attempt.detail,
+        "result": None if attempt.result is None else jsontext.encode(attempt.result),
+        "late": late,
+        "probe": result.claim.probe,
+    }
+
+
+def release(connection: Connection, claims: Sequence[Claim]) -> Sequence[None]:
+    """Give back claims that were never sent: sending -> pending, as if they had not been claimed."""
+    for one in claims:
+        connection.execute(
+            update(events)
+            .where(events.c.id == one.event_id, is_sending, events.c.attempts == one.attempt)
+            .values(state=EventState.PENDING, attempts=events.c.attempts - 1)
+        )
+    return [None] * len(claims)
+
+
+def unfinished(connection: Connection, moments: Sequence[int | None]) -> Sequence[list[tuple[Claim, int]]]:
+    """Claims that nobody will finish, with the time they were made: leases that ran out before the given moment.
+
+    None asks for all of them: at the start of the only process that sends, whatever is still `sending` was cut off.
+    """
+    return [_unfinished(connection, select(events).where(is_sending).order_by(events.c.seq), at) for at in moments]
+
+
+def _unfinished(connection: Connection, query: Select[Any], before: int | None) -> list[tuple[Claim, int]]:
+    if before is not None:
+        query = query.where(events.c.lease_until < before)
+    return [(_as_claim(row, row.attempts, probe=row.probe), row.claimed_at) for row in connection.execute(query)]

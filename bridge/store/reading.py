@@ -1,0 +1,173 @@
+"""The record as people and scripts read it: webhooks and events as JSON values, through a read-only connection."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from bridge import jsontext
+from bridge.errors import StoreError, StoreVersion
+from bridge.model import EventState
+from bridge.store import database
+from bridge.store.tables import attempts, events, webhooks
+from bridge.times import iso, iso_or_none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which rows a list shows; `since` in milliseconds since 1970."""
+
+    state: str | None = None
+    source: str | None = None
+    rule: str | None = None
+    target: str | None = None
+    since: int | None = None
+    limit: int = 100
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """A read-only connection to a store of this version.
+
+    Raises:
+        StoreError, StoreVersion: there is none, or it is not migrated.
+    """
+    engine = database.reading_engine(url)
+    try:
+        with engine.connect() as connection:
+            found = database.current_version(connection)
+            if found != database.newest_version():
+                raise StoreVersion(
+                    f"the store's schema is {found or 'empty'}, this bridge reads {database.newest_version()}, "
+                    "run `bridge migrate`"
+                )
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
+    """Events, newest first, with a count of attempts."""
+    query = select(events).order_by(events.c.seq.desc()).limit(filter_.limit)
+    for name in ("state", "source", "rule", "target"):
+        if wanted := getattr(filter_, name):
+            query = query.where(events.c[name] == wanted)
+    if filter_.since is not None:
+        query = query.where(events.c.created_at >= filter_.since)
+    rows = connection.execute(query).all()
+    results = _results(connection, [row.id for row in rows])
+    return [_event(row, results.get(row.id), row.attempts) for row in rows]
+
+
+def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
+    """One event with all its attempts.
+
+    Raises:
+        StoreError: there is none with this id.
+    """
+    row = connection.execute(select(events).where(events.c.id == event_id)).one_or_none()
+    if row is None:
+        raise StoreError(f"there is no event {event_id}, `bridge events list` shows the newest")
+    query = select(attempts).where(attempts.c.event_id == event_id).order_by(attempts.c.seq)
+    tried = [_attempt(attempt) for attempt in connection.execute(query)]
+    return _event(row, _results(connection, [event_id]).get(event_id), tried)
+
+
+def list_webhooks(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
+    """Webhooks, newest first."""
+    query = select(webhooks).order_by(webhooks.c.seq.desc()).limit(filter_.limit)
+    if filter_.state:
+        query = query.where(webhooks.c.state == filter_.state)
+    if filter_.source:
+        query = query.where(webhooks.c.source == filter_.source)
+    if filter_.since is not None:
+        query = query.where(webhooks.c.received_at >= filter_.since)
+    for name in ("rule", "target"):
+        if wanted := getattr(filter_, name):
+            query = query.where(
+                select(events.c.seq).where(events.c.webhook_id == webhooks.c.id, events.c[name] == wanted).exists()
+            )
+    return _webhooks(connection, query)
+
+
+def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
+    """One webhook.
+
+    Raises:
+        StoreError: there is none with this id.
+    """
+    found = _webhooks(connection, select(webhooks).where(webhooks.c.id == webhook_id))
+    if not found:
+        raise StoreError(f"there is no webhook {webhook_id}, `bridge webhooks list` shows the newest")
+    return found[0]
+
+
+def _results(connection: Connection, event_ids: list[str]) -> dict[str, Any]:
+    """What the target answered to the attempt that delivered each event."""
+    query = select(attempts.c.event_id, attempts.c.result).where(
+        attempts.c.event_id.in_(event_ids), attempts.c.outcome == "delivered"
+    )
+    return {event_id: _decoded(result) for event_id, result in connection.execute(query)}
+
+
+def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "webhook_id": row.webhook_id,
+        "source": row.source,
+        "rule": row.rule,
+        "target": row.target,
+        "type": row.type,
+        "attributes": jsontext.decode(row.attributes),
+        "state": row.state,
+        "reason": row.reason,
+        "attempts": tried,
+        "next_attempt_at": iso(row.next_attempt_at) if row.state == EventState.PENDING else None,
+        "created_at": iso(row.created_at),
+        "delivered_at": iso_or_none(row.delivered_at),
+        "result": result,
+    }
+
+
+def _attempt(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "started_at": iso(row.started_at),
+        "duration_ms": row.duration,
+        "outcome": row.outcome,
+        "status": row.status,
+        "detail": row.detail,
+        "result": _decoded(row.result),
+        "late": row.late,
+        "probe": row.probe,
+    }
+
+
+def _webhooks(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    rows = connection.execute(query).all()
+    made: dict[str, list[str]] = {row.id: [] for row in rows}
+    its_events = select(events.c.webhook_id, events.c.id).where(events.c.webhook_id.in_(made)).order_by(events.c.seq)
+    for webhook_id, event_id in connection.execute(its_events):
+        made[webhook_id].append(event_id)
+    return [_webhook(row, made[row.id]) for row in rows]
+
+
+def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
+    why = _decoded(row.why) or {"error": None, "rules": None}
+    return {
+        "id": row.id,
+        "source": row.source,
+        "state": row.state,
+        "received_at": iso(row.received_at),
+        "dedupe_key": row.dedupe_key,
+        "size": len(row.body),
+        "events": event_ids,
+        "error": why["error"],
+        "why": why["rules"],
+    }
+
+
+def _decoded(value: bytes | None) -> Any:
+    return None if value is None else jsontext.decode(value)

@@ -1,0 +1,130 @@
+"""The store as the other rooms see it: one owner of the database, every method one durable transaction."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, text
+
+from bridge.errors import StoreUnavailable
+from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.store import database, events, targets, webhooks
+from bridge.store.writer import Operation, Writer
+from bridge.times import Clock, now
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
+
+
+class Store:
+    """Everything durable. Methods return once their transaction is committed, or raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine, clock: Clock = now) -> None:
+        self._writer = Writer(engine)
+        self._clock = clock
+        self._commit_within = _COMMIT_WITHIN
+        self.targets: dict[str, TargetState] = {}
+
+    def target(self, name: str) -> TargetState:
+        """The remembered state of a target; one never heard of is not paused."""
+        return self.targets.get(name) or TargetState(name=name)
+
+    async def start(self) -> None:
+        """Read what is remembered of targets."""
+        self.targets = await self._writer.run(targets.load, None)
+
+    def close(self) -> None:
+        """Commit what waits, then stop."""
+        self._writer.close()
+
+    async def accept(self, webhook: Webhook, mapping: Mapping, window: int) -> Receipt:
+        """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
+        return await self._in_time(webhooks.accept, self._acceptance(webhook, mapping, window))
+
+    async def remap(self, webhook: Webhook, mapping: Mapping) -> Receipt:
+        """Put a new mapping of a stored webhook in place of the earlier one."""
+        return await self._in_time(webhooks.remap, self._acceptance(webhook, mapping, 0))
+
+    async def load(self, webhook_id: str) -> Webhook:
+        """A stored webhook, as it was verified."""
+        return await self._in_time(webhooks.load, webhook_id)
+
+    async def claim(self, target: str, limit: int, lease: int, *, probe: bool = False) -> events.Claimed:
+        """Lease at most `limit` due events of a target for `lease` milliseconds."""
+        moment = self._clock()
+        ask = events.Ask(
+            target=target,
+            limit=limit,
+            now=moment,
+            clock=self.target(target).clock(moment),
+            lease_until=moment + lease,
+            probe=probe,
+        )
+        return await self._writer.run(events.claim, ask)
+
+    async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> events.Recorded:
+        """Write what an attempt showed and move its event."""
+        result = events.Result(claim=claim, attempt=attempt, decision=decision, now=self._clock())
+        return await self._writer.run(events.record, result)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give back claims that were never sent."""
+        await asyncio.gather(*(self._writer.run(events.release, claim) for claim in claims))
+
+    async def unfinished(self, *, expired_only: bool) -> list[tuple[Claim, int]]:
+        """Claims that nobody will finish, with the time of each; all of them, or those whose lease ran out."""
+        return await self._writer.run(events.unfinished, self._clock() if expired_only else None)
+
+    async def save_target(self, state: TargetState) -> None:
+        """Remember that a target is paused, probed or open again."""
+        self.targets[state.name] = state
+        await self._writer.run(targets.save, state)
+
+    async def ping(self) -> None:
+        """Prove that a commit works now.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        await self._in_time(_touch, None)
+
+    def _acceptance(self, webhook: Webhook, mapping: Mapping, window: int) -> webhooks.Acceptance:
+        return webhooks.Acceptance(
+            webhook=webhook, mapping=mapping, now=self._clock(), window=window, targets=self.targets
+        )
+
+    async def _in_time(self, operation: Operation[A, R], argument: A) -> R:
+        try:
+            async with asyncio.timeout(self._commit_within):
+                return await self._writer.run(operation, argument)
+        except TimeoutError:
+            raise StoreUnavailable(f"the commit took over {self._commit_within:g} s") from None
+
+
+def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:
+    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+    return [None] * len(asks)
+
+
+@contextmanager
+def owned(url: str) -> Iterator[Engine]:
+    """The writing engine of a database that is ours alone and up to date, for as long as the context lasts.
+
+    Raises:
+        StoreLocked, StoreVersion, StoreError: why it cannot be.
+    """
+    path = database.sqlite_path(url)
+    with database.locked(path) if path else nullcontext():
+        engine = database.writing_engine(url)
+        try:
+            before, after = database.migrate(engine)
+            if before != after:
+                log.info(logs.STORE_MIGRATED, before=before, after=after)
+            yield engine
+        finally:
+            engine.dispose()

@@ -1,0 +1,123 @@
+"""The schema, as SQLAlchemy Core tables; it suits SQLite and PostgreSQL alike.
+
+Bodies, headers, attributes and results are bytes: they hold what strangers send, and PostgreSQL's text refuses NUL.
+Times are milliseconds since 1970. `seq` is the order of commit.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    literal_column,
+)
+
+metadata = MetaData()
+
+_Seq = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where the type is INTEGER
+
+
+def _seq() -> Column[int]:
+    return Column("seq", _Seq, primary_key=True, autoincrement=True)
+
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("dedupe_key", Text),
+    Column("head", LargeBinary, nullable=False),  # JSON: method, query, headers
+    Column("body", LargeBinary, nullable=False),
+    Column("why", LargeBinary),  # JSON: error, rules; only where not every rule that should have fired did
+)
+
+# Who came first with a delivery id. A table of its own, since the same id may come again after the window.
+dedupe = Table(
+    "dedupe",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("claimed_at", BigInteger, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("item_key", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("attributes", LargeBinary, nullable=False),  # JSON: the object or string as the rule made it
+    Column("text", LargeBinary, nullable=False),  # the Attributes string that is sent
+    Column("on_unknown", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),  # claims so far: the fence
+    Column("retries", Integer, nullable=False),  # those that count towards max_attempts and the growing waits
+    Column("next_attempt_at", BigInteger, nullable=False),
+    Column("claimed_at", BigInteger),
+    Column("lease_until", BigInteger),
+    Column("probe", Boolean, nullable=False),  # whether the claim under way probes a paused target
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Column("max_age", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),  # on the target's running clock, which stops while it is paused
+    Index("ix_events_webhook", "webhook_id"),
+)
+
+# A partial index is used only where the query repeats its condition literally, not as a bound parameter.
+is_pending = events.c.state == literal_column("'pending'")
+is_sending = events.c.state == literal_column("'sending'")
+
+Index(
+    "ix_events_due",
+    events.c.target,
+    events.c.next_attempt_at,
+    events.c.seq,
+    sqlite_where=is_pending,
+    postgresql_where=is_pending,
+)
+Index("ix_events_sending", events.c.lease_until, sqlite_where=is_sending, postgresql_where=is_sending)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _seq(),
+    Column("event_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("detail", Text, nullable=False),
+    Column("result", LargeBinary),  # JSON: WorkflowEventResult or the error body
+    Column("late", Boolean, nullable=False),
+    Column("probe", Boolean, nullable=False),
+    Index("ix_attempts_event", "event_id"),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("paused_at", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("by_operator", Boolean, nullable=False),
+    Column("paused_total", BigInteger, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("next_probe_at", BigInteger),
+)

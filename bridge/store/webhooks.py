@@ -1,0 +1,205 @@
+"""Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge import jsontext
+from bridge.errors import StoreError
+from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
+from bridge.store.tables import dedupe, events, webhooks
+
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # ON CONFLICT is theirs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """A verified, mapped webhook on its way into the store. `now` and `window` in milliseconds."""
+
+    webhook: Webhook
+    mapping: Mapping
+    now: int
+    window: int
+    targets: dict[str, TargetState]  # their running clocks, which max_age goes by
+
+
+def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequence[Receipt]:
+    """Store each webhook with its events, or tell which earlier one it repeats."""
+    firsts = _claim_keys(connection, acceptances)
+    new = [a for a in acceptances if firsts.get(a.webhook.id, a.webhook.id) == a.webhook.id]
+    if new:
+        connection.execute(webhooks.insert(), [_webhook_row(a) for a in new])
+    rows = [_event_row(a, event) for a in new for event in a.mapping.events]
+    if rows:
+        connection.execute(events.insert(), rows)
+    repeated = _receipts(connection, {first for own, first in firsts.items() if first != own})
+    return [
+        repeated[firsts[a.webhook.id]]
+        if firsts.get(a.webhook.id, a.webhook.id) != a.webhook.id
+        else Receipt(
+            webhook_id=a.webhook.id,
+            event_ids=tuple(event.id for event in a.mapping.events),
+            state=a.mapping.state,
+            duplicate=False,
+        )
+        for a in acceptances
+    ]
+
+
+def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, str]:
+    """For each webhook with a dedupe key: the id of the webhook that holds the key now, its own if it is the first."""
+    keyed = [a for a in acceptances if a.mapping.dedupe_key is not None]
+    if not keyed:
+        return {}
+    insert = _INSERTS[connection.dialect.name](dedupe)
+    claim = insert.on_conflict_do_update(
+        index_elements=[dedupe.c.source, dedupe.c.key],
+        set_={"webhook_id": insert.excluded.webhook_id, "claimed_at": insert.excluded.claimed_at},
+        where=dedupe.c.claimed_at <= bindparam("expired"),
+    )
+    rows = [
+        {
+            "source": a.webhook.source,
+            "key": a.mapping.dedupe_key,
+            "webhook_id": a.webhook.id,
+            "claimed_at": a.now,
+            "expired": a.now - a.window,
+        }
+        for a in keyed
+    ]
+    connection.execute(claim, rows)
+    identity = tuple_(dedupe.c.source, dedupe.c.key)
+    keys = [(a.webhook.source, a.mapping.dedupe_key) for a in keyed]
+    held = connection.execute(select(dedupe.c.source, dedupe.c.key, dedupe.c.webhook_id).where(identity.in_(keys)))
+    holders = {(source, key): webhook_id for source, key, webhook_id in held}
+    return {a.webhook.id: holders[a.webhook.source, a.mapping.dedupe_key] for a in keyed}
+
+
+def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
+    if not ids:
+        return {}
+    states = dict(
+        connection.execute(select(webhooks.c.id, webhooks.c.state).where(webhooks.c.id.in_(ids))).tuples().all()
+    )
+    made: dict[str, list[str]] = {id_: [] for id_ in ids}
+    its_events = select(events.c.webhook_id, events.c.id).where(events.c.webhook_id.in_(ids)).order_by(events.c.seq)
+    for webhook_id, event_id in connection.execute(its_events):
+        made[webhook_id].append(event_id)
+    return {
+        id_: Receipt(webhook_id=id_, event_ids=tuple(made[id_]), state=WebhookState(state), duplicate=True)
+        for id_, state in states.items()
+    }
+
+
+def remap(connection: Connection, remaps: Sequence[Acceptance]) -> Sequence[Receipt]:
+    """Put today's mapping of a stored webhook in place of the earlier one.
+
+    An event that is delivered, being sent, held or discarded stays; a pending or dead one is replaced and starts
+    anew; a pending one that is no longer made is discarded, unless a rule broke.
+    """
+    return [_remap(connection, a) for a in remaps]
+
+
+def _remap(connection: Connection, a: Acceptance) -> Receipt:
+    query = select(events.c.id, events.c.state).where(events.c.webhook_id == a.webhook.id).with_for_update()
+    found = dict(connection.execute(query).tuples().all())
+    for event in a.mapping.events:
+        row = _event_row(a, event)
+        if event.id not in found:
+            connection.execute(events.insert(), row)
+        elif found[event.id] in (EventState.PENDING, EventState.DEAD):
+            kept = {name: value for name, value in row.items() if name not in ("id", "attempts", "created_at")}
+            connection.execute(update(events).where(events.c.id == event.id).values(**kept))
+    if a.mapping.state in (
+        WebhookState.MAPPED,
+        WebhookState.IGNORED,
+    ):  # a rule that broke proves nothing about its events
+        made = {event.id for event in a.mapping.events}
+        gone = [id_ for id_, state in found.items() if state == EventState.PENDING and id_ not in made]
+        connection.execute(
+            update(events).where(events.c.id.in_(gone)).values(state=EventState.DISCARDED, reason="remapped")
+        )
+    connection.execute(
+        update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
+    )
+    return _receipts(connection, {a.webhook.id})[a.webhook.id]
+
+
+def load(connection: Connection, ids: Sequence[str]) -> Sequence[Webhook]:
+    """Stored webhooks, as they were verified.
+
+    Raises:
+        StoreError: one is not there.
+    """
+    rows = {row.id: row for row in connection.execute(select(webhooks).where(webhooks.c.id.in_(ids)))}
+    if missing := [id_ for id_ in ids if id_ not in rows]:
+        raise StoreError(f"there is no webhook {missing[0]}")
+    return [_webhook(rows[id_]) for id_ in ids]
+
+
+def _webhook(row: Any) -> Webhook:
+    head = jsontext.decode(row.head)
+    return Webhook(
+        id=row.id,
+        source=row.source,
+        received_at=row.received_at,
+        method=head["method"],
+        query=head["query"],
+        headers=head["headers"],
+        body=row.body,
+        delivery_id=head["delivery_id"],
+    )
+
+
+def _webhook_row(a: Acceptance) -> dict[str, Any]:
+    webhook = a.webhook
+    head = {
+        "method": webhook.method,
+        "query": webhook.query,
+        "headers": dict(webhook.headers),
+        "delivery_id": webhook.delivery_id,
+    }
+    return {
+        "id": webhook.id,
+        "source": webhook.source,
+        "state": a.mapping.state,
+        "received_at": webhook.received_at,
+        "dedupe_key": a.mapping.dedupe_key,
+        "head": jsontext.encode(head),
+        "body": webhook.body,
+        "why": _why_bytes(a.mapping),
+    }
+
+
+def _event_row(a: Acceptance, event: Event) -> dict[str, Any]:
+    target = a.targets.get(event.target) or TargetState(name=event.target)
+    return {
+        "id": event.id,
+        "webhook_id": a.webhook.id,
+        "source": a.webhook.source,
+        "rule": event.rule,
+        "target": event.target,
+        "item_key": event.item_key,
+        "type": event.type,
+        "attributes": jsontext.encode(event.attributes),
+        "text": event.text.encode(),
+        "on_unknown": event.on_unknown,
+        "state": EventState.PENDING,
+        "reason": None,
+        "attempts": 0,
+        "retries": 0,
+        "next_attempt_at": a.now,
+        "probe": False,
+        "created_at": a.now,
+        "max_age": event.max_age,
+        "expires_at": target.clock(a.now) + event.max_age,
+    }
+
+
+def _why_bytes(mapping: Mapping) -> bytes | None:
+    if mapping.state is WebhookState.MAPPED:
+        return None
+    return jsontext.encode({"error": mapping.error, "rules": [why.as_json() for why in mapping.why]})

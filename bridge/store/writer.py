@@ -1,0 +1,127 @@
+"""One thread that writes: whatever waits is committed together, so one fsync serves many callers (group commit)."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from bridge.errors import StoreUnavailable
+
+A = TypeVar("A")
+R = TypeVar("R")
+Operation = Callable[[Connection, Sequence[A]], Sequence[R]]
+
+_BATCH = 256  # callers per commit: bounds how long the first of them waits
+_BACKLOG = 10_000  # callers waiting: beyond it the disk does not keep up, and the sender should hear so
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    operation: Operation[Any, Any]
+    argument: Any
+    future: "asyncio.Future[Any]"
+
+
+class Writer:
+    """Runs operations on the store, each for all its waiting callers at once, in one transaction with the others.
+
+    An operation is a function `(connection, arguments) -> results`, one result for each argument. It may run twice
+    (when another caller's row fails, everybody is run again alone), so it has no effect but on the connection.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, operation: Operation[A, R], argument: A) -> R:
+        """Return the operation's result for this argument, once it is committed.
+
+        Raises:
+            StoreUnavailable: it was not committed, or nobody can tell.
+        """
+        if self._jobs.qsize() >= _BACKLOG:
+            raise StoreUnavailable("the disk does not keep up")
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(operation, argument, future))
+        return cast("R", await future)
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch = [job]
+            closing = False
+            while len(batch) < _BATCH and not closing:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    closing = True
+                else:
+                    batch.append(following)
+            # A caller that gave up before its turn is not served: it has told the sender to come again.
+            _deliver(self._commit([job for job in batch if not job.future.cancelled()]))
+            if closing:
+                return
+
+    def _commit(self, batch: list[_Job]) -> list[tuple[_Job, Any]]:
+        if not batch:
+            return []
+        groups: dict[Operation[Any, Any], list[_Job]] = {}
+        for job in batch:
+            groups.setdefault(job.operation, []).append(job)
+        try:
+            with self._engine.begin() as connection:
+                results: list[tuple[_Job, Any]] = []
+                for operation, jobs in groups.items():
+                    answers = operation(connection, [job.argument for job in jobs])
+                    results += zip(jobs, answers, strict=True)
+            return results
+        except Exception as error:
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            if len(batch) > 1 and not lost:
+                return [outcome for job in batch for outcome in self._commit([job])]
+            _log.debug("a transaction failed", exc_info=error)
+            failure = StoreUnavailable(f"{type(error).__name__}: {_brief(error)}")
+            failure.__cause__ = error
+            return [(job, failure) for job in batch]
+
+
+def _brief(error: Exception) -> str:
+    """The driver's own words; SQLAlchemy's text would repeat the statement with its parameters, bodies included."""
+    return str(error.orig if isinstance(error, DBAPIError) and error.orig else type(error).__doc__ or "")[:200]
+
+
+def _deliver(results: list[tuple[_Job, Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any]]] = {}
+    for job, result in results:
+        by_loop.setdefault(job.future.get_loop(), []).append((job, result))
+    for loop, its in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, its)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            _log.debug("results for a closed loop are dropped")
+
+
+def _resolve(results: list[tuple[_Job, Any]]) -> None:
+    for job, result in results:
+        if job.future.done():
+            continue
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)

@@ -1,0 +1,112 @@
+"""What an answer, or its absence, teaches: status and body in, outcome and a sentence for people out."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+
+from bridge import jsontext
+from bridge.model import Outcome
+from bridge.superoffice import carriers
+
+KEPT = 16 * 1024  # bytes of an answer that the record keeps
+_TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """An outcome, why in our own words (safe to log), and what of the answer is kept in the record."""
+
+    outcome: Outcome
+    detail: str
+    result: Any = None
+
+
+def judge(status: int, body: bytes) -> Judgement:
+    """Judge an answer by its status and its body; some statuses decide whatever the body says."""
+    answer, is_json = _parse(body)
+    outcome, detail = _decide(status, answer, is_json=is_json)
+    return Judgement(outcome=outcome, detail=detail, result=_kept(body, answer, is_json=is_json))
+
+
+def _decide(status: int, answer: Any, *, is_json: bool) -> tuple[Outcome, str]:
+    match status:
+        case 401 | 403:
+            return Outcome.UNAUTHORIZED, f"SuperOffice refused the log-in ({status}), check the target's authorization"
+        case 421:
+            return Outcome.MOVED, "this host does not serve the tenant (421), check the target's url"
+        case 408 | 429 | 503:
+            return Outcome.UNAVAILABLE, f"SuperOffice answered {status}"
+        case _ if status >= 500:
+            return Outcome.UNKNOWN, f"SuperOffice answered {status}, it may have taken the event"
+        case 200 if carriers.is_result(answer):
+            return Outcome.DELIVERED, ""
+        case 200 if is_json and answer is None:
+            return Outcome.REJECTED, "SuperOffice answered null"
+        case _ if 300 <= status < 400:
+            return Outcome.MISCONFIGURED, f"the target redirects ({status}), put its final address into url"
+        case 404 | 405 if not carriers.is_service_error(answer):
+            return Outcome.MISCONFIGURED, f"there is no SendEvent at this URL ({status}), check the target's url"
+        case _ if carriers.is_error(answer):
+            return Outcome.REJECTED, f"SuperOffice rejected the event ({status}) {carriers.error_type(answer)}".strip()
+        case _:
+            return Outcome.MISCONFIGURED, f"the answer ({status}) is not SendEvent's, check the target's url"
+
+
+def _parse(body: bytes) -> tuple[Any, bool]:
+    try:
+        return jsontext.decode(body.removeprefix(b"\xef\xbb\xbf")), True
+    except ValueError:
+        return None, False
+
+
+def _kept(body: bytes, answer: Any, *, is_json: bool) -> Any:
+    if is_json and len(body) <= KEPT:
+        return answer
+    return body[: KEPT if is_json else _TEXT_KEPT].decode("utf-8", "replace") or None
+
+
+def judge_fault(error: BaseException, *, sent: bool, within: str) -> Judgement:
+    """Judge an exchange that broke. `sent`: the request's headers went out, so SuperOffice may have acted on it."""
+    if sent:
+        what = (
+            f"no answer within {within}"
+            if isinstance(error, TimeoutError)
+            else "the connection broke before the answer"
+        )
+        return Judgement(outcome=Outcome.UNKNOWN, detail=f"{what}, SuperOffice may have taken the event")
+    return Judgement(outcome=Outcome.UNAVAILABLE, detail=_unreachable(error, within))
+
+
+def _unreachable(error: BaseException, within: str) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no connection within {within}"
+    match error.__cause__ or error:
+        case aiohttp.ClientConnectorDNSError():
+            return "the host's name is not found"
+        case aiohttp.ClientConnectorCertificateError():
+            return "the host's TLS certificate is not valid"
+        case aiohttp.ClientSSLError():
+            return "TLS failed"
+        case aiohttp.ClientConnectorError() as failed:
+            return (failed.os_error.strerror or "the connection failed").lower()
+        case other:
+            return f"the request could not be sent ({type(other).__name__})"
+
+
+def retry_after(value: str | None, now: int) -> int | None:
+    """A Retry-After header (seconds or a date, RFC 9110) as milliseconds from `now`; None where it says nothing."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:9]) * 1000
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0, int((moment - datetime.fromtimestamp(now / 1000, UTC)).total_seconds() * 1000))

@@ -1,0 +1,169 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import Location, Severity
+from bridge.receiving.verification.recipes import NOT_YET, RECIPES, faults
+from bridge.receiving.verification.schemes import COMPILERS
+from bridge.settings.secrets import Expanded
+
+from .support import BASIC, GITHUB, PROVING, SLACK, STANDARD, STRIPE, TOKEN, compiled, found, tried
+
+HMAC = {"scheme": "hmac", "header": "X-Signature", "secrets": ["s"]}
+START = "sources/x.yaml: verify"
+
+
+@pytest.mark.parametrize("settings", PROVING.values(), ids=PROVING)
+def test_what_is_right_has_no_problems(settings: dict[str, Any]) -> None:
+    verifier, problems = tried(settings)
+    assert verifier.scheme == settings["scheme"]
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_of_the_table_is_sound(name: str) -> None:
+    assert list(faults(RECIPES[name])) == []
+
+
+def test_a_problem_says_where_it_is() -> None:
+    places = {("verify",): (2, 9), ("verify", "secrets"): (3, 12), ("verify", "secrets", 2): (5, 7)}
+    verifier, problems = tried({**STANDARD, "secrets": ["whsec_AQI=", "", "hush!"]}, places)
+    assert verifier is None
+    assert [(problem.location, problem.path) for problem in problems] == [
+        (Location("sources/x.yaml", 5, 7), "verify.secrets[2]")
+    ]
+    assert "hush" not in str(problems[0])
+
+
+def test_no_proof_at_all_is_a_warning() -> None:
+    verifier, problems = tried({"scheme": "none"})
+    assert verifier.scheme == "none"
+    assert [problem.severity for problem in problems] == [Severity.WARNING]
+    assert "anyone who knows the URL can send" in str(problems[0])
+
+
+@pytest.mark.parametrize("settings", ["github", ["github"], 5, None])
+def test_verify_must_be_a_mapping(settings: object) -> None:
+    assert found(settings) == [f"{START}: must be a mapping, such as {{scheme: github, secrets: [...]}}"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"secrets": ["s"]}, {"scheme": 5}, {"scheme": None}])
+def test_a_scheme_is_needed_and_the_known_ones_are_listed(settings: object) -> None:
+    (problem,) = found(settings)
+    assert problem.endswith("needs a scheme, one of github, standard-webhooks, hmac, token, basic, none")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "problem"),
+    [
+        (
+            "githib",
+            "unknown scheme 'githib', did you mean github? known are github, standard-webhooks, hmac",
+        ),
+        ("Strype", "unknown scheme 'Strype', did you mean stripe? known are"),
+        ("qqq", "unknown scheme 'qqq', known are github"),
+        (Expanded("qqq"), "unknown scheme, known are github"),
+        ("stripe", "scheme stripe is not available yet, spell it out with scheme: hmac"),
+        ("gitlab", "scheme gitlab is not available yet, use scheme: token"),
+        ("pipedrive", "scheme pipedrive is not available yet, use scheme: basic"),
+        ("twilio", "scheme twilio is not available yet"),
+    ],
+)
+def test_an_unknown_scheme_is_told_what_to_do(scheme: str, problem: str) -> None:
+    (text,) = found({"scheme": scheme, "secrets": ["s"]})
+    assert text.startswith(f"{START}.scheme: {problem}")
+
+
+def test_a_sender_is_either_known_or_not_yet() -> None:
+    assert not set(NOT_YET) & set(COMPILERS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({**GITHUB, "tolerance": "5m"}, "tolerance: github signs no timestamp, so there is nothing to tolerate"),
+        ({**HMAC, "tolerance": "5m"}, "tolerance: needs a timestamp to check"),
+        ({**HMAC, "header": "X Signature"}, "header: is no name of a header"),
+        ({**HMAC, "header": ""}, "header: is no name of a header"),
+        ({**HMAC, "separator": ",", "prefix": "v1=", "item": "v1"}, "prefix: stands beside item"),
+        ({**HMAC, "item": "v1"}, "item: needs a separator"),
+        ({**HMAC, "item": "v=1", "separator": ","}, "item: is no key of an item"),
+        ({**HMAC, "separator": "a"}, "separator: could be part of a signature"),
+        ({**HMAC, "separator": ",", "prefix": "v1,"}, "separator: is part of what a signature begins with"),
+        ({**HMAC, "signed": []}, "signed: leaves out the body"),
+        ({**HMAC, "signed": ["header:X-Id"]}, "signed: leaves out the body"),
+        ({**HMAC, "signed": ["body", "bodi"]}, "signed[1]: is no part of a request, use body, method, header:NAME"),
+        ({**HMAC, "signed": ["body", "body:x"]}, "signed[1]: is no part of a request"),
+        ({**HMAC, "signed": ["body", "header:"]}, "signed[1]: is no part of a request"),
+        ({**HMAC, "signed": ["body", "lit:"]}, "signed[1]: is no part of a request"),
+        ({**HMAC, "signed": ["url", "body"]}, "signed[0]: is not available yet"),
+        ({**HMAC, "signed": ["item:t", "body"]}, "separator: is needed to find the items of the header"),
+        ({**HMAC, "timestamp": "header:X-Time"}, "timestamp: is not signed, so it proves nothing"),
+        ({**HMAC, "timestamp": "body"}, "timestamp: is not where it could be read from, use header:NAME or item:KEY"),
+        ({**HMAC, "timestamp": "X-Time"}, "timestamp: is not where it could be read from"),
+        ({**HMAC, "delivery_id": "X-Id"}, "delivery_id: is not where it could be read from, use header:NAME"),
+        ({**STRIPE, "delivery_id": "item:t"}, "delivery_id: is not where it could be read from"),
+        ({**HMAC, "key": "hex", "secrets": ["0x00"]}, "secrets[0]: is not hexadecimal"),
+        ({**HMAC, "key": "base64"}, "secrets[0]: is not base64"),
+        ({**STANDARD, "secrets": ["whsec_"]}, "secrets[0]: is not base64 after an optional whsec_"),
+        ({**TOKEN, "header": "X-Token:"}, "header: is no name of a header"),
+        ({**TOKEN, "secrets": ["token\n"]}, "secrets[0]: has blanks around it or characters that no header can hold"),
+        ({**TOKEN, "secrets": ["", " token"]}, "secrets[1]: has blanks around it"),
+        ({**BASIC, "username": "a:b"}, "username: holds a colon"),
+        ({**BASIC, "username": ""}, "username: is empty"),
+        ({**BASIC, "secrets": ["\udc80"]}, "secrets[0]: is not text that UTF-8 can write"),
+    ],
+)
+def test_what_cannot_work_is_a_problem_at_its_place(settings: dict[str, Any], problem: str) -> None:
+    assert tried(settings)[0] is None
+    texts = found(settings)
+    assert [text for text in texts if text.startswith(f"{START}.{problem}")], texts
+    assert not [text for text in texts if "0x00" in text or "token\n" in text]
+
+
+@pytest.mark.parametrize("settings", [GITHUB, STANDARD, HMAC, TOKEN, BASIC], ids=lambda settings: settings["scheme"])
+def test_secrets_are_needed_and_unknown_keys_refused(settings: dict[str, Any]) -> None:
+    mistakes: list[dict[str, Any]] = [{"secrets": []}, {"secrets": ["", ""]}, {"secrets": "text"}, {"colour": "blue"}]
+    for wrong in mistakes:
+        assert tried({**settings, **wrong})[0] is None
+        assert found({**settings, **wrong})
+    assert tried({key: value for key, value in settings.items() if key != "secrets"})[0] is None
+
+
+def test_all_problems_are_found_at_once() -> None:
+    wrong: dict[str, Any] = {
+        **HMAC,
+        "header": "",
+        "signed": ["bodi"],
+        "timestamp": "x",
+        "key": "hex",
+        "secrets": ["x", "y"],
+    }
+    assert len(found(wrong)) == 5
+
+
+def test_a_tolerance_is_allowed_where_a_timestamp_is_signed() -> None:
+    for settings in (STANDARD, STRIPE, SLACK):
+        compiled({**settings, "tolerance": "10m"})
+
+
+words = st.sampled_from(
+    ["", "X-A", "v1", ",", " ", "body", "header:x-a", "item:t", "lit:.", "url", "hex", "ms", "5m", "é"]
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"scheme": st.just("hmac"), "secrets": st.lists(words), "header": words},
+        optional={
+            **dict.fromkeys(["separator", "prefix", "item", "timestamp", "timestamp_unit", "tolerance"], words),
+            **dict.fromkeys(["encoding", "algorithm", "key", "delivery_id"], words),
+            "signed": st.lists(words),
+        },
+    )
+)
+def test_whatever_is_written_compiles_or_has_problems(settings: dict[str, Any]) -> None:
+    verifier, problems = tried(settings)
+    assert (verifier is None) == bool(problems)

@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 CORPUS := tests/corpus/node_modules/.package-lock.json
 
-.PHONY: demo test test-faults check format lock clean
+.PHONY: demo test test-faults test-wheel check format lock clean
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,6 +24,9 @@ test: .venv/ready $(CORPUS)
 
 test-faults: .venv/ready
 	BRIDGE_KILLS=$${BRIDGE_KILLS:-200} $(BIN)/python -m pytest -m faults tests/faults
+
+test-wheel: .venv/ready
+	tests/wheel.sh $(CURDIR)/$(BIN)/python
 
 check: .venv/ready
 	$(BIN)/ruff check

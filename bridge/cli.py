@@ -70,17 +70,22 @@ def _print_problems(problems: list[Problem]) -> None:
         _err.print(f"{problem.severity}: {problem}", markup=False)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     config: Annotated[Path, typer.Option("--config", metavar="DIR", help="The configuration's directory.")] = Path(
         "config"
     ),
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """What every command shares."""
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
     _Directory.path = config
 
 

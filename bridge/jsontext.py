@@ -21,19 +21,20 @@ def decode(text: bytes) -> Any:
         ValueError: what is wrong and where.
     """
     value = orjson.loads(text)
-    return json.loads(text) if _LONG_NUMBER.search(text) else value
+    if not _LONG_NUMBER.search(text):
+        return value
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def encode(value: Any) -> bytes:
-    """Write compact JSON in UTF-8.
-
-    Raises:
-        ValueError: the value holds what JSON cannot say, such as NaN.
-    """
+    """Write compact JSON in UTF-8. Values come from `decode` or an expression, so none is infinite or not a number."""
     try:
         return orjson.dumps(value)
     except TypeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def as_text(value: Any) -> str:

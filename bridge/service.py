@@ -25,6 +25,7 @@ from bridge.mapping.rules import TargetFacts, compile_rules
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
+from bridge.operations import retention
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.verification import compile_verifier
 from bridge.settings.loading import load
@@ -162,12 +163,14 @@ class _Bridge:
         settled = await self._forwarder.settle()
         serving = self._open()
         self._forwarder.start()
+        forgetting = asyncio.create_task(retention.run(self._store, self._settings.store.keep))
         self._ready = True
         log.info(logs.BRIDGE_STARTED, **self._report(serving), settled=settled)
         self._warn_of_unknown_targets()
         gc.collect()
         gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
         await stop.wait()
+        forgetting.cancel()
         await self._drain(serving)
 
     def _open(self) -> list[Serving]:

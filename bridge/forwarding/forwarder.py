@@ -17,10 +17,13 @@ _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 class Forwarder:
     """Runs the lanes."""
 
-    def __init__(self, store: Store, lanes: Mapping[str, Lane], clock: Clock = now) -> None:
+    def __init__(
+        self, store: Store, lanes: Mapping[str, Lane], clock: Clock = now, sweep_every: float = _SWEEP_EVERY
+    ) -> None:
         self._store = store
         self._lanes = lanes
         self._clock = clock
+        self._sweep_every = sweep_every
         self._tasks: list[asyncio.Task[None]] = []
 
     async def settle(self) -> int:
@@ -55,7 +58,7 @@ class Forwarder:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_EVERY)
+            await asyncio.sleep(self._sweep_every)
             try:
                 for claim, claimed_at in await self._store.unfinished(expired_only=True):
                     await self._give_up(claim, claimed_at, "the attempt's lease ran out")

@@ -194,13 +194,7 @@ class _Translation:
             name = f"pattern_{len(self.called)}"
             self.called[name] = functions.pattern(value.value)
             return _name(name)
-        if parameter.annotation != Callable[[], Any]:
-            return self.value(value)
-        was, self.careful = self.careful, self.careful or parameter.name == "value"
-        try:
-            return _lambda(self.value(value))
-        finally:
-            self.careful = was
+        return _lambda(self.value(value)) if parameter.annotation == Callable[[], Any] else self.value(value)
 
 
 def _constant(node: nodes.Const) -> Any:

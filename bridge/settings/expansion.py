@@ -9,7 +9,7 @@ from bridge.settings.secrets import Expanded, FileText
 
 LARGEST_FILE = 1 << 20
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
@@ -49,8 +49,8 @@ class Expansion:
     def _look_up(self, reference: str) -> "str | _File":
         if reference.startswith("file:"):
             return _File(self._directory / reference.removeprefix("file:"))
-        if not (match := _VARIABLE.fullmatch(reference)) or "${" in reference:
-            message = "`${` must be followed by the name of a variable or by file:PATH, and a `}`"
+        if not (match := _VARIABLE.fullmatch(reference)):
+            message = "`${` must be followed by a variable's name or file:PATH, and by `}`"
             raise _NotThere(message, "write $${ where the text itself holds ${")
         name, default = match.groups()
         value = self._environ.get(name)

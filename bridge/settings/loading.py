@@ -66,7 +66,13 @@ def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> Sto
 def _sources(directory: Path, expansion: Expansion) -> tuple[dict[str, Source], list[Problem]]:
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
-    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+    try:
+        paths = sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        paths = []
+    except OSError as error:
+        return {}, [_unreadable(directory, error)]
+    for path in paths:
         if path.name.startswith(".") or path.suffix.lower() not in (".yaml", ".yml"):
             continue
         if path.suffix != ".yaml":
@@ -92,8 +98,7 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
         hint = f"rename {renamed.name} to {path.name}" if renamed.exists() else "give its directory: --config DIR"
         return None, None, [_about(path, "there is no such file", hint)]
     except OSError as error:
-        reason = (error.strerror or "it cannot be opened").lower()
-        return None, None, [_about(path, f"cannot be read: {reason}", "let the bridge read it")]
+        return None, None, [_unreadable(path, error)]
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,6 +114,12 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
     known = {(problem.location, problem.path) for problem in problems}
     problems += [problem for problem in found if (problem.location, problem.path) not in known]
     return section, settings, problems
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return _about(
+        path, f"cannot be read: {(error.strerror or 'it cannot be opened').lower()}", "let the bridge read it"
+    )
 
 
 def _about(path: Path, message: str, hint: str) -> Problem:

@@ -74,7 +74,7 @@ class Strict(BaseModel):
         if isinstance(value, bool):
             wanted = set(branches(cls.model_fields[info.field_name or ""].annotation))
             if wanted & {int, float} and bool not in wanted:
-                raise wrong("must be a number")
+                return json.dumps(value)  # pydantic would read true as 1, but not "true"
         return value
 
 

@@ -29,6 +29,7 @@ from bridge.settings.document import Document, Path, dotted
 
 DEEPEST = 50
 MOST_NODES = 100_000
+MOST_PROBLEMS = 1_000
 
 Place = tuple[int, int]
 Expand = Callable[[str], tuple[str, list[tuple[str, str]]]]
@@ -39,6 +40,7 @@ _BOOLS = {text: text.lower() == "true" for text in ("true", "True", "TRUE", "fal
 _INT = re.compile(r"-?[1-9][0-9]{0,299}|0")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)")
 _LONGEST_FLOAT = 300
+_NO_CHARACTER = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 _SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
 
@@ -54,9 +56,10 @@ def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, li
         return None, [*reading.problems, stop.problem]
     except YAMLError as error:
         return None, [*reading.problems, _syntax_problem(error, text, file)]
-    except ValueError:  # an escape such as "\U00110000"
-        hint = "look for a \\U escape in double quotes"
-        problem = Problem(Location(file, *reading.last), "", "holds an escape that is no character", hint)
+    except ValueError:  # chr() of an escape beyond Unicode
+        match = _NO_CHARACTER.search(text)
+        message, hint = "holds an escape that is no character", "write the character itself"
+        problem = Problem(Location(file, *_at(text, match.start() if match else 0)), "", message, hint)
         return None, [*reading.problems, problem]
     places: dict[Path, Place] = {(): (1, 1)}
     for path, place in reading.trail:
@@ -92,7 +95,6 @@ class _Reading:
     def __init__(self, file: str, expand: Expand) -> None:
         self.problems: list[Problem] = []
         self.trail: list[tuple[Path, Place]] = []
-        self.last: Place = (1, 1)
         self._file = file
         self._expand = expand
         self._anchors: dict[str, _Anchor] = {}
@@ -114,7 +116,6 @@ class _Reading:
         return data
 
     def _value(self, event: Any, path: Path, place: Place) -> Any:
-        self.last = _place(event)
         self._grow(1, path, place)
         if isinstance(event, AliasEvent):
             return self._alias(event, path, place)
@@ -233,9 +234,15 @@ class _Reading:
 
     def _note(self, path: Path, place: Place, message: str, hint: str) -> None:
         self.problems.append(Problem(Location(self._file, *place), dotted(path), message, hint))
+        if len(self.problems) >= MOST_PROBLEMS:
+            self._stop(place, "the file has too many problems to go on", "mend these first")
 
     def _stop(self, place: Place, message: str, hint: str) -> None:
         raise _Stop(Problem(Location(self._file, *place), "", message, hint))
+
+
+def _at(text: str, position: int) -> Place:
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
 
 
 def _place(event: Any) -> Place:
@@ -266,6 +273,5 @@ def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
         if "'\\t'" in message:
             return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
         return Problem(Location(file, *place), "", f"is not valid YAML: {message}", _SYNTAX_HINT)
-    before = text[: getattr(error, "position", 0)]
-    place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+    place = _at(text, getattr(error, "position", 0))
     return Problem(Location(file, *place), "", "holds a control character", "remove it")

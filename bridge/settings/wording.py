@@ -24,7 +24,7 @@ def describe(section: Section, model: type[BaseModel], error: ErrorDetails) -> P
         if _holds(found, key) or (kind == "missing" and depth == len(loc)):
             parent, section = wanted, section[key]
             wanted, found = _inside(wanted, key), found[key] if _holds(found, key) else None
-        else:  # "[key]", or pydantic's name for a branch of a union
+        elif depth == len(loc):  # "[key]", or pydantic's name for a branch of a union
             found = error["input"]
     if kind == "missing":
         return section.problem("is missing", _how_to_add(parent, str(loc[-1])))
@@ -85,7 +85,7 @@ def _message(kind: str, error: ErrorDetails, ctx: Mapping[str, Any]) -> str:
         return error["msg"][:1].lower() + error["msg"][1:]
     if "expected" in ctx:  # 'a', 'b' or 'c'
         return template.format(expected=", ".join(re.findall(r"'([^']*)'", ctx["expected"])))
-    return template.format(**ctx)
+    return template.format(**{name: f"{value:g}" if isinstance(value, float) else value for name, value in ctx.items()})
 
 
 def _hint(kind: str, found: Any, wanted: Any) -> str:

@@ -11,7 +11,7 @@ from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.store import database, events, targets, webhooks
+from bridge.store import database, events, retention, targets, webhooks
 from bridge.store.writer import Operation, Writer
 from bridge.times import Clock, now
 
@@ -84,6 +84,10 @@ class Store:
         """Remember that a target is paused, probed or open again."""
         self.targets[state.name] = state
         await self._writer.run(targets.save, state)
+
+    async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
+        """Delete a few webhooks received before a moment; return where to go on (None: nowhere) and how many went."""
+        return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor))
 
     async def ping(self) -> None:
         """Prove that a commit works now.

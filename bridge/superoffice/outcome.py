@@ -13,6 +13,7 @@ from bridge.superoffice import carriers
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
+_BRACKETS_KEPT = 500  # in an answer that is kept as JSON; one with more is kept as text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ def _parse(body: bytes) -> tuple[Any, bool]:
 
 
 def _kept(body: bytes, answer: Any, *, is_json: bool) -> Any:
-    if is_json and len(body) <= KEPT:
+    # Every level costs a bracket: what has many of them may nest deeper than can be written again.
+    if is_json and len(body) <= KEPT and body.count(b"[") + body.count(b"{") <= _BRACKETS_KEPT:
         return answer
     return body[: KEPT if is_json else _TEXT_KEPT].decode("utf-8", "replace") or None
 
@@ -105,7 +107,7 @@ def retry_after(value: str | None, now: int) -> int | None:
         return int(text[:9]) * 1000
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # such as a year of 20 digits
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

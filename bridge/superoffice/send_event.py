@@ -5,6 +5,7 @@ import functools
 import ssl
 import time
 from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace
 
 import aiohttp
@@ -122,7 +123,9 @@ class SuperOffice:
 
         # No timeouts of httpx's: none of them bounds the whole exchange, and asyncio.timeout does.
         transport = AiohttpTransport(client=session, verify=trust)
-        self._client = httpx.AsyncClient(transport=transport, timeout=None, trust_env=False)  # noqa: S113
+        # No cookies: each request logs in by itself, and an answer must not change the next request.
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx.AsyncClient(transport=transport, timeout=None, trust_env=False, cookies=cookies)  # noqa: S113
         return self._client
 
     async def close(self) -> None:

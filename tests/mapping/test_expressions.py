@@ -211,8 +211,9 @@ def test_default_and_defined_cover_the_whole_chain(text: str, expected: Any) -> 
     assert value(text) == expected
 
 
-def test_default_covers_only_missing_keys() -> None:
+def test_default_and_defined_cover_only_missing_keys() -> None:
     assert "plain number" in failure("body.name | int | default(0)").message
+    assert "plain number" in failure("body.name | int is defined").message
 
 
 def test_a_fallback_that_is_missing_too_is_named() -> None:
@@ -574,7 +575,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(grammar(), bodies)
 @example("body.o.a", {"o": {"a": 1}})
 def test_wherever_jinja_gives_a_value_so_do_we_and_it_is_the_same(text: str, body: Any) -> None:
@@ -594,7 +595,7 @@ def test_wherever_jinja_gives_a_value_so_do_we_and_it_is_the_same(text: str, bod
 def test_the_oracle_has_teeth() -> None:
     values = 0
 
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=80, deadline=None, derandomize=True)
     @given(grammar(), bodies)
     def count(text: str, body: Any) -> None:
         nonlocal values
@@ -605,7 +606,7 @@ def test_the_oracle_has_teeth() -> None:
         values += 1
 
     count()
-    assert values > 60
+    assert values > 20
 
 
 @given(st.lists(st.sampled_from(["a", "b", "nope"]), min_size=1, max_size=4), anything)
@@ -615,7 +616,7 @@ def test_default_and_defined_on_chains_are_those_of_jinja_with_chainable_undefin
         assert same(value(text, body=body), CHAINING.compile_expression(text)(body=body))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(grammar())
 @example("(body.x is none) if body.y is not none else not body.z")
 @example("-(body.n | int) | float - (1 - 2) ~ (3 ~ 4)")

@@ -1,0 +1,1 @@
+"""What an operator, or the calendar, does to the record."""

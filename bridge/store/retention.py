@@ -1,0 +1,46 @@
+"""Deleting old webhooks in small transactions, so that nobody waits long for the writer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select, tuple_
+
+from bridge.model import EventState
+from bridge.store.tables import attempts, dedupe, events, webhooks
+
+_BATCH = 200
+_UNDECIDED = (EventState.PENDING, EventState.SENDING, EventState.HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Webhooks received before a moment, in order of commit, from after `cursor` on."""
+
+    before: int
+    cursor: int
+
+
+def forget(connection: Connection, asks: Sequence[Forget]) -> Sequence[tuple[int | None, int]]:
+    """Delete the next few; return where to go on (None: nowhere) and how many went."""
+    return [_forget(connection, ask) for ask in asks]
+
+
+def _forget(connection: Connection, ask: Forget) -> tuple[int | None, int]:
+    columns = (webhooks.c.seq, webhooks.c.id, webhooks.c.received_at, webhooks.c.source, webhooks.c.dedupe_key)
+    query = select(*columns).where(webhooks.c.seq > ask.cursor)
+    rows = connection.execute(query.order_by(webhooks.c.seq).limit(_BATCH)).all()
+    old = [row.id for row in rows if row.received_at < ask.before]
+    undecided = select(events.c.webhook_id).where(events.c.webhook_id.in_(old), events.c.state.in_(_UNDECIDED))
+    gone = set(old) - set(connection.execute(undecided).scalars())
+    if gone:
+        its_events = select(events.c.id).where(events.c.webhook_id.in_(gone))
+        keys = [(row.source, row.dedupe_key) for row in rows if row.id in gone and row.dedupe_key is not None]
+        connection.execute(delete(attempts).where(attempts.c.event_id.in_(its_events)))
+        connection.execute(delete(events).where(events.c.webhook_id.in_(gone)))
+        # The key may meanwhile belong to a younger webhook, that came after the window.
+        connection.execute(
+            delete(dedupe).where(tuple_(dedupe.c.source, dedupe.c.key).in_(keys), dedupe.c.webhook_id.in_(gone))
+        )
+        connection.execute(delete(webhooks).where(webhooks.c.id.in_(gone)))
+    finished = len(rows) < _BATCH or rows[-1].received_at >= ask.before
+    return (None if finished else rows[-1].seq), len(gone)

@@ -1,0 +1,236 @@
+"""Real processes for tests: a `bridge sandbox`, and a `bridge serve` on a configuration of the test's own."""
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from bridge.store import reading
+
+T = TypeVar("T")
+
+ADMIN_TOKEN = "the-admin-token"
+SECRET = "a secret of the tests"
+_WITHIN = 30.0  # seconds for whatever takes one second on an idle machine
+_COMMAND = (sys.executable, "-m", "bridge")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, from below the range that connections take theirs from.
+
+    A port of that range could be taken while a bridge restarts, and a connection to it could even reach itself.
+    """
+    while True:
+        port = random.randint(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def eventually(check: Callable[[], T], within: float = _WITHIN) -> T:
+    """What `check` answers, once that is true."""
+    deadline = time.monotonic() + within
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"not within {within:g} s"
+        time.sleep(0.02)
+    return answer
+
+
+def by_github(body: bytes, delivery: str | None = None, event: str = "push", secret: str = SECRET) -> dict[str, str]:
+    """The headers that GitHub sends along with a body."""
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": event,
+        "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+    }
+    return headers | ({} if delivery is None else {"X-GitHub-Delivery": delivery})
+
+
+class Superoffice:
+    """A `bridge sandbox` in a process of its own. Tests that share one use tenants of their own."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        self.process = process
+        self.url = url
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=_WITHIN)
+
+    def target(self, tenant: str, **settings: Any) -> dict[str, Any]:
+        """A target of `bridge.yaml` that leads here, fast enough for tests."""
+        return {
+            "url": f"{self.url}/{tenant}/api",
+            "authorization": {"scheme": "basic", "username": "sandbox", "password": "sandbox"},
+            "rate": "2000/s",
+            "retry": {"first_wait": "100ms", "max_wait": "500ms"},
+            **settings,
+        }
+
+    def events(self, tenant: str) -> list[dict[str, Any]]:
+        """What a tenant got, in order."""
+        answer: list[dict[str, Any]] = self.client.get("/sandbox/events", params={"tenant": tenant}).json()
+        return answer
+
+    def requests(self, tenant: str) -> dict[str, int]:
+        """How often a tenant answered what."""
+        answer: dict[str, int] = self.client.get("/sandbox/requests").json().get(tenant, {})
+        return answer
+
+    def script(self, tenant: str, *faults: dict[str, Any]) -> None:
+        """Let a tenant show faults."""
+        answer = self.client.post("/sandbox/faults", json=[fault | {"tenant": tenant} for fault in faults])
+        assert answer.status_code == 200, answer.text
+
+    def clear(self) -> None:
+        """Let all go on as usual, requests that hang included."""
+        self.client.delete("/sandbox/faults").raise_for_status()
+
+
+@contextmanager
+def superoffice(port: int = 0, *options: str) -> Iterator[Superoffice]:
+    """Run a sandbox."""
+    command = (*_COMMAND, "sandbox", "--port", str(port), *options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        sandbox = Superoffice(process, process.stdout.readline().split()[-1])
+        try:
+            yield sandbox
+        finally:
+            sandbox.client.close()
+            process.terminate()
+
+
+class Bridge:
+    """A configuration in a directory of its own, and the `bridge serve` that runs it, again and again if need be."""
+
+    def __init__(self, root: Path, targets: Mapping[str, Any], sources: Mapping[str, str], **settings: Any) -> None:
+        self.root = root
+        self.config = root / "config"
+        self.log = root / "bridge.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=_WITHIN)
+        admin = free_port()
+        token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        self.admin = httpx.Client(
+            base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=_WITHIN
+        )
+        self.environment = {"SECRET": SECRET, "ADMIN_TOKEN": ADMIN_TOKEN}
+        self.process: subprocess.Popen[bytes] | None = None
+        written: dict[str, Any] = {
+            "listen": {"host": "127.0.0.1", "port": self.port},
+            "admin": {"port": admin, "token": "${ADMIN_TOKEN}"},
+            "drain": {"grace": "0ms", "timeout": "5s"},
+            "targets": dict(targets),
+            **settings,
+        }
+        (self.config / "sources").mkdir(parents=True)
+        for name, text in sources.items():
+            self.write_source(name, text)
+        (self.config / "bridge.yaml").write_text(json.dumps(written))  # JSON is YAML
+
+    def write_source(self, name: str, text: str) -> None:
+        """Write `sources/NAME.yaml`."""
+        (self.config / "sources" / f"{name}.yaml").write_text(text)
+
+    def spawn(self) -> "subprocess.Popen[bytes]":
+        """Start `bridge serve`, whether or not it becomes ready."""
+        with self.log.open("ab") as log, (self.root / "bridge.err").open("ab") as errors:
+            command = (*_COMMAND, "--config", str(self.config), "serve")
+            self.process = subprocess.Popen(command, stdout=log, stderr=errors, env=os.environ | self.environment)
+        return self.process
+
+    def start(self) -> "Bridge":
+        """Start `bridge serve`; it is ready once this returns."""
+        process = self.spawn()
+
+        def ready() -> bool:
+            assert process.poll() is None, (self.root / "bridge.err").read_text()
+            with suppress(httpx.TransportError):
+                return self.client.get("/readyz").status_code == 200
+            return False
+
+        eventually(ready)
+        return self
+
+    def send_signal(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal to the running bridge."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the bridge, if it runs; return its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(_WITHIN)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop(signal.SIGKILL)
+        self.client.close()
+        self.admin.close()
+
+    def post(self, source: str, body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Send a webhook."""
+        return self.client.post(f"/webhooks/{source}", content=body, headers=dict(headers or {}))
+
+    def webhooks(self, **which: Any) -> list[dict[str, Any]]:
+        """The store's webhooks, newest first, read beside the bridge or without one."""
+        with reading.reading(self._store) as connection:
+            return reading.list_webhooks(connection, reading.Filter(**{"limit": 100_000, **which}))
+
+    def events(self, **which: Any) -> list[dict[str, Any]]:
+        """The store's events, newest first, with the count of their attempts."""
+        with reading.reading(self._store) as connection:
+            return reading.list_events(connection, reading.Filter(**{"limit": 100_000, **which}))
+
+    def event(self, id_: str) -> dict[str, Any]:
+        """One event with its attempts."""
+        with reading.reading(self._store) as connection:
+            return reading.show_event(connection, id_)
+
+    def settled(self, within: float = _WITHIN) -> list[dict[str, Any]]:
+        """The store's events, once none is on its way any more."""
+        eventually(lambda: not self.events(state="pending") and not self.events(state="sending"), within)
+        return self.events()
+
+    @property
+    def store(self) -> Path:
+        """The database's file."""
+        return self.root / "var" / "bridge.db"
+
+    @property
+    def _store(self) -> str:
+        return f"sqlite:///{self.store}"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def run(self, *arguments: str, secrets: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the CLI on this configuration."""
+        environment = os.environ | (self.environment if secrets else {})
+        return run("--config", str(self.config), *arguments, environment=environment)
+
+
+def run(*arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the CLI."""
+    return subprocess.run(
+        (*_COMMAND, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ if environment is None else environment,
+    )

@@ -1,0 +1,71 @@
+import pytest
+from sqlalchemy import Engine
+
+from bridge.model import Delivered, TargetState
+from bridge.store import targets
+from bridge.store.store import Store
+
+from .support import HOUR, MINUTE, NOW, Hand, a_webhook, an_attempt, an_event, mapped, one
+
+pytestmark = pytest.mark.anyio
+
+PAUSED = TargetState(
+    name="crm",
+    paused_at=NOW,
+    reason="unauthorized",
+    by_operator=True,
+    paused_total=2**40,
+    probes=3,
+    next_probe_at=NOW + MINUTE,
+)
+
+
+async def test_a_target_never_heard_of_is_not_paused(store: Store) -> None:
+    await store.start()
+    assert store.target("crm") == TargetState(name="crm")
+    assert store.target("crm").paused_at is None
+
+
+async def test_what_is_saved_of_a_target_is_there_at_the_next_start(store: Store, engine: Engine, hand: Hand) -> None:
+    await store.save_target(PAUSED)
+    await store.save_target(TargetState(name="erp", paused_total=5))
+    store.close()
+    second = Store(engine, hand)
+    await second.start()
+    assert second.targets == {"crm": PAUSED, "erp": TargetState(name="erp", paused_total=5)}
+    second.close()
+
+
+async def test_the_last_state_saved_is_the_one_that_counts(store: Store, look: Engine) -> None:
+    await store.save_target(PAUSED)
+    await store.save_target(TargetState(name="crm", paused_total=7))
+    assert store.target("crm") == TargetState(name="crm", paused_total=7)
+    with look.connect() as connection:
+        assert targets.load(connection, [None, None]) == [{"crm": TargetState(name="crm", paused_total=7)}] * 2
+
+
+def test_the_running_clock_stands_still_while_the_target_is_paused() -> None:
+    state = TargetState(name="crm", paused_at=NOW, paused_total=MINUTE)
+    assert state.clock(NOW - HOUR) == NOW - HOUR - MINUTE
+    assert state.clock(NOW) == state.clock(NOW + HOUR) == NOW - MINUTE
+    assert TargetState(name="crm", paused_total=MINUTE).clock(NOW + HOUR) == NOW + HOUR - MINUTE
+
+
+async def test_the_backlog_counts_pending_events_by_target_with_the_age_of_the_oldest(
+    store: Store, look: Engine, hand: Hand
+) -> None:
+    for at in (NOW, NOW + MINUTE):
+        hand.at = at
+        webhook = a_webhook(at)
+        await store.accept(webhook, mapped(an_event(webhook), an_event(webhook, target="erp")), 0)
+    await store.accept(*one(target="gone"), 0)
+    (claim,) = (await store.claim("crm", 1, MINUTE)).claims
+    await store.record(claim, an_attempt(), Delivered())
+    with look.connect() as connection:
+        assert targets.backlog(connection) == {
+            "crm": (1, NOW + MINUTE),
+            "erp": (2, NOW),
+            "gone": (1, NOW + MINUTE),
+        }
+
+

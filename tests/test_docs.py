@@ -1,0 +1,203 @@
+"""The pages keep their word: every key is documented, every example loads, the README's path works as it stands."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from running import free_port
+
+from bridge import service
+from bridge.errors import Severity
+from bridge.receiving.verification import compile_verifier
+from bridge.receiving.verification.recipes import RECIPES
+from bridge.receiving.verification.schemes import HmacSettings
+from bridge.settings import schema
+from bridge.settings.document import Section
+from bridge.settings.loading import load
+from bridge.settings.reading import read_yaml
+from bridge.superoffice.authorization import SCHEMES, compile_authorization
+
+ROOT = Path(__file__).parent.parent
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+_NAMES = """
+BRIDGE_ADMIN_TOKEN GITHUB_SECRET SHOP_SECRET CRM_PASSWORD SUPPORT_TICKET SUPPORT_APP_TOKEN
+SO_USER SO_PASSWORD SO_TICKET SO_APP_TOKEN SO_TOKEN SO_COOKIE SO_XSRF SECRET
+"""
+ENVIRONMENT = dict.fromkeys(_NAMES.split(), "dGVzdC1zZWNyZXQtb2YtdGhlLWRvY3M=")
+
+
+def blocks(text: str, kind: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page whose info string starts with `kind`: the rest of it, and the content."""
+    return [(info.strip(), content) for info, content in re.findall(rf"```{kind}([^\n]*)\n(.*?)```", text, re.DOTALL)]
+
+
+def documented(page: str) -> set[str]:
+    return set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [
+        (schema.BridgeSettings, ""),
+        (schema.ListenSettings, "listen."),
+        (schema.AdminSettings, "admin."),
+        (schema.StoreSettings, "store."),
+        (schema.LogSettings, "log."),
+        (schema.DrainSettings, "drain."),
+        (schema.TargetSettings, ""),
+        (schema.RetrySettings, "retry."),
+        (schema.SourceSettings, ""),
+        (schema.RuleSettings, ""),
+        (schema.EventSettings, "event."),
+        (HmacSettings, ""),
+    ],
+)
+def test_every_key_has_a_row_in_the_configuration_page(model: type[BaseModel], prefix: str) -> None:
+    rows = documented(CONFIGURATION)
+    nested = {"event"}  # described by its own keys
+    wanted = {prefix + name for name in model.model_fields if name not in nested | {"scheme", "secrets"}}
+    assert wanted <= rows | {"verify", "targets", "rules"}, sorted(wanted - rows)
+
+
+def test_every_verification_scheme_has_a_row() -> None:
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", CONFIGURATION, re.MULTILINE))
+    assert {*RECIPES, "hmac", "token", "basic", "none"} <= rows
+
+
+def test_every_authorization_scheme_is_shown_and_compiles() -> None:
+    (example,) = [content for info, content in blocks(CONFIGURATION, "yaml") if info == "file=authorization.yaml"]
+    document, problems = read_yaml(example, "docs", lambda text: (re.sub(r"\$\{\w+\}", "value", text), []))
+    assert document is not None
+    assert problems == []
+    sections = [Section(document, (number,)) for number in range(len(document.data))]
+    assert {section.value["scheme"] for section in sections} == set(SCHEMES)
+    for section in sections:
+        authorization, problems = compile_authorization(section)
+        assert problems == []
+        assert authorization is not None
+
+
+def test_the_pages_example_files_are_a_configuration_without_a_problem(tmp_path: Path) -> None:
+    for info, content in blocks(CONFIGURATION, "yaml"):
+        if info.startswith("file=") and info != "file=authorization.yaml":
+            path = tmp_path / "config" / info.removeprefix("file=")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    settings, problems = load(tmp_path / "config", ENVIRONMENT)
+    assert problems == []
+    assert settings is not None
+    assert list(settings.sources) == ["shop"]
+
+
+def test_each_spelled_out_sender_compiles(tmp_path: Path) -> None:
+    examples = [content for info, content in blocks(CONFIGURATION, "yaml") if info == "verify"]
+    assert len(examples) == 3
+    (tmp_path / "bridge.yaml").write_text(
+        "targets: {crm: {url: http://127.0.0.1/api, authorization: {scheme: none}}}\n"
+    )
+    (tmp_path / "sources").mkdir()
+    for number, example in enumerate(examples):
+        lines = [line for line in example.splitlines() if not line.startswith("#")]
+        (tmp_path / "sources" / f"s{number}.yaml").write_text(f"verify: {' '.join(lines)}\nrules: []\n")
+    settings, problems = load(tmp_path, ENVIRONMENT)
+    assert problems == []
+    assert settings is not None
+    for source in settings.sources.values():
+        verifier, problems = compile_verifier(source.section["verify"])
+        assert problems == []
+        assert verifier is not None
+
+
+def test_the_example_configuration_has_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    built = service.build(ROOT / "config")
+    assert built.problems == []
+    assert all(problem.severity is Severity.WARNING for problem in built.problems)
+    assert set(built.sources) == {"github", "shop"}
+
+
+def test_every_page_that_is_linked_exists() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_the_readme_names_only_make_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"[`\n]make ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readmes_five_minutes_work_as_they_stand(tmp_path: Path) -> None:
+    ports = {"8080": free_port(), "8090": free_port()}
+    text = README
+    for documented_port, port in ports.items():
+        text = text.replace(documented_port, str(port))
+    path = text[text.index("## Five minutes") : text.index("## Where to read on")]
+    export, sandbox, configuration, webhook = [content for _, content in blocks(path, "sh")]
+    assert sandbox.strip() == "bridge sandbox"
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    check, serve = configuration.strip().rsplit("\n", 1)
+    assert serve == "bridge --config mine serve"
+
+    assert run(tmp_path, export + check).startswith("ok: 1 sources, 1 rules, 1 targets")
+    with (
+        terminal(tmp_path, export + f"exec bridge sandbox --port {ports['8090']}"),
+        terminal(tmp_path, export + "exec " + serve),
+    ):
+        for port in ports.values():
+            wait_for(port)
+        first, second, *rest = run(tmp_path, export + webhook.replace("\ncurl", "\necho; curl")).strip().splitlines()
+        listed = "\n".join(rest)
+    assert '"duplicate":false' in first
+    assert '"status":401' in second
+    assert "mapped" in listed
+    assert "delivered" in listed or "sending" in listed or "pending" in listed
+    assert "FormSubmitted" in listed
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"nothing listens on {port}")
+
+
+def run(directory: Path, script: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class terminal:  # noqa: N801 - reads as what it is
+    """A second terminal, in which a command runs until the block ends."""
+
+    def __init__(self, directory: Path, script: str) -> None:
+        self._process = subprocess.Popen(
+            ["bash", "-euc", script], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> None:
+        assert os.getpid()
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(20) in (0, 130, -2)

@@ -21,15 +21,16 @@ from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.lane import Lane
 from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
-from bridge.mapping.rules import TargetFacts, compile_rules
+from bridge.mapping.rules import UNKNOWN_TARGET, TargetFacts, compile_rules
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.verification import compile_verifier
+from bridge.settings.configuration import Source
 from bridge.settings.loading import load
-from bridge.settings.schema import Settings, Source, StoreSettings, TargetSettings
+from bridge.settings.schema import BridgeSettings, StoreSettings, TargetSettings
 from bridge.store import database, reading, targets
 from bridge.store.store import Store, owned
 from bridge.superoffice.event_types import EVENT_TYPES
@@ -45,7 +46,7 @@ _READY_FOR = 1.0  # seconds that a proof of readiness is good for
 class Built:
     """A configuration, compiled: nothing of it runs yet."""
 
-    settings: Settings
+    settings: BridgeSettings
     store_url: str
     sources: dict[str, CompiledSource]
     targets: dict[str, SuperOffice]
@@ -59,29 +60,31 @@ def build(directory: Path) -> Built:
         ConfigError: all its problems, warnings included.
     """
     settings, problems = load(directory)
-    if settings is None:
-        raise ConfigError(problems)
     facts: dict[str, TargetFacts] = {}
     built: dict[str, SuperOffice] = {}
-    for name, target in settings.bridge.targets.items():
-        compiled, found = compile_target(name, target, settings.section["targets"][name])
-        problems += found
+    for name, target, section in settings.targets():
         facts[name] = _facts(target)
-        if compiled:
-            built[name] = compiled
-    names = list(settings.bridge.targets)
-    default = settings.bridge.default_target or (names[0] if len(names) == 1 else None)
+        if target:
+            compiled, found = compile_target(name, target, section)
+            problems += found
+            if compiled:
+                built[name] = compiled
     sources = {}
     for name, source in settings.sources.items():
-        compiled_source, found = _compile_source(source, facts, default)
+        compiled_source, found = _compile_source(source, facts, settings.default_target)
         problems += found
         if compiled_source:
             sources[name] = compiled_source
     problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
-    if any(problem.severity is Severity.ERROR for problem in problems):
+    if settings.bridge is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
-    url = store_url(directory, settings.bridge.store)
-    return Built(settings=settings, store_url=url, sources=sources, targets=built, problems=problems)
+    return Built(
+        settings=settings.bridge,
+        store_url=store_url(directory, settings.bridge.store),
+        sources=sources,
+        targets=built,
+        problems=problems,
+    )
 
 
 def store_url(directory: Path, settings: StoreSettings) -> str:
@@ -90,7 +93,9 @@ def store_url(directory: Path, settings: StoreSettings) -> str:
     return settings.url if path is None else f"sqlite:///{directory.resolve().parent / path}"
 
 
-def _facts(target: TargetSettings) -> TargetFacts:
+def _facts(target: TargetSettings | None) -> TargetFacts:
+    if target is None:  # its own problems are told; the rules that name it are still checked for theirs
+        return UNKNOWN_TARGET
     known = None if target.allow_unknown_event_types else EVENT_TYPES.get(target.version)
     return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)
 
@@ -98,10 +103,12 @@ def _facts(target: TargetSettings) -> TargetFacts:
 def _compile_source(
     source: Source, facts: dict[str, TargetFacts], default: str | None
 ) -> tuple[CompiledSource | None, list[Problem]]:
-    verifier, problems = compile_verifier(source.section["verify"])
-    rules, found = compile_rules(source, facts, default)
-    problems = problems + found
-    if verifier is None:
+    rules, problems = compile_rules(source, facts, default)
+    if not isinstance(source.section.value, dict) or not isinstance(source.section.value.get("verify"), dict):
+        return None, problems
+    verifier, found = compile_verifier(source.section["verify"])
+    problems += found
+    if verifier is None or source.settings is None:
         return None, problems
     window = source.settings.dedupe_window
     return CompiledSource(name=source.name, verifier=verifier, rules=rules, dedupe_window=window), problems
@@ -114,7 +121,7 @@ def serve(directory: Path) -> None:
         ConfigError, BridgeError: why it cannot start.
     """
     built = build(directory)
-    logs.configure(built.settings.bridge.log.level, built.settings.bridge.log.format)
+    logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -126,7 +133,7 @@ class _Bridge:
 
     def __init__(self, built: Built, store: Store) -> None:
         self._built = built
-        self._settings = built.settings.bridge
+        self._settings = built.settings
         self._store = store
         self._metrics = Metrics()
         self._metrics.watch(self._gauges)

@@ -121,13 +121,11 @@ class Bridge:
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=_WITHIN)
         admin = free_port()
         token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-        self.admin = httpx.Client(
-            base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=_WITHIN
-        )
+        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=_WITHIN)
         self.environment = {"SECRET": SECRET, "ADMIN_TOKEN": ADMIN_TOKEN}
         self.process: subprocess.Popen[bytes] | None = None
         written: dict[str, Any] = {
-            "listen": {"host": "127.0.0.1", "port": self.port},
+            "listen": {"host": "127.0.0.1", "port": self.port, **settings.pop("listen", {})},
             "admin": {"port": admin, "token": "${ADMIN_TOKEN}"},
             "drain": {"grace": "0ms", "timeout": "5s"},
             "targets": dict(targets),

@@ -94,7 +94,6 @@ def test_the_pages_example_files_are_a_configuration_without_a_problem(tmp_path:
             path.write_text(content)
     settings, problems = load(tmp_path / "config", ENVIRONMENT)
     assert problems == []
-    assert settings is not None
     assert list(settings.sources) == ["shop"]
 
 
@@ -110,7 +109,6 @@ def test_each_spelled_out_sender_compiles(tmp_path: Path) -> None:
         (tmp_path / "sources" / f"s{number}.yaml").write_text(f"verify: {' '.join(lines)}\nrules: []\n")
     settings, problems = load(tmp_path, ENVIRONMENT)
     assert problems == []
-    assert settings is not None
     for source in settings.sources.values():
         verifier, problems = compile_verifier(source.section["verify"])
         assert problems == []

@@ -175,9 +175,15 @@ class Lane:
         )
         if recorded.moved and recorded.state is not EventState.PENDING:
             self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
-        if isinstance(decision, RetryAt) and (self._due_at is None or decision.at < self._due_at):
-            self._due_at = decision.at
         await self._judge_target(claim, attempt, decision)
+        if isinstance(decision, RetryAt | Pause):
+            self._expect(decision.at if isinstance(decision, RetryAt) else now)
+
+    def _expect(self, due_at: int) -> None:
+        """An event went back to the store, to be claimed again then."""
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._stirred.set()
 
     async def _record(self, claim: Claim, attempt: Attempt, decision: Decision) -> Recorded:
         """Record, again and again while the store fails: what SuperOffice answered must not be forgotten."""

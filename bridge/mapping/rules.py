@@ -17,8 +17,9 @@ from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping.attributes import Format, Value, compile_attributes, final_text
 from bridge.mapping.expressions import Expression, compile_expression
 from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
+from bridge.settings.configuration import Source
 from bridge.settings.document import Section
-from bridge.settings.schema import RuleSettings, Source
+from bridge.settings.schema import RuleSettings
 from bridge.times import iso
 
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
@@ -35,6 +36,10 @@ class TargetFacts:
     attributes_format: Format
     event_types: frozenset[str] | None
     max_age: int
+
+
+# A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
+UNKNOWN_TARGET = TargetFacts(attributes_format="json", event_types=None, max_age=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,14 +186,13 @@ def _explain(error: MappingError) -> str:
 def compile_rules(
     source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None
 ) -> tuple[Rules, list[Problem]]:
-    """A source's rules, compiled, and everything that is wrong with them."""
+    """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used."""
     problems: list[Problem] = []
-    dedupe = _compile(source.section, "dedupe", source.settings.dedupe, _DEDUPE_NAMES, problems)
-    rules = []
-    for number, settings in enumerate(source.settings.rules):
-        section = source.section["rules"][number]
-        if rule := _compile_rule(settings, section, targets, default_target, problems):
-            rules.append(rule)
+    text = source.settings.dedupe if source.settings else None
+    dedupe = _compile(source.section, "dedupe", text, _DEDUPE_NAMES, problems)
+    rules = [
+        _compile_rule(settings, section, targets, default_target, problems) for settings, section in source.rules()
+    ]
     return Rules(tuple(rules), dedupe), problems
 
 
@@ -198,20 +202,18 @@ def _compile_rule(
     targets: MappingOf[str, TargetFacts],
     default_target: str | None,
     problems: list[Problem],
-) -> _Rule | None:
+) -> _Rule:
     names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
     for_each = _compile(section, "for_each", settings.for_each, _WEBHOOK_NAMES, problems)
     when = _compile(section, "when", settings.when, names, problems)
     key = _compile(section, "key", settings.key, names, problems)
     target = settings.target or default_target
-    facts = targets.get(target or "")
+    facts = targets.get(target or "", UNKNOWN_TARGET)
     if target is None:
         problems.append(section.problem("the rule names no target", "add target, or default_target to bridge.yaml"))
-    elif facts is None:
+    elif target not in targets:
         hint = _nearest(target, targets, "the targets are")
         problems.append(section["target"].problem(f"there is no target `{target}`", hint))
-    if target is None or facts is None:
-        return None
     event = section["event"]
     if facts.event_types is not None and settings.event.type not in facts.event_types:
         hint = _nearest(settings.event.type, facts.event_types, "the types are")
@@ -227,7 +229,7 @@ def _compile_rule(
         when=when,
         for_each=for_each,
         key=key,
-        target=target,
+        target=target or "",
         facts=facts,
         type=settings.event.type,
         attributes=attributes,

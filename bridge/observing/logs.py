@@ -4,10 +4,11 @@ docs/logs.md lists each name with its fields, and a test keeps it true. A line n
 signature: fields are ids, names, counts and our own words.
 """
 
+import contextlib
 import logging
 import sys
 import traceback
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, TextIO, cast
 
 import orjson
 import structlog
@@ -50,10 +51,10 @@ def configure(level: str = "info", format_: Format = "auto") -> None:
     ]
     factory: Any
     if pretty:
-        factory = structlog.PrintLoggerFactory(sys.stdout)
+        factory = structlog.PrintLoggerFactory(cast("TextIO", _Lasting(sys.stdout)))
         renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
     else:
-        factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
+        factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Lasting(sys.stdout.buffer)))
         renderer = structlog.processors.JSONRenderer(serializer=_dumps)
     structlog.configure(
         processors=[*shared, renderer],
@@ -73,6 +74,21 @@ def where(error: BaseException) -> dict[str, Any]:
 
 def _dumps(value: Any, **_: Any) -> bytes:
     return orjson.dumps(value, default=str)
+
+
+class _Lasting:
+    """A stream whose failure fails nothing else: a full disk or a reader that left must not stop a webhook."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, line: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _LibraryHandler(logging.Handler):

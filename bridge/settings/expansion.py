@@ -78,6 +78,12 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
+def reason(error: OSError) -> str:
+    """Why a file cannot be used, in words."""
+    text = error.strerror or "it cannot be opened"
+    return f"cannot be read: {text[:1].lower()}{text[1:]}"
+
+
 class _NotThere(Exception):
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -96,8 +102,7 @@ class _File:
         except UnicodeDecodeError:
             raise _NotThere(f"the file {path} is not UTF-8", "write it as text") from None
         except OSError as error:
-            reason = (error.strerror or "it cannot be opened").lower()
-            raise _NotThere(f"the file {path} cannot be read: {reason}", "let the bridge read it") from None
+            raise _NotThere(f"the file {path} {reason(error)}", "let the bridge read it") from None
         except ValueError:
             raise _NotThere("a file's name holds a NUL character", "remove it") from None
 

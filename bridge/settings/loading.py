@@ -1,28 +1,26 @@
-"""A configuration directory into Settings, or into all problems of all its files at once."""
+"""A configuration directory into Settings, and into all problems of all its files at once."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from bridge.errors import ConfigError, Location, Problem, Severity
-from bridge.settings.document import Section
-from bridge.settings.expansion import Expansion, read_bytes
-from bridge.settings.parsing import NAME_HINT, M, is_name, parse
-from bridge.settings.reading import read_yaml
-from bridge.settings.schema import (
-    BridgeSettings,
+from bridge.settings.configuration import (
     Settings,
     Source,
-    SourceSettings,
-    StoreSettings,
     doubtful_targets,
     forgotten_duplicates,
     repeated_rules,
 )
+from bridge.settings.document import Section
+from bridge.settings.expansion import Expansion, read_bytes, reason
+from bridge.settings.parsing import NAME_HINT, M, is_name, parse
+from bridge.settings.reading import read_yaml
+from bridge.settings.schema import BridgeSettings, SourceSettings, StoreSettings
 
 
-def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings | None, list[Problem]]:
-    """Read `bridge.yaml` and every `sources/*.yaml` of a directory: (Settings, warnings), or (None, all problems).
+def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Problem]]:
+    """Read `bridge.yaml` and every `sources/*.yaml` of a directory: what is right of them, and all problems.
 
     `${VAR}` is looked up in `environ` (the process's own where left out). Files are named in problems as they are
     reached through `directory`; problems are sorted by file, line and column.
@@ -39,9 +37,7 @@ def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Set
             message, hint = "there is no source: every webhook will be refused", "add sources/NAME.yaml"
             problems.append(Problem(Location(_shown(directory / "sources")), "", message, hint, Severity.WARNING))
     problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
-    if section is None or bridge is None or any(problem.severity is Severity.ERROR for problem in problems):
-        return None, problems
-    return Settings(directory, bridge, section, sources), problems
+    return Settings(directory, section, bridge, sources), problems
 
 
 def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> StoreSettings:
@@ -84,8 +80,7 @@ def _sources(directory: Path, expansion: Expansion) -> tuple[dict[str, Source], 
         problems += found
         if section is not None:
             problems += repeated_rules(section)
-            if settings is not None:
-                sources[path.stem] = Source(path.stem, settings, section)
+            sources[path.stem] = Source(path.stem, settings, section)
     return sources, problems
 
 
@@ -117,9 +112,7 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return _about(
-        path, f"cannot be read: {(error.strerror or 'it cannot be opened').lower()}", "let the bridge read it"
-    )
+    return _about(path, reason(error), "let the bridge read it")
 
 
 def _about(path: Path, message: str, hint: str) -> Problem:

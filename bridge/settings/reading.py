@@ -272,6 +272,8 @@ def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
         message = error.problem or error.context or "it cannot be read"
         if "'\\t'" in message:
             return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
-        return Problem(Location(file, *place), "", f"is not valid YAML: {message}", _SYNTAX_HINT)
+        bare = mark is not None and text[mark.index - 1 : mark.index + 1] == "${"
+        hint = "put ${...} in quotes where it stands within [ ] or { }" if bare else _SYNTAX_HINT
+        return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)
     place = _at(text, getattr(error, "position", 0))
     return Problem(Location(file, *place), "", "holds a control character", "remove it")

@@ -3,18 +3,22 @@
 Meaning is checked by the rooms that know it: schemes, event types, expressions, names of targets in rules.
 """
 
-import ipaddress
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from bridge.errors import Problem, Severity
 from bridge.model import OnUnknown
-from bridge.settings.document import Section
 from bridge.settings.parsing import (
     Duration,
     Expression,
@@ -135,12 +139,11 @@ class RetrySettings(Strict):
     )
     retry_after_cap: Duration = Field(duration("1h"), gt=0, description="the longest Retry-After that is obeyed")
 
-    @field_validator("max_wait")
-    @classmethod
-    def _not_below_first_wait(cls, max_wait: int, info: ValidationInfo) -> int:
-        if max_wait < info.data.get("first_wait", 0):
-            raise wrong("is shorter than first_wait", "make it at least as long")
-        return max_wait
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        if self.max_wait < self.first_wait:
+            raise wrong("max_wait is shorter than first_wait", "make it at least as long")
+        return self
 
 
 class TargetSettings(Strict):
@@ -248,73 +251,3 @@ class SourceSettings(Strict):
     dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
     dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
     rules: tuple[RuleSettings, ...] = Field(description="what becomes of a webhook; [] only records it")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file of `sources/`; its name is the file's."""
-
-    name: str
-    settings: SourceSettings
-    section: Section
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The whole configuration; `section` is the root of `bridge.yaml`."""
-
-    directory: Path
-    bridge: BridgeSettings
-    section: Section
-    sources: dict[str, Source]
-
-
-def repeated_rules(source: Section) -> list[Problem]:
-    """Rules of a source file that carry the name of an earlier one, whatever else is wrong with them."""
-    rules = source.value.get("rules") if isinstance(source.value, dict) else None
-    names: set[str] = set()
-    problems = []
-    for number, rule in enumerate(rules if isinstance(rules, list) else []):
-        name = rule.get("name") if isinstance(rule, dict) else None
-        if isinstance(name, str) and name in names:
-            problems.append(
-                source["rules"][number]["name"].problem("is the name of an earlier rule", "give it its own")
-            )
-        elif isinstance(name, str):
-            names.add(name)
-    return problems
-
-
-def doubtful_targets(bridge: BridgeSettings, section: Section) -> list[Problem]:
-    """Warnings about the URLs of targets: plain http, and paths that SuperOffice's API does not have."""
-    warnings = []
-    for name, target in bridge.targets.items():
-        url = section["targets"][name]["url"]
-        parts = urlsplit(target.url)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-            message = "is plain http: everybody on the way can read the credentials"
-            warnings.append(url.problem(message, "use https", Severity.WARNING))
-        if not parts.path.endswith("/api"):
-            hint = "write the part before /v1, such as https://crm.example.com/superoffice/api"
-            warnings.append(url.problem("does not end in /api", hint, Severity.WARNING))
-    return warnings
-
-
-def forgotten_duplicates(bridge: BridgeSettings, section: Section, source: Source) -> list[Problem]:
-    """A window for duplicates that is longer than webhooks are kept: the older ones could not be recognised."""
-    if bridge.store.keep >= source.settings.dedupe_window:
-        return []
-    if "dedupe_window" in source.settings.model_fields_set:
-        hint = "shorten it, or keep webhooks longer"
-        return [source.section["dedupe_window"].problem("is longer than store.keep of bridge.yaml", hint)]
-    message = f"is shorter than the dedupe_window of source {source.name} (14d where it sets none)"
-    return [section["store"]["keep"].problem(message, "keep webhooks longer, or set dedupe_window there")]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -56,7 +56,7 @@ def sqlite_path(url: str) -> Path | None:
 
 def writing_engine(url: str) -> Engine:
     """An engine for the one writer."""
-    engine = create_engine(url, pool_size=1, max_overflow=0)
+    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)  # errors must not quote bodies
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_writing)
         event.listen(engine, "begin", _begin_immediate)

@@ -24,10 +24,10 @@ _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; de
 class Store:
     """Everything durable. Methods return once their transaction is committed, or raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine, clock: Clock = now) -> None:
+    def __init__(self, engine: Engine, clock: Clock = now, commit_within: float = _COMMIT_WITHIN) -> None:
         self._writer = Writer(engine)
         self._clock = clock
-        self._commit_within = _COMMIT_WITHIN
+        self._commit_within = commit_within
         self.targets: dict[str, TargetState] = {}
 
     def target(self, name: str) -> TargetState:

@@ -81,9 +81,7 @@ def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> di
 def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
     if not ids:
         return {}
-    states = dict(
-        connection.execute(select(webhooks.c.id, webhooks.c.state).where(webhooks.c.id.in_(ids))).tuples().all()
-    )
+    states = dict(connection.execute(select(webhooks.c.id, webhooks.c.state).where(webhooks.c.id.in_(ids))).all())
     made: dict[str, list[str]] = {id_: [] for id_ in ids}
     its_events = select(events.c.webhook_id, events.c.id).where(events.c.webhook_id.in_(ids)).order_by(events.c.seq)
     for webhook_id, event_id in connection.execute(its_events):
@@ -105,7 +103,7 @@ def remap(connection: Connection, remaps: Sequence[Acceptance]) -> Sequence[Rece
 
 def _remap(connection: Connection, a: Acceptance) -> Receipt:
     query = select(events.c.id, events.c.state).where(events.c.webhook_id == a.webhook.id).with_for_update()
-    found = dict(connection.execute(query).tuples().all())
+    found = dict(connection.execute(query).all())
     for event in a.mapping.events:
         row = _event_row(a, event)
         if event.id not in found:

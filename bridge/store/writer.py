@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from bridge.errors import StoreUnavailable
+from bridge.errors import StoreError, StoreUnavailable
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -48,6 +48,7 @@ class Writer:
 
         Raises:
             StoreUnavailable: it was not committed, or nobody can tell.
+            StoreError: what the operation itself has to say against it.
         """
         if self._jobs.qsize() >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
@@ -96,14 +97,21 @@ class Writer:
             if len(batch) > 1 and not lost:
                 return [outcome for job in batch for outcome in self._commit([job])]
             _log.debug("a transaction failed", exc_info=error)
-            failure = StoreUnavailable(f"{type(error).__name__}: {_brief(error)}")
-            failure.__cause__ = error
-            return [(job, failure) for job in batch]
+            return [(job, _failure(error)) for job in batch]
 
 
-def _brief(error: Exception) -> str:
-    """The driver's own words; SQLAlchemy's text would repeat the statement with its parameters, bodies included."""
-    return str(error.orig if isinstance(error, DBAPIError) and error.orig else type(error).__doc__ or "")[:200]
+def _failure(error: Exception) -> StoreError:
+    """What the caller hears: the operation's own word, or the driver's.
+
+    Of the driver's words only the first line, since PostgreSQL goes on with values of the row.
+    """
+    if isinstance(error, StoreError):
+        return error
+    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else type(error).__doc__ or "")
+    words = words.partition("\n")[0][:200]
+    failure = StoreUnavailable(f"{type(error).__name__}: {words}")
+    failure.__cause__ = error
+    return failure
 
 
 def _deliver(results: list[tuple[_Job, Any]]) -> None:

@@ -8,6 +8,7 @@ import httpx
 from bridge.errors import Problem
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
+from bridge.settings.schema import Text
 from bridge.settings.secrets import Secret
 
 LATER = ("oauth", "system_user")
@@ -15,7 +16,7 @@ LATER = ("oauth", "system_user")
 
 class _Basic(Strict):
     scheme: str
-    username: str
+    username: Text
     password: Secret
 
 

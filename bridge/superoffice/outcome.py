@@ -1,5 +1,6 @@
 """What an answer, or its absence, teaches: status and body in, outcome and a sentence for people out."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -93,7 +94,8 @@ def _unreachable(error: BaseException, within: str) -> str:
         case aiohttp.ClientSSLError():
             return "TLS failed"
         case aiohttp.ClientConnectorError() as failed:
-            return (failed.os_error.strerror or "the connection failed").lower()
+            code = failed.os_error.errno  # its own text quotes the address
+            return os.strerror(code).lower() if code else "the connection failed"
         case other:
             return f"the request could not be sent ({type(other).__name__})"
 

@@ -11,7 +11,6 @@ from bridge.settings.document import Document
 from bridge.settings.expansion import Expansion
 from bridge.settings.reading import read_yaml
 
-
 SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
 
@@ -163,10 +162,17 @@ def test_of_duplicate_keys_the_first_counts_and_every_other_is_a_problem() -> No
             "a: @x",
             f"f:1:4: is not valid YAML: found character '@' that cannot start any token, {SYNTAX_HINT}",
         ),
+        (
+            "a: [${X}]",
+            (
+                "f:1:6: is not valid YAML: expected ',' or ']', but got '{', "
+                "put ${...} in quotes where it stands within [ ] or { }"
+            ),
+        ),
         ("[" * 60, "f:1:52: the file is nested too deeply, keep it within 50 levels"),
         (
-            "- a\n" * 100_000,
-            "f:100000:3: the file has too many values, keep it below 100000, aliases counted as written out",
+            "x: &x [" + "1," * 9_999 + "]\ny: [" + "*x," * 9 + "]",
+            "f:2:29: the file has too many values, keep it below 100000, aliases counted as written out",
         ),
     ],
 )

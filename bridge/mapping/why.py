@@ -1,0 +1,78 @@
+"""Why a condition is false: its first clause that was, with the values it looked at.
+
+Walks the same tree that was compiled, only when somebody asks or a webhook is stored as ignored or failed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from jinja2 import nodes
+
+from bridge import jsontext
+from bridge.mapping.expressions import Expression
+from bridge.mapping.spelling import spell
+from bridge.mapping.translation import Run, translate
+
+_SHOWN = 100  # characters of a value
+_VALUES = 8  # values of a clause
+
+_Lookup = (nodes.Name, nodes.Getattr, nodes.Getitem)
+
+
+class Explanation:
+    """Explains one expression. Its pieces are compiled when first needed, and kept."""
+
+    def __init__(self, expression: Expression, names: Collection[str]) -> None:
+        self._node = expression.node
+        self._names = names
+        self._pieces: dict[nodes.Node, Run] = {}
+
+    def first_false(self, scope: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The clause that made the expression false in `scope`, and the values of the look-ups in it.
+
+        A look-up whose key is missing has no value; long values are cut.
+        """
+        clause = self._falsified(self._node, scope)
+        return spell(clause, 300), self.values(clause, scope)
+
+    def values(self, node: nodes.Node | None, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the look-ups in a clause, or in the whole expression."""
+        found: dict[str, Any] = {}
+        for lookup in _lookups(node or self._node):
+            if len(found) == _VALUES:
+                break
+            try:
+                found[spell(lookup)] = _bounded(self._value(lookup, scope))
+            except Exception:  # noqa: S112 - what cannot be looked up has no value to show
+                continue
+        return found
+
+    def _falsified(self, node: nodes.Node, scope: Mapping[str, Any]) -> nodes.Node:
+        match node:
+            case nodes.And(left=left, right=right):
+                return self._falsified(right if self._value(left, scope) else left, scope)
+            case nodes.Not(node=nodes.Not(node=inner)):
+                return self._falsified(inner, scope)
+            case nodes.Not(node=nodes.Or(left=left, right=right)):
+                return self._falsified(nodes.Not(left if self._value(left, scope) else right), scope)
+        return node
+
+    def _value(self, node: nodes.Node, scope: Mapping[str, Any]) -> Any:
+        if node not in self._pieces:
+            self._pieces[node] = translate(node, self._names, careful=False)
+        return self._pieces[node](scope)
+
+
+def _lookups(node: nodes.Node) -> Iterator[nodes.Node]:
+    """The longest look-ups in a tree: `body.customer.id`, not also `body.customer`."""
+    if isinstance(node, _Lookup):
+        yield node
+        return
+    for child in node.iter_child_nodes():
+        yield from _lookups(child)
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        value = jsontext.as_text(value)
+    return value[: _SHOWN - 1] + "…" if isinstance(value, str) and len(value) > _SHOWN else value

@@ -1,0 +1,110 @@
+"""A whole configuration, as far as it could be read, and the problems that show only across keys and files."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from bridge.errors import Problem, Severity
+from bridge.settings.document import Section
+from bridge.settings.parsing import parse
+from bridge.settings.schema import BridgeSettings, RuleSettings, SourceSettings, TargetSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of `sources/`; its name is the file's. `settings` is None where something in it is wrong."""
+
+    name: str
+    settings: SourceSettings | None
+    section: Section
+
+    def rules(self) -> Iterator[tuple[RuleSettings, Section]]:
+        """Every rule whose shape is right, with its place."""
+        rules = self.section.value.get("rules") if isinstance(self.section.value, dict) else None
+        for number in range(len(rules) if isinstance(rules, list) else 0):
+            section = self.section["rules"][number]
+            rule = self.settings.rules[number] if self.settings else parse(section, RuleSettings)[0]
+            if rule:
+                yield rule, section
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What could be read of the configuration. `section` is the root of `bridge.yaml`, `bridge` None where it is wrong.
+
+    What is wrong is told beside it; what is right is there all the same, so that the rooms can tell their problems too.
+    """
+
+    directory: Path
+    section: Section | None
+    bridge: BridgeSettings | None
+    sources: dict[str, Source]
+
+    def targets(self) -> Iterator[tuple[str, TargetSettings | None, Section]]:
+        """Every target by name, with its place; None where its shape is wrong."""
+        targets = self.section.value.get("targets") if self.section and isinstance(self.section.value, dict) else None
+        for name in targets if isinstance(targets, dict) else ():
+            section = cast("Section", self.section)["targets"][name]
+            yield name, self.bridge.targets[name] if self.bridge else parse(section, TargetSettings)[0], section
+
+    @property
+    def default_target(self) -> str | None:
+        """The target of rules that name none."""
+        if self.bridge and self.bridge.default_target:
+            return self.bridge.default_target
+        names = [name for name, _, _ in self.targets()]
+        return names[0] if len(names) == 1 else None
+
+
+def repeated_rules(source: Section) -> list[Problem]:
+    """Rules of a source file that carry the name of an earlier one, whatever else is wrong with them."""
+    rules = source.value.get("rules") if isinstance(source.value, dict) else None
+    names: set[str] = set()
+    problems = []
+    for number, rule in enumerate(rules if isinstance(rules, list) else []):
+        name = rule.get("name") if isinstance(rule, dict) else None
+        if isinstance(name, str) and name in names:
+            problems.append(
+                source["rules"][number]["name"].problem("is the name of an earlier rule", "give it its own")
+            )
+        elif isinstance(name, str):
+            names.add(name)
+    return problems
+
+
+def doubtful_targets(bridge: BridgeSettings, section: Section) -> list[Problem]:
+    """Warnings about the URLs of targets: plain http, and paths that SuperOffice's API does not have."""
+    warnings = []
+    for name, target in bridge.targets.items():
+        url = section["targets"][name]["url"]
+        parts = urlsplit(target.url)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            message = "is plain http: everybody on the way can read the credentials"
+            warnings.append(url.problem(message, "use https", Severity.WARNING))
+        if not parts.path.endswith("/api"):
+            hint = "write the part before /v1, such as https://crm.example.com/superoffice/api"
+            warnings.append(url.problem("does not end in /api", hint, Severity.WARNING))
+    return warnings
+
+
+def forgotten_duplicates(bridge: BridgeSettings, section: Section, source: Source) -> list[Problem]:
+    """A window for duplicates that is longer than webhooks are kept: the older ones could not be recognised."""
+    if source.settings is None or bridge.store.keep >= source.settings.dedupe_window:
+        return []
+    if "dedupe_window" in source.settings.model_fields_set:
+        hint = "shorten it, or keep webhooks longer"
+        return [source.section["dedupe_window"].problem("is longer than store.keep of bridge.yaml", hint)]
+    message = f"is shorter than the dedupe_window of source {source.name} (14d where it sets none)"
+    return [section["store"]["keep"].problem(message, "keep webhooks longer, or set dedupe_window there")]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

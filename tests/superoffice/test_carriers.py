@@ -1,0 +1,77 @@
+"""SuperOffice's JSON, as it is sent and as it is told apart."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.superoffice import carriers
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["EventType", "Error", "ErrorType", "ErrorMessage", "Message", "MessageDetail"]), inner
+        )
+    ),
+)
+
+
+def test_rights_and_field_properties_are_left_to_the_server() -> None:
+    assert carriers.wrapper("Run", "a=1") == b'{"WorkflowEvent":{"EventType":"Run","Attributes":"a=1"}}'
+
+
+@given(anything)
+def test_nothing_is_both_a_result_and_an_error(answer: Any) -> None:
+    assert not (carriers.is_result(answer) and carriers.is_error(answer))
+    assert carriers.is_error(answer) or not carriers.is_service_error(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Error": True},
+        {"ErrorType": "X"},
+        {"ErrorMessage": ""},
+        {"MessageDetail": "d"},
+        {"Message": "m"},
+        {"EventType": "Run", "MessageDetail": "d"},
+        {"EventType": "Run", "Error": True},
+    ],
+)
+def test_these_are_errors(answer: Any) -> None:
+    assert carriers.is_error(answer)
+    assert not carriers.is_result(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"EventType": "Run", "Message": "m"},
+        {"EventType": None, "Attributes": None},
+        {"EventType": "Run", "Error": False, "ErrorType": None, "ErrorMessage": None, "MessageDetail": None},
+    ],
+)
+def test_these_are_results(answer: Any) -> None:
+    assert carriers.is_result(answer)
+
+
+@pytest.mark.parametrize("answer", [{"Message": "No HTTP resource was found"}, {"MessageDetail": "d"}, {}, [], None])
+def test_these_are_not_of_superoffice_s_services(answer: Any) -> None:
+    assert not carriers.is_service_error(answer)
+
+
+@given(anything)
+def test_the_kind_of_an_error_is_a_word_or_nothing(answer: Any) -> None:
+    kind = carriers.error_type(answer)
+    assert kind == "" or kind.replace(".", "").isidentifier()
+    assert len(kind) <= 100
+
+
+def test_the_kind_of_an_error_may_be_qualified() -> None:
+    assert (
+        carriers.error_type({"ErrorType": "SuperOffice.Exceptions.SoException"}) == "SuperOffice.Exceptions.SoException"
+    )
+    assert carriers.error_type({"ErrorType": "some text of a stranger"}) == ""

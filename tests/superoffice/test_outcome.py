@@ -1,0 +1,153 @@
+"""Judging: for every status and body one outcome, and never an exception."""
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge import jsontext
+from bridge.model import Outcome
+from bridge.superoffice.outcome import KEPT, judge, judge_fault, retry_after
+
+NOW = 1_764_003_600_000
+STATUSES = st.integers(200, 599)
+RESULT = {"EventType": "SaleSold", "Attributes": "a", "TableRight": None, "FieldProperties": None}
+SERVICE_ERROR = {"Error": True, "ErrorType": "ArgumentException", "Message": "no", "ErrorSource": "x"}
+FRAMEWORK_ERROR = {"Message": "No HTTP resource was found that matches the request URI.", "MessageDetail": "No type."}
+DECIDING = {
+    **dict.fromkeys((401, 403), Outcome.UNAUTHORIZED),
+    421: Outcome.MOVED,
+    **dict.fromkeys((408, 429, 503), Outcome.UNAVAILABLE),
+    **dict.fromkeys((500, 501, 502, 504, 507, 520, 599), Outcome.UNKNOWN),
+}
+UNREADABLE = [b"", b"<html>", b'{"EventType": ', b"\xff\xfe", b'{"EventType": NaN}', b"null null"]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from([*RESULT, *SERVICE_ERROR]), inner),
+)
+bodies = st.binary() | json_values.map(jsontext.encode)
+
+
+def outcome(status: int, answer: Any) -> Outcome:
+    return judge(status, answer if isinstance(answer, bytes) else orjson.dumps(answer)).outcome
+
+
+@given(STATUSES, bodies)
+@example(200, b"[" * 1020 + b"12345678901234567890" + b"]" * 1020)
+@example(200, b"[" * 1020 + b"]" * 1020)
+@example(200, b"9" * 5000)
+def test_every_answer_has_an_outcome_and_is_kept_so_that_it_can_be_written(status: int, body: bytes) -> None:
+    judgement = judge(status, body)
+    assert len(judgement.detail) < 250
+    assert len(jsontext.encode(judgement.result)) <= 6 * KEPT + 2  # six bytes for each, at worst, where it is escaped
+
+
+@given(
+    st.sampled_from([*DECIDING]),
+    bodies | st.sampled_from([b"null", *(orjson.dumps(one) for one in (RESULT, SERVICE_ERROR, FRAMEWORK_ERROR))]),
+)
+def test_these_statuses_decide_whatever_the_body_says(status: int, body: bytes) -> None:
+    assert judge(status, body).outcome is DECIDING[status]
+
+
+@given(STATUSES, bodies)
+def test_only_200_can_mean_delivered(status: int, body: bytes) -> None:
+    assert judge(status, body).outcome is not Outcome.DELIVERED or status == 200
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 405, 409, 422])
+def test_an_error_of_superoffice_s_services_is_rejected(status: int) -> None:
+    assert outcome(status, SERVICE_ERROR) is Outcome.REJECTED
+    assert outcome(status, {"ErrorMessage": "no"}) is Outcome.REJECTED
+    assert outcome(status, SERVICE_ERROR | RESULT) is Outcome.REJECTED
+
+
+def test_the_framework_s_error_means_a_wrong_url_only_where_there_is_no_such_url() -> None:
+    assert outcome(404, FRAMEWORK_ERROR) is outcome(405, FRAMEWORK_ERROR) is Outcome.MISCONFIGURED
+    assert outcome(200, FRAMEWORK_ERROR) is outcome(400, FRAMEWORK_ERROR) is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("status", [200, 201, 204, 302, 400, 404, 405, 410])
+def test_what_is_no_json_is_misconfigured(status: int, body: bytes) -> None:
+    assert outcome(status, body) is Outcome.MISCONFIGURED
+
+
+@pytest.mark.parametrize("answer", [[], {}, "ok", 1, True, {"Attributes": "a"}, [RESULT], {"access_token": "x"}])
+def test_other_json_is_misconfigured(answer: Any) -> None:
+    assert outcome(200, answer) is outcome(400, answer) is Outcome.MISCONFIGURED
+
+
+def test_a_result_is_delivered_whatever_is_null_in_it() -> None:
+    assert outcome(200, RESULT) is Outcome.DELIVERED
+    assert outcome(200, {"EventType": None}) is Outcome.DELIVERED
+    assert outcome(200, RESULT | {"Error": False, "ErrorType": None, "Message": None}) is Outcome.DELIVERED
+    assert outcome(200, b"\xef\xbb\xbf" + orjson.dumps(RESULT)) is Outcome.DELIVERED
+
+
+def test_null_is_rejected_only_where_it_is_an_answer() -> None:
+    assert outcome(200, None) is Outcome.REJECTED
+    assert outcome(404, None) is Outcome.MISCONFIGURED
+
+
+def test_the_text_of_an_error_is_kept_but_not_told() -> None:
+    judgement = judge(400, orjson.dumps({"Error": True, "ErrorType": "a b <script>", "Message": "attributes were x"}))
+    assert judgement.detail == "SuperOffice rejected the event (400)"
+    assert judgement.result["Message"] == "attributes were x"
+
+
+def test_large_and_deep_answers_are_kept_as_text() -> None:
+    large = orjson.dumps({"EventType": "x" * KEPT})
+    assert judge(200, large).result == large[:KEPT].decode()
+    deep = b"[" * 1000 + b"]" * 1000
+    assert judge(200, deep).result == deep.decode()
+    assert judge(404, b"<p>" * KEPT).result == "<p>" * 682 + "<p"
+    assert judge(404, b"").result is None
+
+
+# Exchanges that broke
+
+
+def test_what_broke_after_the_request_went_out_is_unknown() -> None:
+    for error in (TimeoutError(), ConnectionRefusedError(), OSError(), ValueError("secret")):
+        judgement = judge_fault(error, sent=True, within="2 s")
+        assert judgement.outcome is Outcome.UNKNOWN
+        assert "secret" not in judgement.detail
+
+
+def test_what_broke_before_is_unavailable_and_does_not_quote_the_error() -> None:
+    for error in (TimeoutError(), ConnectionRefusedError(), OSError(), ValueError("secret")):
+        judgement = judge_fault(error, sent=False, within="2 s")
+        assert judgement.outcome is Outcome.UNAVAILABLE
+        assert "secret" not in judgement.detail
+    assert judge_fault(TimeoutError(), sent=False, within="2 s").detail == "no connection within 2 s"
+
+
+# Retry-After
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,30} Jan \d{1,30} \d\d:\d\d:\d\d [+-]\d{1,12}"))
+def test_retry_after_never_fails_and_is_never_in_the_past(value: str) -> None:
+    wait = retry_after(value, NOW)
+    assert wait is None or wait >= 0
+
+
+@given(st.integers(0, 999_999_999))
+def test_seconds_become_milliseconds(seconds: int) -> None:
+    assert retry_after(f" {seconds} ", NOW) == seconds * 1000
+
+
+@given(st.integers(0, 7_000_000_000))
+def test_a_date_becomes_the_time_until_then(seconds: int) -> None:
+    date = format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
+    assert retry_after(date, NOW) == max(0, seconds * 1000 - NOW)
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "1e3", "٣"])
+def test_anything_else_says_nothing(value: str | None) -> None:
+    assert retry_after(value, NOW) is None

@@ -118,6 +118,8 @@ class Event:
     text: str  # the final Attributes string
     on_unknown: OnUnknown
     max_age: int
+    order_key: str | None = None  # events of one source, target and key are sent in order of commit
+    send: bool = True  # false: a shadow rule's, recorded and never sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +128,21 @@ class Why:
 
     rule: str
     matched: bool
+    clause: str | None = None  # the first clause that was false
+    values: MappingOf[str, Any] | None = None  # what that clause looked at, bounded
     error: str | None = None
     events: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The fields of a `why` entry in the commands' JSON."""
-        return {"rule": self.rule, "matched": self.matched, "error": self.error, "events": list(self.events)}
+        return {
+            "rule": self.rule,
+            "matched": self.matched,
+            "clause": self.clause,
+            "values": None if self.values is None else dict(self.values),
+            "error": self.error,
+            "events": list(self.events),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

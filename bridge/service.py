@@ -21,7 +21,8 @@ from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.lane import Lane
 from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
-from bridge.mapping.rules import UNKNOWN_TARGET, TargetFacts, compile_rules
+from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
+from bridge.mapping.rules import TargetFacts
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
@@ -90,7 +91,7 @@ def build(directory: Path) -> Built:
 def store_url(directory: Path, settings: StoreSettings) -> str:
     """The store's URL; a relative file is relative to the parent of the configuration's directory."""
     path = database.sqlite_path(settings.url)
-    return settings.url if path is None else f"sqlite:///{directory.resolve().parent / path}"
+    return settings.url if path is None else database.sqlite_url(directory.resolve().parent / path)
 
 
 def _facts(target: TargetSettings | None) -> TargetFacts:

@@ -18,7 +18,7 @@ from bridge.errors import Severity
 from bridge.receiving.verification import compile_verifier
 from bridge.receiving.verification.recipes import RECIPES
 from bridge.receiving.verification.schemes import HmacSettings
-from bridge.settings import schema
+from bridge.settings import schema, source_schema
 from bridge.settings.document import Section
 from bridge.settings.loading import load
 from bridge.settings.reading import read_yaml
@@ -55,9 +55,9 @@ def documented(page: str) -> set[str]:
         (schema.DrainSettings, "drain."),
         (schema.TargetSettings, ""),
         (schema.RetrySettings, "retry."),
-        (schema.SourceSettings, ""),
-        (schema.RuleSettings, ""),
-        (schema.EventSettings, "event."),
+        (source_schema.SourceSettings, ""),
+        (source_schema.RuleSettings, ""),
+        (source_schema.EventSettings, "event."),
         (HmacSettings, ""),
     ],
 )

@@ -175,9 +175,9 @@ class Lane:
         )
         if recorded.moved and recorded.state is not EventState.PENDING:
             self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
-        await self._judge_target(claim, attempt, decision)
         if isinstance(decision, RetryAt | Pause):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)
+        await self._judge_target(claim, attempt, decision)
 
     def _expect(self, due_at: int) -> None:
         """An event went back to the store, to be claimed again then."""
@@ -223,13 +223,15 @@ class Lane:
         )
 
     async def _judge_target(self, claim: Claim, attempt: Attempt, decision: Decision) -> None:
-        """Pause the target, go on waiting, or open it again."""
+        """Pause the target, go on waiting, or open it again.
+
+        Saving comes last: a store that fails then forgets the change only for the next run.
+        """
         now, state = self._clock(), self._store.target(self.name)
         if state.paused_at is None:
             if isinstance(decision, Pause):
                 next_probe_at = now + self._policy.wait(1)
                 paused = replace(state, paused_at=now, reason=decision.reason, probes=0, next_probe_at=next_probe_at)
-                await self._store.save_target(paused)
                 log.error(
                     logs.TARGET_PAUSED,
                     target=self.name,
@@ -237,6 +239,7 @@ class Lane:
                     detail=attempt.detail,
                     next_probe_at=iso(next_probe_at),
                 )
+                await self._store.save_target(paused)
         elif claim.probe and attempt.outcome in (Outcome.DELIVERED, Outcome.REJECTED):
             paused_for = now - state.paused_at
             reopened = replace(
@@ -247,12 +250,12 @@ class Lane:
                 next_probe_at=None,
                 paused_total=state.paused_total + paused_for,
             )
-            await self._store.save_target(reopened)
             log.warning(logs.TARGET_RESUMED, target=self.name, seconds=paused_for / 1000)
             self.wake()
+            await self._store.save_target(reopened)
         elif claim.probe:
             probes = state.probes + 1
+            self.wake()
             await self._store.save_target(
                 replace(state, probes=probes, next_probe_at=now + self._policy.wait(probes + 1))
             )
-            self.wake()

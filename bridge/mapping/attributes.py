@@ -17,17 +17,22 @@ MAX_LENGTH = 1024 * 1024  # characters of the string that is sent
 _OTHER_FORMAT = "set attributes_format: json on the target, or take the character out with | replace"
 
 
-def compile_attributes(section: Section, names: Collection[str], format_: Format) -> tuple[Value, list[Problem]]:
-    """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope."""
+def compile_attributes(
+    section: Section, names: Collection[str], formats: Collection[Format]
+) -> tuple[Value, list[Problem]]:
+    """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope.
+
+    `formats` are those of the targets that the rule names outright.
+    """
     problems: list[Problem] = []
     value = section.value
     if isinstance(value, dict):
-        if format_ == "text":
+        if "text" in formats:
             hint = "write one text, or set attributes_format: pairs or json on the target"
             problems.append(
                 section.problem("an object cannot be sent where the target's attributes_format is text", hint)
             )
-        if format_ == "pairs":
+        if "pairs" in formats:
             problems += [
                 section[name].problem("a name with ; or = cannot be written as a pair", _OTHER_FORMAT)
                 for name in value
@@ -86,7 +91,7 @@ def final_text(values: Any, format_: Format) -> str:
     elif format_ == "pairs" and isinstance(values, dict):
         text = ";".join(f"{name}={_pair_value(name, value)}" for name, value in values.items())
     else:
-        text = jsontext.as_text(values)
+        raise MappingError(f"an object cannot be sent as {format_}", "write one text, or set another attributes_format")
     if len(text) > MAX_LENGTH:
         raise MappingError("the attributes are longer than 1 MiB", "send less of the webhook")
     return text

@@ -1,11 +1,11 @@
 """A source's rules: a verified webhook in, its events and one Why for each rule out. Values only, no I/O.
 
 A rule or an item that breaks is a value (`failed`, with the reason), never an exception: the others' events are still
-made.
+made. `compiling` makes the rules from settings.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,20 +13,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bridge import jsontext
-from bridge.errors import ExpressionError, MappingError, Problem
-from bridge.mapping.attributes import Format, Value, compile_attributes, final_text
-from bridge.mapping.expressions import Expression, compile_expression
+from bridge.errors import MappingError
+from bridge.mapping.attributes import Format, Value, final_text
+from bridge.mapping.expressions import Expression
+from bridge.mapping.why import Explanation
 from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
-from bridge.settings.configuration import Source
-from bridge.settings.document import Section
-from bridge.settings.schema import RuleSettings
 from bridge.times import iso
 
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
+MAX_TARGETS = 100  # of one event
 _KEY_LENGTH = 255
+_ERRORS_TOLD = 3
 
-_WEBHOOK_NAMES = frozenset({"body", "headers", "query", "source", "webhook"})
-_DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
+Scope = MappingOf[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,41 +37,64 @@ class TargetFacts:
     max_age: int
 
 
-# A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
-UNKNOWN_TARGET = TargetFacts(attributes_format="json", event_types=None, max_age=0)
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A rule's `when`, and what explains it where it is false."""
+
+    expression: Expression
+    explanation: Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
+class Rule:
+    """A compiled rule. `identity` is the name that its events' ids are made from."""
+
     name: str
-    when: Expression | None
-    for_each: Expression | None
+    identity: str
+    when: Condition | None
+    for_each: Condition | None
     key: Expression | None
-    target: str
-    facts: TargetFacts
+    order_by: Expression | None
+    targets: Callable[[Scope], list[str]]
     type: str
     attributes: Value
     on_unknown: OnUnknown
+    max_age: int | None
+    send: bool
+    stop: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A source's compiled rules."""
+    """A source's compiled rules, and the targets that they may name."""
 
-    rules: tuple[_Rule, ...]
+    rules: tuple[Rule, ...]
     dedupe: Expression | None
+    targets: MappingOf[str, TargetFacts]
 
-    def map(self, webhook: Webhook, body: Any) -> Mapping:
-        """Run every rule over a webhook with its parsed body."""
+    def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
+        """Run the rules over a webhook with its parsed body.
+
+        Why a rule did not match is told where `explain` asks for it, and where something did not go as it might have:
+        no rule matched, or one broke.
+        """
         scope = _scope(webhook) | {"body": body}
         events: list[Event] = []
         whys: list[Why] = []
+        stopped_by = ""
         for rule in self.rules:
-            made, why = _apply(rule, webhook, scope)
+            if stopped_by:
+                whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {stopped_by} matched and says stop"))
+                continue
+            made, why = self._apply(rule, webhook, scope)
             events += made
             whys.append(why)
+            if rule.stop and why.matched:
+                stopped_by = rule.name
         failed = any(why.error for why in whys)
         state = WebhookState.FAILED if failed else WebhookState.MAPPED if events else WebhookState.IGNORED
+        if explain or state is not WebhookState.MAPPED:
+            whys = [_explained(rule, why, scope) for rule, why in zip(self.rules, whys, strict=True)]
         key = self._dedupe_key(webhook, scope)
         return Mapping(state=state, events=tuple(events), why=tuple(whys), dedupe_key=key)
 
@@ -80,7 +102,7 @@ class Rules:
         """The mapping of a webhook that no rule could be tried on, and why."""
         return Mapping(state=state, error=error, dedupe_key=self._dedupe_key(webhook, _scope(webhook) | {"body": None}))
 
-    def _dedupe_key(self, webhook: Webhook, scope: MappingOf[str, Any]) -> str | None:
+    def _dedupe_key(self, webhook: Webhook, scope: Scope) -> str | None:
         if self.dedupe is None:
             return webhook.delivery_id
         try:
@@ -88,6 +110,70 @@ class Rules:
         except MappingError:  # no key, no dedupe; never a refusal
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))
+
+    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope) -> tuple[list[Event], Why]:
+        events: list[Event] = []
+        errors: list[str] = []
+        matched = False
+        occurrences: dict[str, int] = {}
+        try:
+            for place, item_scope in _items(rule, scope):
+                try:
+                    if rule.when is not None and not _in_field("when", rule.when.expression, item_scope):
+                        continue
+                    matched = True
+                    targets = _in_field("target", rule.targets, item_scope)
+                except MappingError as error:
+                    errors.append(place + _told(error))
+                    continue
+                for target in targets:
+                    try:
+                        events.append(self._make(rule, target, webhook, item_scope, occurrences))
+                    except MappingError as error:
+                        errors.append(place + _told(error))
+        except MappingError as error:
+            errors.append(_told(error))
+        more = f"; and {len(errors) - _ERRORS_TOLD} more" if len(errors) > _ERRORS_TOLD else ""
+        return events, Why(
+            rule=rule.name,
+            matched=matched,
+            error="; ".join(errors[:_ERRORS_TOLD]) + more or None,
+            events=tuple(event.id for event in events),
+        )
+
+    def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, occurrences: dict[str, int]) -> Event:
+        facts = self._facts(rule, target)
+        key = "" if rule.for_each is None else _item_key(rule, scope)
+        counted = f"{target}\0{key}"
+        occurrence = occurrences.get(counted, 0)
+        occurrences[counted] = occurrence + 1  # before anything can break: a broken item keeps its identity for a remap
+        id_ = event_id(webhook.id, rule.identity, target, key, occurrence)
+        event_scope = {**scope, "event": {"id": id_}}
+        values = rule.attributes(event_scope)
+        order_by = None if rule.order_by is None else _in_field("order_by", rule.order_by, event_scope)
+        return Event(
+            id=id_,
+            rule=rule.name,
+            target=target,
+            item_key=f"{key}#{occurrence}" if occurrence else key,
+            type=rule.type,
+            attributes=values,
+            text=final_text(values, facts.attributes_format),
+            on_unknown=rule.on_unknown,
+            max_age=facts.max_age if rule.max_age is None else rule.max_age,
+            order_key=None if order_by is None else _bounded(jsontext.as_text(order_by)),
+            send=rule.send,
+        )
+
+    def _facts(self, rule: Rule, target: str) -> TargetFacts:
+        facts = self.targets.get(target)
+        if facts is None:
+            near = get_close_matches(target, self.targets, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"the targets are {', '.join(sorted(self.targets))}"
+            raise _with_field("target", MappingError(f"there is no target `{target[:100]}`", hint))
+        if facts.event_types is not None and rule.type not in facts.event_types:
+            raise _with_field("event.type", MappingError(f"target {target} does not know event type `{rule.type}`"))
+        return facts
 
 
 def _scope(webhook: Webhook) -> dict[str, Any]:
@@ -99,64 +185,24 @@ def _scope(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _apply(rule: _Rule, webhook: Webhook, scope: dict[str, Any]) -> tuple[list[Event], Why]:
-    events: list[Event] = []
-    errors: list[str] = []
-    matched = False
-    occurrences: dict[str, int] = {}
-    try:
-        for place, item_scope in _items(rule, scope):
-            try:
-                if rule.when is not None and not _named("when", rule.when, item_scope):
-                    continue
-                matched = True
-                events.append(_make(rule, webhook, item_scope, occurrences))
-            except MappingError as error:
-                errors.append(place + _explain(error))
-    except MappingError as error:
-        errors.append(_explain(error))
-    told = "; ".join(errors[:3]) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")
-    return events, Why(rule=rule.name, matched=matched, error=told or None, events=tuple(event.id for event in events))
-
-
-def _items(rule: _Rule, scope: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:
     """The scope of each item, with words for its place; without a for_each there is one, the webhook itself."""
     if rule.for_each is None:
         yield "", scope
         return
-    items = _named("for_each", rule.for_each, scope)
+    items = _in_field("for_each", rule.for_each.expression, scope)
     if not isinstance(items, list):
-        raise _in_field("for_each", MappingError(f"gives {jsontext.type_name(items)}, and must give a list"))
+        raise _with_field("for_each", MappingError(f"gives {jsontext.type_name(items)}, and must give a list"))
     if len(items) > MAX_ITEMS:
-        raise _in_field("for_each", MappingError(f"gives {len(items)} items, at most {MAX_ITEMS} are allowed"))
+        raise _with_field("for_each", MappingError(f"gives {len(items)} items, at most {MAX_ITEMS} are allowed"))
     for number, item in enumerate(items):
-        yield f"item {number}: ", scope | {"item": item}
+        yield f"item {number}: ", {**scope, "item": item}
 
 
-def _make(rule: _Rule, webhook: Webhook, scope: dict[str, Any], occurrences: dict[str, int]) -> Event:
-    key = "" if rule.for_each is None else _item_key(rule, scope)
-    occurrence = occurrences.get(key, 0)
-    occurrences[key] = occurrence + 1  # before anything can break: a broken item keeps its identity for a remap
-    id_ = event_id(webhook.id, rule.name, rule.target, key, occurrence)
-    values = rule.attributes(scope | {"event": {"id": id_}})
-    text = final_text(values, rule.facts.attributes_format)
-    return Event(
-        id=id_,
-        rule=rule.name,
-        target=rule.target,
-        item_key=f"{key}#{occurrence}" if occurrence else key,
-        type=rule.type,
-        attributes=values,
-        text=text,
-        on_unknown=rule.on_unknown,
-        max_age=rule.facts.max_age,
-    )
-
-
-def _item_key(rule: _Rule, scope: dict[str, Any]) -> str:
+def _item_key(rule: Rule, scope: Scope) -> str:
     if rule.key is None:
         return hashlib.sha256(jsontext.encode(scope["item"])).hexdigest()[:32]
-    return _bounded(jsontext.as_text(_named("key", rule.key, scope)))
+    return _bounded(jsontext.as_text(_in_field("key", rule.key, scope)))
 
 
 def _bounded(key: str) -> str:
@@ -166,93 +212,37 @@ def _bounded(key: str) -> str:
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
-def _named(field: str, expression: Expression, scope: MappingOf[str, Any]) -> Any:
+def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
+    """The same, with the clause that was false: of the first item that there is, where the rule is for each item."""
+    if why.matched or why.error or why.clause:
+        return why
     try:
-        return expression(scope)
+        item_scope = next((item_scope for _, item_scope in _items(rule, scope)), None)
+        if item_scope is None and rule.for_each is not None:
+            values = rule.for_each.explanation.values(None, scope)
+            return Why(
+                rule=rule.name, matched=False, clause=f"for_each: {rule.for_each.expression.text}", values=values
+            )
+        if item_scope is not None and rule.when is not None:
+            clause, values = rule.when.explanation.first_false(item_scope)
+            return Why(rule=rule.name, matched=False, clause=clause, values=values)
+    except Exception:  # noqa: S110 - an explanation is worth less than the webhook that it is about
+        pass
+    return why
+
+
+def _in_field(field: str, function: Callable[[Scope], Any], scope: Scope) -> Any:
+    try:
+        return function(scope)
     except MappingError as error:
-        raise _in_field(field, error) from None
+        raise _with_field(field, error) from None
 
 
-def _in_field(field: str, error: MappingError) -> MappingError:
-    error.field = field
+def _with_field(field: str, error: MappingError) -> MappingError:
+    error.field = error.field or field
     return error
 
 
-def _explain(error: MappingError) -> str:
+def _told(error: MappingError) -> str:
     text = f"{error.field}: {error.message}" if error.field else error.message
     return text + (f" in `{error.expression}`" if error.expression else "") + (f", {error.hint}" if error.hint else "")
-
-
-def compile_rules(
-    source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None
-) -> tuple[Rules, list[Problem]]:
-    """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used."""
-    problems: list[Problem] = []
-    text = source.settings.dedupe if source.settings else None
-    dedupe = _compile(source.section, "dedupe", text, _DEDUPE_NAMES, problems)
-    rules = [
-        _compile_rule(settings, section, targets, default_target, problems) for settings, section in source.rules()
-    ]
-    return Rules(tuple(rules), dedupe), problems
-
-
-def _compile_rule(
-    settings: RuleSettings,
-    section: Section,
-    targets: MappingOf[str, TargetFacts],
-    default_target: str | None,
-    problems: list[Problem],
-) -> _Rule:
-    names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
-    for_each = _compile(section, "for_each", settings.for_each, _WEBHOOK_NAMES, problems)
-    when = _compile(section, "when", settings.when, names, problems)
-    key = _compile(section, "key", settings.key, names, problems)
-    target = settings.target or default_target
-    facts = targets.get(target or "", UNKNOWN_TARGET)
-    if target is None:
-        problems.append(section.problem("the rule names no target", "add target, or default_target to bridge.yaml"))
-    elif target not in targets:
-        hint = _nearest(target, targets, "the targets are")
-        problems.append(section["target"].problem(f"there is no target `{target}`", hint))
-    event = section["event"]
-    if facts.event_types is not None and settings.event.type not in facts.event_types:
-        hint = _nearest(settings.event.type, facts.event_types, "the types are")
-        problems.append(
-            event["type"].problem(f"target {target} does not know event type `{settings.event.type}`", hint)
-        )
-    attributes: Value = _no_attributes
-    if "attributes" in event.value:
-        attributes, found = compile_attributes(event["attributes"], names | {"event"}, facts.attributes_format)
-        problems += found
-    return _Rule(
-        name=settings.name,
-        when=when,
-        for_each=for_each,
-        key=key,
-        target=target or "",
-        facts=facts,
-        type=settings.event.type,
-        attributes=attributes,
-        on_unknown=settings.on_unknown,
-    )
-
-
-def _no_attributes(_: MappingOf[str, Any]) -> dict[str, Any]:
-    return {}
-
-
-def _compile(
-    section: Section, field: str, text: str | None, names: Collection[str], problems: list[Problem]
-) -> Expression | None:
-    if text is None:
-        return None
-    try:
-        return compile_expression(text, names)
-    except ExpressionError as error:
-        problems.append(section[field].problem(error.message, error.hint))
-        return None
-
-
-def _nearest(name: str, known: Collection[str], words: str) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"did you mean `{near[0]}`? " * bool(near) + f"{words} {', '.join(sorted(known))}"

@@ -16,7 +16,6 @@ import structlog
 BRIDGE_STARTED: Final = "bridge.started"
 BRIDGE_DRAINING: Final = "bridge.draining"
 BRIDGE_STOPPED: Final = "bridge.stopped"
-BRIDGE_FAILED: Final = "bridge.failed"
 CONFIG_WARNED: Final = "config.warned"
 STORE_MIGRATED: Final = "store.migrated"
 STORE_PRUNED: Final = "store.pruned"

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import BridgeSettings, RuleSettings, SourceSettings, TargetSettings
+from bridge.settings.schema import BridgeSettings, TargetSettings
+from bridge.settings.source_schema import RuleSettings, SourceSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from bridge.settings.document import Section
 from bridge.settings.expansion import Expansion, read_bytes, reason
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
 from bridge.settings.reading import read_yaml
-from bridge.settings.schema import BridgeSettings, SourceSettings, StoreSettings
+from bridge.settings.schema import BridgeSettings, StoreSettings
+from bridge.settings.source_schema import SourceSettings
 
 
 def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Problem]]:

@@ -1,9 +1,8 @@
-"""What ops may write: the shape of `bridge.yaml` and of `sources/*.yaml`, every key with its description and default.
+"""What ops may write in `bridge.yaml`: every key with its description and default; `source_schema` has the sources.
 
 Meaning is checked by the rooms that know it: schemes, event types, expressions, names of targets in rules.
 """
 
-import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -18,10 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.model import OnUnknown
 from bridge.settings.parsing import (
     Duration,
-    Expression,
     HeaderSecret,
     HeaderText,
     Name,
@@ -36,13 +33,6 @@ from bridge.settings.parsing import (
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Text = Annotated[str, Field(min_length=1)]
-
-
-def _rule_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
-        hint = "use letters, digits, _, . and -, with a letter or a digit first and at most 100 characters"
-        raise wrong("is not a valid name of a rule", hint)
-    return name
 
 
 def _attempts(value: Any) -> Any:
@@ -199,55 +189,3 @@ class BridgeSettings(Strict):
         if targets and name not in targets:
             raise wrong("is not one of the targets", f"name one of {', '.join(targets)}")
         return name
-
-
-class EventSettings(Strict):
-    """The WorkflowEvent that a rule makes."""
-
-    type: Text = Field(description="the WorkflowEventType")
-    attributes: dict[str, Any] | str = Field({}, description="names and values, or one text")
-
-    @field_validator("attributes", mode="before")
-    @classmethod
-    def _names_or_text(cls, value: Any) -> Any:
-        if not isinstance(value, dict | str):
-            raise wrong("must be names and values, or one text")
-        return value
-
-
-class RuleSettings(Strict):
-    """A condition, and the event that it makes."""
-
-    not_available_yet: ClassVar[frozenset[str]] = frozenset({"order_by", "max_age", "send", "stop", "was", "headers"})
-
-    name: Annotated[str, AfterValidator(_rule_name)] = Field(description="a name of its own, which events keep")
-    when: Expression | None = Field(None, description="an expression: make an event only where it is true")
-    for_each: Expression | None = Field(None, description="an expression for a list: make an event of every `item`")
-    key: Expression | None = Field(None, description="an expression that names an item across changes of the rules")
-    target: Text | None = Field(None, description="the name of the target, default_target where left out")
-    event: EventSettings = Field(description="the event to make")
-    on_unknown: OnUnknown = Field(OnUnknown.RETRY, description="what to do where nobody knows whether it arrived")
-
-    @field_validator("key")
-    @classmethod
-    def _only_of_items(cls, key: str, info: ValidationInfo) -> str:
-        if "for_each" in info.data and info.data["for_each"] is None:
-            raise wrong("names an item, and there is none without for_each", "add for_each, or remove it")
-        return key
-
-
-class SourceSettings(Strict):
-    """`sources/NAME.yaml`."""
-
-    not_available_yet: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("content", "methods", "public_url", "respond", "enabled", "defaults", "tests", "addresses"),
-            *("trusted_proxies", "rate", "registering", "require", "lookups", "redact", "expect_every", "backlog"),
-            *("alarms", "max_body"),
-        }
-    )
-
-    verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
-    dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
-    dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
-    rules: tuple[RuleSettings, ...] = Field(description="what becomes of a webhook; [] only records it")

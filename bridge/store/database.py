@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
 
 from bridge.errors import StoreError, StoreLocked, StoreVersion
@@ -54,6 +55,11 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever characters its name has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def writing_engine(url: str) -> Engine:
     """An engine for the one writer."""
     engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)  # errors must not quote bodies
@@ -74,7 +80,20 @@ def reading_engine(url: str) -> Engine:
         return create_engine(url, execution_options={"postgresql_readonly": True})
     if not path.exists():
         raise StoreError(f"there is no store at {path} yet, `bridge serve` or `bridge migrate` makes it")
-    return create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    uri = f"file:{quote(str(path))}"  # where a ? or # would end the name
+    return create_engine(URL.create("sqlite", database=uri, query={"mode": "ro", "uri": "true"}))
+
+
+def connected(engine: Engine) -> Connection:
+    """A connection.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+    try:
+        return engine.connect()
+    except DatabaseError as error:
+        raise StoreError(f"the store cannot be opened: {error.orig}") from error
 
 
 def _configure_writing(connection: Any, _record: Any) -> None:
@@ -117,15 +136,23 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
     Raises:
         StoreVersion: a newer bridge wrote this database.
+        StoreError: it cannot be opened or written.
     """
-    with engine.begin() as connection:
-        before = current_version(connection)
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        if before is not None and before not in known:
-            raise StoreVersion(
-                f"the store's schema {before} is of a newer bridge than this one (newest known: {newest_version()}), "
-                "install that version again, or restore the backup made before the update"
-            )
-        if before != newest_version():
-            command.upgrade(_config(connection), "head")
-    return before, newest_version()
+    try:
+        with engine.begin() as connection:
+            return _upgrade(connection), newest_version()
+    except DatabaseError as error:
+        raise StoreError(f"the store cannot be opened and brought up to date: {error.orig}") from error
+
+
+def _upgrade(connection: Connection) -> str | None:
+    before = current_version(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if before is not None and before not in known:
+        raise StoreVersion(
+            f"the store's schema {before} is of a newer bridge than this one (newest known: {newest_version()}), "
+            "install that version again, or restore the backup made before the update"
+        )
+    if before != newest_version():
+        command.upgrade(_config(connection), "head")
+    return before

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
@@ -96,6 +96,14 @@ class Recorded:
     moved: bool
 
 
+class _Standing(NamedTuple):
+    """Where an event stands while results are recorded."""
+
+    state: EventState
+    attempts: int
+    next_attempt_at: int
+
+
 def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
     """Lease due events, oldest due first: pending -> sending, attempt number one up."""
     return [_claim_for(connection, ask) for ask in asks]
@@ -145,25 +153,26 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
 
     An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late.
     """
-    found: dict[str, Any] = {
-        row.id: row
+    query = select(events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
+    found: dict[str, _Standing] = {
+        row.id: _Standing(EventState(row.state), row.attempts, row.next_attempt_at)
         for row in connection.execute(
-            select(events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
-            .where(events.c.id.in_([result.claim.event_id for result in results]))
-            .with_for_update()
+            query.where(events.c.id.in_([result.claim.event_id for result in results])).with_for_update()
         )
     }
     recorded: list[Recorded] = []
     moves: list[dict[str, Any]] = []
     for result in results:
-        row = found[result.claim.event_id]
-        late = row.state != EventState.SENDING or row.attempts != result.claim.attempt
-        if late and not _settles(row, result):
-            recorded.append(Recorded(state=EventState(row.state), late=True, moved=False))
+        standing = found[result.claim.event_id]
+        late = standing.state is not EventState.SENDING or standing.attempts != result.claim.attempt
+        if late and not _settles(standing.state, result):
+            recorded.append(Recorded(state=standing.state, late=True, moved=False))
             continue
-        move = _move(result, row.next_attempt_at)
+        move = _move(result, standing.next_attempt_at)
         moves.append(move)
         recorded.append(Recorded(state=move["new_state"], late=late, moved=True))
+        # Another result of this batch may be of the same event: it must find it moved.
+        found[result.claim.event_id] = _Standing(move["new_state"], standing.attempts, move["next"])
     if moves:
         connection.execute(_record, moves)
     connection.execute(
@@ -172,9 +181,9 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
     return recorded
 
 
-def _settles(row: Any, result: Result) -> bool:
+def _settles(state: EventState, result: Result) -> bool:
     """Whether a late result still decides: the target has the event, and nobody is sending it again."""
-    return result.attempt.outcome is Outcome.DELIVERED and row.state in (
+    return result.attempt.outcome is Outcome.DELIVERED and state in (
         EventState.PENDING,
         EventState.DEAD,
         EventState.HELD,
@@ -239,7 +248,9 @@ def unfinished(connection: Connection, moments: Sequence[int | None]) -> Sequenc
 
     None asks for all of them: at the start of the only process that sends, whatever is still `sending` was cut off.
     """
-    return [_unfinished(connection, select(events).where(is_sending).order_by(events.c.seq), at) for at in moments]
+    # In the index's order: by any other, SQLite would rather read the whole table than sort.
+    query = select(events).where(is_sending).order_by(events.c.lease_until, events.c.seq)
+    return [_unfinished(connection, query, at) for at in moments]
 
 
 def _unfinished(connection: Connection, query: Select[Any], before: int | None) -> list[tuple[Claim, int]]:

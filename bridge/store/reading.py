@@ -36,7 +36,7 @@ def reading(url: str) -> Iterator[Connection]:
     """
     engine = database.reading_engine(url)
     try:
-        with engine.connect() as connection:
+        with database.connected(engine) as connection:
             found = database.current_version(connection)
             if found != database.newest_version():
                 raise StoreVersion(

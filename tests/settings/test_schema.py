@@ -9,7 +9,8 @@ from bridge.settings.configuration import Source, doubtful_targets, forgotten_du
 from bridge.settings.document import Section
 from bridge.settings.parsing import NAME_HINT, M, Rate, parse
 from bridge.settings.reading import read_yaml
-from bridge.settings.schema import BridgeSettings, SourceSettings, TargetSettings
+from bridge.settings.schema import BridgeSettings, TargetSettings
+from bridge.settings.source_schema import SourceSettings
 
 TARGET = "url: https://crm.example.com/superoffice/api, authorization: {scheme: basic, password: hush}"
 
@@ -58,8 +59,23 @@ rules:
   - name: as_text
     when: true
     event: {type: SaleCreated, attributes: "{{ body }}"}
+    target: [crm, "{{ body.shop }}"]
+    order_by: body.id
+    max_age: 1h
+    send: false
+    stop: true
+    was: old
   - name: bare
     event: {type: SaleCreated}
+methods: [POST, PUT]
+enabled: false
+respond: {accepted: 200, ignored: 204}
+defaults: {target: crm, on_unknown: hold}
+tests:
+  - name: t
+    payload: ../p.json
+    headers: {X-A: b}
+    expect: [{rule: second, attributes: {a: 1}}]
 """
 
 
@@ -110,7 +126,15 @@ def test_a_source_that_uses_every_key_is_read() -> None:
     assert (first.key, first.target, first.on_unknown) == ("item.id", "crm", OnUnknown.HOLD)
     assert first.event.type == "OrderPlaced"
     assert first.event.attributes == {"order": "{{ body.name }}", "deep": {"a": [1, None]}}
-    assert (second.when, second.event.attributes, second.on_unknown) == ("true", "{{ body }}", OnUnknown.RETRY)
+    assert (second.when, second.event.attributes, second.on_unknown) == ("true", "{{ body }}", None)
+    assert (second.send, second.stop, second.was, second.max_age) == (False, True, "old", 3_600_000)
+    assert (second.order_by, second.target) == ("body.id", ("crm", "{{ body.shop }}"))
+    assert (source.methods, source.enabled) == (("POST", "PUT"), False)
+    assert (source.respond.accepted, source.respond.ignored, source.respond.duplicate) == (200, 204, None)
+    assert (source.defaults.target, source.defaults.on_unknown) == ("crm", OnUnknown.HOLD)
+    (test,) = source.tests
+    assert (test.name, test.payload, test.headers) == ("t", "../p.json", {"X-A": "b"})
+    assert (test.expect[0].rule, test.expect[0].type, test.expect[0].attributes) == ("second", None, {"a": 1})
     assert (third.when, third.event.attributes) == (None, {})
 
 
@@ -333,8 +357,8 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
             '3:15: rules[0].on_unknown: must be one of retry, hold, not "wait"',
         ),
         (
-            f"{RULES}  - {{name: a, order_by: x, event: {{type: A}}}}",
-            "3:15: rules[0].order_by: `order_by` is not available yet, remove it",
+            f"{RULES}  - {{name: a, headers: x, event: {{type: A}}}}",
+            "3:15: rules[0].headers: `headers` is not available yet, remove it",
         ),
     ],
 )
@@ -344,26 +368,13 @@ def test_a_finding_about_a_source(text: str, problem: str) -> None:
 
 def test_keys_of_later_versions_are_refused_by_name() -> None:
     later = [
-        *(
-            "content",
-            "methods",
-            "public_url",
-            "respond",
-            "enabled",
-            "defaults",
-            "tests",
-            "addresses",
-            "trusted_proxies",
-        ),
-        *("rate", "registering", "require", "lookups", "redact", "expect_every", "backlog", "alarms", "max_body"),
+        *("content", "public_url", "addresses", "trusted_proxies", "rate", "registering", "require", "lookups"),
+        *("redact", "expect_every", "backlog", "alarms", "max_body"),
     ]
     text = "verify: {scheme: none}\nrules: []\n" + "".join(f"{key}: 1\n" for key in later)
     assert texts(parse(section(text), SourceSettings)[1]) == [
         f"f:{line}:1: {key}: `{key}` is not available yet, remove it" for line, key in enumerate(later, 3)
     ]
-    rule = "\n".join(f"    {key}: 1" for key in ("order_by", "max_age", "send", "stop", "was", "headers"))
-    found = parse(section(f"{RULES}  - name: a\n    event: {{type: A}}\n{rule}"), SourceSettings)[1]
-    assert [problem.message.split("`")[2] for problem in found] == [" is not available yet"] * 6
 
 
 def test_rules_with_the_same_name_are_told_even_where_they_are_otherwise_wrong() -> None:

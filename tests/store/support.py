@@ -46,38 +46,34 @@ class Hand:
 
 def a_webhook(at: int = NOW, **fields: Any) -> Webhook:
     """A webhook of its own."""
-    return Webhook(
-        **{
-            "id": new_webhook_id(at),
-            "source": "shop",
-            "received_at": at,
-            "method": "POST",
-            "query": "",
-            "headers": {"content-type": "application/json"},
-            "body": b"{}",
-        }
-        | fields
-    )
+    usual: dict[str, Any] = {
+        "id": new_webhook_id(at),
+        "source": "shop",
+        "received_at": at,
+        "method": "POST",
+        "query": "",
+        "headers": {"content-type": "application/json"},
+        "body": b"{}",
+    }
+    return Webhook(**usual | fields)
 
 
 def an_event(webhook: Webhook, item: str = "", **fields: Any) -> Event:
     """An event that rule `order` makes of an item of a webhook."""
     rule, target = fields.get("rule", "order"), fields.get("target", "crm")
-    attributes = fields.pop("attributes", {"item": item})
-    return Event(
-        **{
-            "id": event_id(webhook.id, rule, target, item, 0),
-            "rule": rule,
-            "target": target,
-            "item_key": item,
-            "type": "OrderPlaced",
-            "attributes": attributes,
-            "text": fields["text"] if "text" in fields else jsontext.as_text(attributes),
-            "on_unknown": OnUnknown.RETRY,
-            "max_age": 2 * DAY,
-        }
-        | fields
-    )
+    attributes = fields.get("attributes", {"item": item})
+    usual: dict[str, Any] = {
+        "id": event_id(webhook.id, rule, target, item, 0),
+        "rule": rule,
+        "target": target,
+        "item_key": item,
+        "type": "OrderPlaced",
+        "attributes": attributes,
+        "text": fields["text"] if "text" in fields else jsontext.as_text(attributes),
+        "on_unknown": OnUnknown.RETRY,
+        "max_age": 2 * DAY,
+    }
+    return Event(**usual | fields)
 
 
 def mapped(*made: Event, key: str | None = None) -> Mapping:
@@ -99,7 +95,8 @@ def one(webhook: Webhook | None = None, **fields: Any) -> tuple[Webhook, Mapping
 
 def an_attempt(outcome: Outcome = Outcome.DELIVERED, **fields: Any) -> Attempt:
     """What one POST showed."""
-    return Attempt(**{"outcome": outcome, "started_at": NOW, "duration": 12} | fields)
+    usual: dict[str, Any] = {"outcome": outcome, "started_at": NOW, "duration": 12}
+    return Attempt(**usual | fields)
 
 
 def states(engine: Engine) -> list[str]:

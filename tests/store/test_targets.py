@@ -67,5 +67,3 @@ async def test_the_backlog_counts_pending_events_by_target_with_the_age_of_the_o
             "erp": (2, NOW),
             "gone": (1, NOW + MINUTE),
         }
-
-

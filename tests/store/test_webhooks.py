@@ -93,9 +93,7 @@ async def test_whatever_the_mapping_says_is_stored_and_told(state: WebhookState,
         assert connection.execute(select(webhooks.c.state)).scalars().all() == [state]
 
 
-async def test_a_duplicate_repeats_the_first_receipt_and_stores_nothing(
-    store: Store, look: Engine, hand: Hand
-) -> None:
+async def test_a_duplicate_repeats_the_first_receipt_and_stores_nothing(store: Store, look: Engine, hand: Hand) -> None:
     first = a_webhook()
     receipt = await store.accept(first, mapped(an_event(first, "a"), an_event(first, "b"), key="k"), WINDOW)
     hand.turn(DAY)
@@ -198,7 +196,7 @@ async def test_whatever_strangers_send_comes_back_as_it_was(store: Store, look: 
         method="PUT",
         delivery_id=HOSTILE,
     )
-    attributes = {"text": HOSTILE, HOSTILE: [HUGE, -HUGE, 1.5, None, True, {}]}
+    attributes: dict[str, Any] = {"text": HOSTILE, HOSTILE: [HUGE, -HUGE, 1.5, None, True, {}]}
     event = an_event(webhook, attributes=attributes, text=HOSTILE)
     await store.accept(webhook, mapped(event), WINDOW)
     assert await store.load(webhook.id) == webhook
@@ -234,9 +232,7 @@ def _attributes_no_json(taken: str) -> tuple[Webhook, Mapping]:
     return one(attributes={"f": {1, 2}}, text="")
 
 
-@pytest.mark.parametrize(
-    "bad", [_text_no_utf8, _a_time_beyond_64_bits, _an_id_that_is_taken, _attributes_no_json]
-)
+@pytest.mark.parametrize("bad", [_text_no_utf8, _a_time_beyond_64_bits, _an_id_that_is_taken, _attributes_no_json])
 async def test_a_bad_row_fails_alone(bad: Callable[[str], tuple[Webhook, Mapping]], store: Store, look: Engine) -> None:
     earlier = one()
     await store.accept(*earlier, WINDOW)

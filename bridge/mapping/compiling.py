@@ -1,0 +1,143 @@
+"""A source's settings into its rules, or into everything that is wrong with them, each with its place."""
+
+from collections.abc import Callable, Collection
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from bridge.errors import ExpressionError, MappingError, Problem
+from bridge.mapping.attributes import Value, compile_attributes
+from bridge.mapping.expressions import Expression, compile_expression, compile_template
+from bridge.mapping.rules import MAX_TARGETS, Condition, Rule, Rules, Scope, TargetFacts
+from bridge.mapping.why import Explanation
+from bridge.settings.configuration import Source
+from bridge.settings.document import Section
+from bridge.settings.source_schema import DefaultsSettings, RuleSettings
+
+# A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
+UNKNOWN_TARGET = TargetFacts(attributes_format="json", event_types=None, max_age=0)
+
+_WEBHOOK_NAMES = frozenset({"body", "headers", "query", "source", "webhook"})
+_DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
+
+
+def compile_rules(
+    source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None
+) -> tuple[Rules, list[Problem]]:
+    """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used."""
+    settings = source.settings
+    compiling = _Compiling(targets, default_target, settings.defaults if settings else DefaultsSettings(), [])
+    dedupe = compiling.expression(source.section, "dedupe", settings.dedupe if settings else None, _DEDUPE_NAMES)
+    rules = tuple(compiling.rule(rule, section) for rule, section in source.rules())
+    return Rules(rules, dedupe, targets), compiling.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiling:
+    """One source on its way; `problems` grows."""
+
+    targets: MappingOf[str, TargetFacts]
+    default_target: str | None
+    defaults: DefaultsSettings
+    problems: list[Problem]
+
+    def rule(self, settings: RuleSettings, section: Section) -> Rule:
+        names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
+        named, choose = self.target(settings, section, names)
+        event = section["event"]
+        formats = {self.targets.get(name, UNKNOWN_TARGET).attributes_format for name in named} or {"json"}
+        for name in named:
+            self.known_type(settings.event.type, name, event["type"])
+        attributes: Value = _no_attributes
+        if "attributes" in event.value:
+            attributes, found = compile_attributes(event["attributes"], names | {"event"}, formats)
+            self.problems.extend(found)
+        return Rule(
+            name=settings.name,
+            identity=settings.was or settings.name,
+            when=self.condition(section, "when", settings.when, names),
+            for_each=self.condition(section, "for_each", settings.for_each, _WEBHOOK_NAMES),
+            key=self.expression(section, "key", settings.key, names),
+            order_by=self.expression(section, "order_by", settings.order_by, names),
+            targets=choose,
+            type=settings.event.type,
+            attributes=attributes,
+            on_unknown=settings.on_unknown or self.defaults.on_unknown,
+            max_age=settings.max_age if settings.max_age is not None else self.defaults.max_age,
+            send=settings.send,
+            stop=settings.stop,
+        )
+
+    def target(
+        self, settings: RuleSettings, section: Section, names: Collection[str]
+    ) -> tuple[list[str], Callable[[Scope], list[str]]]:
+        """The targets that a rule names outright, and what tells all of them for a webhook."""
+        wanted = settings.target or self.defaults.target or self.default_target
+        if wanted is None:
+            hint = "add target, or default_target to bridge.yaml"
+            self.problems.append(section.problem("the rule names no target", hint))
+            return [], _no_targets
+        place = section["target"] if settings.target else section
+        named: list[str] = []
+        templates: list[Expression] = []
+        for text in [wanted] if isinstance(wanted, str) else dict.fromkeys(wanted):
+            try:
+                template = compile_template(text, names)
+            except ExpressionError as error:
+                self.problems.append(place.problem(error.message, error.hint))
+                continue
+            templates.append(template)
+            if template.constant:
+                named.append(text)
+                if text not in self.targets:
+                    hint = _nearest(text, self.targets, "the targets are")
+                    self.problems.append(place.problem(f"there is no target `{text}`", hint))
+        if len(named) == len(templates):
+            return named, lambda _: named
+        return named, lambda scope: _chosen(templates, scope)
+
+    def known_type(self, type_: str, target: str, place: Section) -> None:
+        known = self.targets.get(target, UNKNOWN_TARGET).event_types
+        if known is not None and type_ not in known:
+            hint = _nearest(type_, known, "the types are")
+            self.problems.append(place.problem(f"target {target} does not know event type `{type_}`", hint))
+
+    def condition(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Condition | None:
+        expression = self.expression(section, field, text, names)
+        return None if expression is None else Condition(expression, Explanation(expression, names))
+
+    def expression(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Expression | None:
+        if text is None:
+            return None
+        try:
+            return compile_expression(text, names)
+        except ExpressionError as error:
+            self.problems.append(section[field].problem(error.message, error.hint))
+            return None
+
+
+def _chosen(templates: list[Expression], scope: Scope) -> list[str]:
+    chosen: dict[str, None] = {}  # in order, each once
+    for template in templates:
+        value = template(scope)
+        for name in value if isinstance(value, list) else [value]:
+            if not isinstance(name, str):
+                raise MappingError("gives something that is no target's name", "", template.text)
+            chosen[name] = None
+    if len(chosen) > MAX_TARGETS:
+        raise MappingError(f"gives {len(chosen)} targets, at most {MAX_TARGETS} are allowed")
+    return list(chosen)
+
+
+def _no_targets(_: Scope) -> list[str]:
+    return []
+
+
+def _no_attributes(_: Scope) -> dict[str, Any]:
+    return {}
+
+
+def _nearest(name: str, known: Collection[str], words: str) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"did you mean `{near[0]}`? " * bool(near) + f"{words} {', '.join(sorted(known))}"

@@ -1,0 +1,148 @@
+"""What ops may write in `sources/*.yaml`: every key with its description and default; shape only."""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from bridge.model import OnUnknown
+from bridge.settings.parsing import Duration, Expression, Strict, duration, wrong
+from bridge.settings.schema import SchemeSettings, Text
+
+Targets = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+Method = Literal["POST", "PUT", "PATCH", "GET", "DELETE"]
+
+
+def _rule_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        hint = "use letters, digits, _, . and -, with a letter or a digit first and at most 100 characters"
+        raise wrong("is not a valid name of a rule", hint)
+    return name
+
+
+def _names_or_text(value: Any) -> Any:
+    if not isinstance(value, dict | str):
+        raise wrong("must be names and values, or one text")
+    return value
+
+
+class EventSettings(Strict):
+    """The WorkflowEvent that a rule makes."""
+
+    type: Text = Field(description="the WorkflowEventType")
+    attributes: dict[str, Any] | str = Field({}, description="names and values, or one text")
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _names_or_text(cls, value: Any) -> Any:
+        return _names_or_text(value)
+
+
+class RuleSettings(Strict):
+    """A condition, and the event that it makes."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset({"headers"})
+
+    name: Annotated[str, AfterValidator(_rule_name)] = Field(description="a name of its own, which events keep")
+    when: Expression | None = Field(None, description="an expression: make an event only where it is true")
+    for_each: Expression | None = Field(None, description="an expression for a list: make an event of every `item`")
+    key: Expression | None = Field(None, description="an expression that names an item across changes of the rules")
+    target: Targets | None = Field(
+        None,
+        description="a target's name, a list of names, or a template that gives either; default_target if left out",
+    )
+    event: EventSettings = Field(description="the event to make")
+    on_unknown: OnUnknown | None = Field(None, description="what to do where nobody knows whether it arrived")
+    order_by: Expression | None = Field(
+        None, description="an expression: events of one value are sent one after another"
+    )
+    max_age: Duration | None = Field(
+        None, gt=0, description="how old the event may get, the target's retry.max_age if left out"
+    )
+    send: bool = Field(True, description="false for a shadow rule: its events are recorded and never sent")
+    stop: bool = Field(False, description="whether no later rule is tried where this one matched")
+    was: Annotated[str, AfterValidator(_rule_name)] | None = Field(
+        None, description="the rule's earlier name, so that its events stay the same when webhooks are mapped again"
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _only_of_items(cls, key: str, info: ValidationInfo) -> str:
+        if "for_each" in info.data and info.data["for_each"] is None:
+            raise wrong("names an item, and there is none without for_each", "add for_each, or remove it")
+        return key
+
+
+class DefaultsSettings(Strict):
+    """What a source's rules say where they say nothing else."""
+
+    target: Targets | None = Field(None, description="as a rule's target")
+    on_unknown: OnUnknown = Field(OnUnknown.RETRY, description="as a rule's on_unknown")
+    max_age: Duration | None = Field(None, gt=0, description="as a rule's max_age")
+
+
+_Status = Annotated[int, Field(ge=200, le=299)]
+
+
+class RespondSettings(Strict):
+    """The statuses that the sender is answered with; all say that the webhook is stored."""
+
+    accepted: _Status = Field(202, description="an event was made")
+    ignored: _Status | None = Field(None, description="no rule matched; as accepted if left out")
+    failed: _Status | None = Field(None, description="a rule broke; as accepted if left out")
+    unreadable: _Status | None = Field(
+        None, description="the body is not what the source declares; as accepted if left out"
+    )
+    duplicate: _Status | None = Field(
+        None, description="it repeats an earlier one; as that one was answered if left out"
+    )
+
+
+class ExpectedEvent(Strict):
+    """One event that a test expects; only what is named is compared."""
+
+    rule: Text = Field(description="the rule that makes it")
+    type: Text | None = Field(None, description="its WorkflowEventType")
+    target: Text | None = Field(None, description="its target")
+    attributes: dict[str, Any] | str | None = Field(None, description="attributes by name, or the whole text")
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _names_or_text(cls, value: Any) -> Any:
+        return _names_or_text(value)
+
+
+class TestSettings(Strict):
+    """A test of a source's rules: a payload, and exactly the events that it must make."""
+
+    __test__: ClassVar[bool] = False  # for pytest, which would take it for one of its own
+
+    name: Text = Field(description="what it shows")
+    payload: Text = Field(description="the file of the body, relative to this one")
+    headers: dict[Text, str] = Field({}, description="the request's headers")
+    query: dict[Text, str] = Field({}, description="the request's query")
+    method: Method = Field("POST", description="the request's method")
+    expect: tuple[ExpectedEvent, ...] = Field(description="the events, in order; [] for none")
+
+
+class SourceSettings(Strict):
+    """`sources/NAME.yaml`."""
+
+    not_available_yet: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("content", "public_url", "addresses", "trusted_proxies", "rate", "registering", "require"),
+            *("lookups", "redact", "expect_every", "backlog", "alarms", "max_body"),
+        }
+    )
+
+    verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
+    dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
+    dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = Field(
+        ("POST",), description="the methods that the sender calls with"
+    )
+    respond: RespondSettings = Field(RespondSettings(), description="the statuses that the sender is answered with")
+    enabled: bool = Field(True, description="false to refuse its webhooks as if there were no such source")
+    defaults: DefaultsSettings = Field(DefaultsSettings(), description="what its rules say where they say nothing else")
+    rules: tuple[RuleSettings, ...] = Field(description="what becomes of a webhook; [] only records it")
+    tests: tuple[TestSettings, ...] = Field((), description="what the rules must make of payloads: `bridge test`")

@@ -1,0 +1,232 @@
+"""What the tests of this room share: a real store with events, a target that a test plays, the log as it grows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from structlog.testing import capture_logs
+
+from bridge.forwarding.lane import Lane, Send
+from bridge.forwarding.rate import Bucket
+from bridge.forwarding.retry import Policy
+from bridge.model import (
+    Attempt,
+    Claim,
+    Event,
+    Mapping,
+    OnUnknown,
+    Outcome,
+    Webhook,
+    WebhookState,
+    event_id,
+    new_webhook_id,
+)
+from bridge.observing import logs
+from bridge.observing.metrics import Metrics
+from bridge.settings.schema import RetrySettings
+from bridge.store import reading
+from bridge.store.store import Store, owned
+from bridge.times import Clock, now
+
+WITHIN = 20.0  # seconds for whatever takes a moment on an idle machine
+HOUR = 3_600_000
+FAST = {"first_wait": "10ms", "max_wait": "40ms"}
+
+
+class Hand:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self, at: int = 1_764_003_600_000) -> None:
+        self.at = at
+
+    def __call__(self) -> int:
+        return self.at
+
+
+class Base:
+    """A store's file, and the store on it: closed and opened again, as by a restart."""
+
+    def __init__(self, path: Path, clock: Clock = now) -> None:
+        self.path = path
+        self.clock = clock
+        self._url = f"sqlite:///{path}"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Store]:
+        with owned(self._url) as self.engine:
+            store = Store(self.engine, self.clock)
+            await store.start()
+            try:
+                yield store
+            finally:
+                await asyncio.to_thread(store.close)
+
+    def events(self, **which: Any) -> list[dict[str, Any]]:
+        """All events with their attempts, in the order of their commit."""
+        with reading.reading(self._url) as connection:
+            listed = reading.list_events(connection, reading.Filter(**{"limit": 10_000} | which))
+            return [reading.show_event(connection, event["id"]) for event in reversed(listed)]
+
+    def states(self) -> list[str]:
+        return [event["state"] for event in self.events()]
+
+
+async def accept(
+    store: Store,
+    count: int,
+    *,
+    target: str = "crm",
+    on_unknown: OnUnknown = OnUnknown.RETRY,
+    max_age: int = 48 * HOUR,
+    at: int | None = None,
+) -> list[str]:
+    """Commit so many events, one webhook each; give their ids in order."""
+    ids = []
+    for number in range(count):
+        webhook = Webhook(
+            id=new_webhook_id(now() if at is None else at),
+            source="shop",
+            received_at=now() if at is None else at,
+            method="POST",
+            query="",
+            headers={},
+            body=b"{}",
+        )
+        event = Event(
+            id=event_id(webhook.id, "sold", target, "", 0),
+            rule="sold",
+            target=target,
+            item_key="",
+            type="SaleSold",
+            attributes={"number": number},
+            text=f"number={number}",
+            on_unknown=on_unknown,
+            max_age=max_age,
+        )
+        mapping = Mapping(state=WebhookState.MAPPED, events=(event,))
+        ids.append((await store.accept(webhook, mapping, HOUR)).event_ids[0])
+    return ids
+
+
+def lane(
+    store: Store,
+    send: Send,
+    *,
+    name: str = "crm",
+    clock: Clock = now,
+    max_in_flight: int = 8,
+    bucket: Bucket | None = None,
+    lease: int = 30_000,
+    **retry: Any,
+) -> Lane:
+    """A lane; without jitter, so that its times can be told."""
+    return Lane(
+        name=name,
+        send=send,
+        policy=Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2),
+        bucket=bucket or Bucket(100_000, 1_000),
+        max_in_flight=max_in_flight,
+        lease=lease,
+        store=store,
+        metrics=Metrics(),
+        clock=clock,
+    )
+
+
+@asynccontextmanager
+async def running(one: Lane) -> AsyncIterator[None]:
+    """Let a lane work; drained in the end."""
+    task = asyncio.create_task(one.run())
+    try:
+        yield
+    finally:
+        await one.drain(WITHIN if not task.done() else 0)
+        await task
+
+
+class Target:
+    """A SuperOffice that a test plays: `outcomes` in order, the last one for ever; held while the gate is shut."""
+
+    def __init__(self, *outcomes: Outcome, result: Any = None) -> None:
+        self.claims: list[Claim] = []
+        self.busiest = 0
+        self.under_way = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._outcomes = [*(outcomes or (Outcome.DELIVERED,))]
+        self._result = result
+        self._arrived = asyncio.Event()
+
+    async def send(self, claim: Claim) -> Attempt:
+        self.claims.append(claim)
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        self.under_way += 1
+        self.busiest = max(self.busiest, self.under_way)
+        self._arrived.set()
+        try:
+            await self.gate.wait()
+        finally:
+            self.under_way -= 1
+        return Attempt(outcome=outcome, started_at=now(), duration=1, detail=f"played {outcome}", result=self._result)
+
+    def answer(self, *outcomes: Outcome) -> None:
+        """From now on, these."""
+        self._outcomes = [*outcomes]
+
+    async def reached(self, count: int) -> None:
+        """Until so many attempts were begun."""
+        async with asyncio.timeout(WITHIN):
+            while len(self.claims) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    @property
+    def ids(self) -> list[str]:
+        return [claim.event_id for claim in self.claims]
+
+
+class Log:
+    """The bridge's log lines; a test waits for what it tells."""
+
+    def __init__(self, lines: list[Any], grown: asyncio.Event) -> None:
+        self.lines = lines
+        self._grown = grown
+
+    def named(self, name: str) -> list[Any]:
+        return [line for line in self.lines if line["event"] == name]
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WITHIN):
+            while not enough():
+                self._grown.clear()
+                await self._grown.wait()
+
+    async def told(self, name: str, count: int = 1) -> None:
+        """Until there are so many lines of a name."""
+        await self.until(lambda: len(self.named(name)) >= count)
+
+
+@contextmanager
+def logged() -> Iterator[Log]:
+    """Collect the log."""
+    grown = asyncio.Event()
+
+    def note(_logger: Any, _method: str, line: Any) -> Any:
+        grown.set()
+        return line
+
+    structlog.reset_defaults()
+    vars(logs.log).pop("bind", None)  # another test may have configured the log, which it then caches
+    with capture_logs([note]) as lines:
+        yield Log(lines, grown)
+
+
+async def quiet(store: Store) -> None:
+    """Give everything that could happen now the time to happen: several turns of the writer and of the loop."""
+    for _ in range(5):
+        await store.ping()
+        for _ in range(5):
+            await asyncio.sleep(0)

@@ -1,0 +1,496 @@
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, select, text
+
+from bridge.model import (
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    Event,
+    EventState,
+    Held,
+    OnUnknown,
+    Outcome,
+    Pause,
+    RetryAt,
+    TargetState,
+    Webhook,
+)
+from bridge.store import database
+from bridge.store.events import Ask, Claimed, Recorded, claim, unfinished
+from bridge.store.store import Store
+from bridge.store.tables import attempts, events
+from bridge.store.webhooks import Acceptance, accept
+
+from .support import (
+    DAY,
+    HOUR,
+    LEASE,
+    MINUTE,
+    NOW,
+    WINDOW,
+    Hand,
+    a_webhook,
+    an_attempt,
+    an_event,
+    event_row,
+    ids,
+    mapped,
+    one,
+    states,
+    together,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def _pending(store: Store, count: int, **fields: object) -> list[str]:
+    """Store events of one webhook; return their ids, in order of commit."""
+    webhook = a_webhook()
+    made = [an_event(webhook, str(n), **fields) for n in range(count)]
+    await store.accept(webhook, mapped(*made), WINDOW)
+    return [event.id for event in made]
+
+
+async def _claim_one(store: Store) -> Claim:
+    (claimed,) = (await store.claim("crm", 1, LEASE)).claims
+    return claimed
+
+
+# claim
+
+
+async def test_a_claim_carries_all_that_an_attempt_needs(store: Store, look: Engine, hand: Hand) -> None:
+    webhook = a_webhook(source="github")
+    made = an_event(webhook, rule="r", text="a=ü", type="T", on_unknown=OnUnknown.HOLD, max_age=HOUR)
+    await store.accept(webhook, mapped(made), WINDOW)
+    hand.turn(MINUTE)
+    assert await store.claim("crm", 5, LEASE) == Claimed(
+        claims=(
+            Claim(
+                event_id=made.id,
+                webhook_id=webhook.id,
+                source="github",
+                rule="r",
+                target="crm",
+                type="T",
+                text="a=ü",
+                attempt=1,
+                retries=0,
+                on_unknown=OnUnknown.HOLD,
+                created_at=NOW,
+                expires_at=NOW + HOUR,
+            ),
+        ),
+        expired=(),
+        next_due_at=None,
+    )
+    row = event_row(look, made.id)
+    assert (row.state, row.attempts, row.claimed_at, row.lease_until) == ("sending", 1, hand.at, hand.at + LEASE)
+
+
+async def test_the_oldest_due_come_first_and_at_most_as_many_as_asked_for(store: Store, hand: Hand) -> None:
+    late = await _pending(store, 2)
+    hand.turn(-HOUR)  # due before those that were committed first
+    early = await _pending(store, 3)
+    hand.turn(2 * HOUR)
+    assert ids((await store.claim("crm", 2, LEASE)).claims) == early[:2]
+    assert ids((await store.claim("crm", 2, LEASE)).claims) == [early[2], late[0]]
+    assert ids((await store.claim("crm", 2, LEASE)).claims) == [late[1]]
+    assert (await store.claim("crm", 2, LEASE)).claims == ()
+
+
+async def test_a_claim_takes_only_its_own_targets_events(store: Store) -> None:
+    await _pending(store, 2, target="erp")
+    mine = await _pending(store, 1)
+    assert ids((await store.claim("crm", 5, LEASE)).claims) == mine
+    assert (await store.claim("crm", 5, LEASE)).next_due_at is None
+
+
+async def test_what_is_not_yet_due_is_not_claimed(store: Store, hand: Hand) -> None:
+    await _pending(store, 1)
+    first = await _claim_one(store)
+    await store.record(first, an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW + MINUTE))
+    hand.turn(MINUTE - 1)
+    assert await store.claim("crm", 1, LEASE) == Claimed(claims=(), expired=(), next_due_at=NOW + MINUTE)
+    hand.turn(1)
+    second = await _claim_one(store)
+    assert (second.event_id, second.attempt, second.retries) == (first.event_id, 2, 1)
+
+
+async def test_a_claim_tells_when_the_next_event_is_due(store: Store, hand: Hand) -> None:
+    await _pending(store, 3)
+    for at in (NOW + 3 * MINUTE, NOW + MINUTE, NOW + 2 * MINUTE):
+        await store.record(await _claim_one(store), an_attempt(Outcome.UNAVAILABLE), RetryAt(at))
+    assert (await store.claim("crm", 5, LEASE)).next_due_at == NOW + MINUTE
+    hand.turn(MINUTE)
+    assert (await store.claim("crm", 5, LEASE)).next_due_at == NOW + 2 * MINUTE
+    hand.turn(DAY)
+    assert (await store.claim("crm", 2, LEASE)).next_due_at == hand.at  # there may be more: ask again at once
+    assert (await store.claim("crm", 2, LEASE)).next_due_at is None
+
+
+async def test_a_claim_of_none_takes_none(store: Store, look: Engine) -> None:
+    await _pending(store, 1)
+    assert await store.claim("crm", 0, LEASE) == Claimed(claims=(), expired=(), next_due_at=NOW)
+    assert states(look) == ["pending"]
+
+
+async def test_nothing_is_claimed_twice_by_callers_at_once(store: Store, look: Engine) -> None:
+    made = await _pending(store, 40)
+    claimed = await asyncio.gather(*(store.claim("crm", 7, LEASE) for _ in range(8)))
+    got = [id_ for each in claimed for id_ in ids(each.claims)]
+    assert sorted(got) == sorted(made)
+    assert max(len(each.claims) for each in claimed) == 7
+    assert states(look) == ["sending"] * 40
+
+
+async def test_two_processes_on_postgresql_share_the_work_and_wait_for_nobody(postgresql_url: str) -> None:
+    first, second = (database.writing_engine(postgresql_url) for _ in range(2))
+    webhook = a_webhook()
+    made = [an_event(webhook, str(n)) for n in range(10)]
+    with first.begin() as connection:
+        accept(connection, [_acceptance(webhook, made)])
+    ask = Ask(target="crm", limit=6, now=NOW, clock=NOW, lease_until=NOW + LEASE)
+    with first.begin() as one_, second.begin() as other:
+        for each in (one_, other):
+            each.execute(text("SET LOCAL lock_timeout = '2s'"))
+        (mine,), (theirs,) = claim(one_, [ask]), claim(other, [ask])  # the first is not committed yet
+    assert ids(mine.claims) == [event.id for event in made[:6]]
+    assert ids(theirs.claims) == [event.id for event in made[6:]]
+    first.dispose()
+    second.dispose()
+
+
+async def test_two_processes_on_postgresql_claim_everything_once(postgresql_url: str) -> None:
+    engines = [database.writing_engine(postgresql_url) for _ in range(2)]
+    stores = [Store(engine, Hand()) for engine in engines]
+    made = await _pending(stores[0], 300)
+
+    async def work(store: Store) -> list[str]:
+        got: list[str] = []
+        while len(some := (await store.claim("crm", 7, LEASE)).claims) > 0:
+            got += ids(some)
+        return got
+
+    shares = await asyncio.gather(*(work(store) for store in stores for _ in range(3)))
+    got = [id_ for share in shares for id_ in share]
+    assert sorted(got) == sorted(made)
+    with engines[0].connect() as connection:
+        assert set(connection.execute(select(events.c.attempts)).scalars()) == {1}
+    for store, engine in zip(stores, engines, strict=True):
+        store.close()
+        engine.dispose()
+
+
+# max_age
+
+
+async def test_what_grew_too_old_is_dead_and_told(store: Store, look: Engine, hand: Hand) -> None:
+    (old,) = await _pending(store, 1, max_age=HOUR)
+    (young,) = await _pending(store, 1, max_age=HOUR + 1)
+    hand.turn(HOUR)
+    claimed = await store.claim("crm", 5, LEASE)
+    assert (ids(claimed.claims), ids(claimed.expired)) == ([young], [old])
+    assert claimed.expired[0].attempt == 0
+    row = event_row(look, old)
+    assert (row.state, row.reason, row.attempts) == ("dead", "max_age", 0)
+
+
+@pytest.mark.parametrize("limit", [1, 8, 1000])
+async def test_what_grew_too_old_does_not_keep_the_rest_waiting_however_much_it_is(
+    limit: int, store: Store, look: Engine, hand: Hand
+) -> None:
+    old = await _pending(store, 450, max_age=HOUR)
+    hand.turn(HOUR)
+    (young,) = await _pending(store, 1)
+    expired: list[str] = []
+    claims: list[str] = []
+    for _ in range(4):
+        claimed = await store.claim("crm", limit, LEASE)
+        expired += ids(claimed.expired)
+        claims += ids(claimed.claims)
+        if claims:
+            break
+        assert claimed.next_due_at is not None  # else nobody would ask again
+        assert claimed.next_due_at <= hand.at
+    assert claims == [young]
+    assert sorted(expired) == sorted(old)
+    assert states(look) == ["dead"] * 450 + ["sending"]
+
+
+async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, look: Engine, hand: Hand) -> None:
+    await _pending(store, 1, max_age=HOUR)
+    hand.turn(MINUTE)
+    await store.save_target(TargetState(name="crm", paused_at=hand.at))
+    hand.turn(30 * DAY)
+    await _pending(store, 1, max_age=HOUR)  # and it begins to run for this one only when the target is back
+    probe = (await store.claim("crm", 1, LEASE, probe=True)).claims[0]
+    assert probe.probe
+    await store.record(probe, an_attempt(Outcome.UNAUTHORIZED), Pause("unauthorized"))
+    await store.save_target(TargetState(name="crm", paused_total=30 * DAY))
+    hand.turn(HOUR - MINUTE - 1)
+    assert len((await store.claim("crm", 5, LEASE)).expired) == 0
+    assert states(look) == ["sending", "sending"]
+
+
+async def test_max_age_goes_on_where_the_pause_ended(store: Store, hand: Hand) -> None:
+    (first,) = await _pending(store, 1, max_age=HOUR)
+    await store.save_target(TargetState(name="crm", paused_at=NOW))
+    hand.turn(30 * DAY)
+    (second,) = await _pending(store, 1, max_age=2 * HOUR)
+    await store.save_target(TargetState(name="crm", paused_total=30 * DAY))
+    hand.turn(HOUR)
+    claimed = await store.claim("crm", 5, LEASE)
+    assert (ids(claimed.expired), ids(claimed.claims)) == ([first], [second])
+
+
+# record
+
+
+@pytest.mark.parametrize(
+    ("outcome", "decision", "state", "reason", "due", "retries"),
+    [
+        (Outcome.DELIVERED, Delivered(), "delivered", None, None, 0),
+        (Outcome.UNAVAILABLE, RetryAt(NOW + HOUR), "pending", "unavailable", NOW + HOUR, 1),
+        (Outcome.UNAVAILABLE, RetryAt(NOW + HOUR, counts=False), "pending", "unavailable", NOW + HOUR, 0),
+        (Outcome.REJECTED, Dead("rejected"), "dead", "rejected", None, 0),
+        (Outcome.UNKNOWN, Held("unknown"), "held", "unknown", None, 0),
+        (Outcome.MISCONFIGURED, Pause("misconfigured"), "pending", "misconfigured", NOW + MINUTE, 0),
+    ],
+)
+async def test_a_record_moves_the_event_as_decided_and_keeps_the_attempt(
+    outcome: Outcome,
+    decision: Decision,
+    state: str,
+    reason: str | None,
+    due: int | None,
+    retries: int,
+    store: Store,
+    look: Engine,
+    hand: Hand,
+) -> None:
+    await _pending(store, 1)
+    claimed = await _claim_one(store)
+    hand.turn(MINUTE)
+    attempt = an_attempt(outcome, duration=7, status=503, detail="why", result={"a": [1]})
+    assert await store.record(claimed, attempt, decision) == Recorded(state=EventState(state), late=False, moved=True)
+    row = event_row(look, claimed.event_id)
+    assert (row.state, row.reason, row.retries, row.attempts) == (state, reason, retries, 1)
+    assert row.delivered_at == (hand.at if state == "delivered" else None)
+    if due is not None:
+        assert row.next_attempt_at == due
+    assert _attempts(look) == [(claimed.event_id, 1, NOW, 7, outcome.value, 503, "why", b'{"a":[1]}', False, False)]
+
+
+async def test_a_reason_goes_with_the_state_that_it_explained(store: Store, look: Engine) -> None:
+    (id_,) = await _pending(store, 1)
+    await store.record(await _claim_one(store), an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW))
+    await store.record(await _claim_one(store), an_attempt(), Delivered())
+    assert event_row(look, id_).reason is None
+
+
+async def test_a_probe_is_marked_as_one(store: Store, look: Engine) -> None:
+    await _pending(store, 1)
+    (probe,) = (await store.claim("crm", 1, LEASE, probe=True)).claims
+    await store.record(probe, an_attempt(), Delivered())
+    assert [row.probe for row in _attempts(look)] == [True]
+
+
+async def test_a_result_of_an_earlier_claim_changes_nothing_but_is_kept_marked_late(store: Store, look: Engine) -> None:
+    (id_,) = await _pending(store, 1)
+    first = await _claim_one(store)
+    await store.record(first, an_attempt(Outcome.UNKNOWN), RetryAt(NOW))  # its lease ran out
+    second = await _claim_one(store)
+    for outcome, decision in ((Outcome.REJECTED, Dead("rejected")), (Outcome.DELIVERED, Delivered())):
+        recorded = await store.record(first, an_attempt(outcome), decision)
+        assert recorded == Recorded(state=EventState.SENDING, late=True, moved=False)
+    assert event_row(look, id_).state == "sending"
+    assert (await store.record(second, an_attempt(), Delivered())).moved
+    assert [(row.number, row.outcome, row.late) for row in _attempts(look)] == [
+        (1, "unknown", False),
+        (1, "rejected", True),
+        (1, "delivered", True),
+        (2, "delivered", False),
+    ]
+
+
+@pytest.mark.parametrize("settled", [RetryAt(NOW + DAY), Dead("max_attempts"), Held("unknown")])
+async def test_a_late_delivery_settles_what_is_not_claimed_again(
+    settled: Decision, store: Store, look: Engine, hand: Hand
+) -> None:
+    (id_,) = await _pending(store, 1)
+    claimed = await _claim_one(store)
+    await store.record(claimed, an_attempt(Outcome.UNKNOWN), settled)
+    hand.turn(MINUTE)
+    recorded = await store.record(claimed, an_attempt(), Delivered())
+    assert recorded == Recorded(state=EventState.DELIVERED, late=True, moved=True)
+    row = event_row(look, id_)
+    assert (row.state, row.reason, row.delivered_at) == ("delivered", None, hand.at)
+    assert [row.late for row in _attempts(look)] == [False, True]
+
+
+@pytest.mark.parametrize("settled", [RetryAt(NOW + DAY), Dead("max_attempts"), Held("unknown"), Delivered()])
+async def test_another_late_result_settles_nothing(settled: Decision, store: Store, look: Engine) -> None:
+    (id_,) = await _pending(store, 1)
+    claimed = await _claim_one(store)
+    await store.record(claimed, an_attempt(), settled)
+    before = event_row(look, id_)
+    for outcome, decision in ((Outcome.UNAVAILABLE, RetryAt(NOW)), (Outcome.REJECTED, Dead("rejected"))):
+        recorded = await store.record(claimed, an_attempt(outcome), decision)
+        assert (recorded.late, recorded.moved) == (True, False)
+    assert event_row(look, id_) == before
+
+
+async def test_a_late_delivery_leaves_what_was_discarded(store: Store, look: Engine) -> None:
+    webhook, mapping = one()
+    await store.accept(webhook, mapping, WINDOW)
+    claimed = await _claim_one(store)
+    await store.record(claimed, an_attempt(Outcome.UNKNOWN), RetryAt(NOW))
+    await store.remap(webhook, mapped())
+    recorded = await store.record(claimed, an_attempt(), Delivered())
+    assert recorded == Recorded(state=EventState.DISCARDED, late=True, moved=False)
+    assert states(look) == ["discarded"]
+
+
+@pytest.mark.parametrize("delivered_first", [True, False])
+async def test_of_two_results_of_one_claim_in_one_batch_the_first_decides_and_the_other_is_late(
+    delivered_first: bool, store: Store, look: Engine
+) -> None:
+    await _pending(store, 1)
+    claimed = await _claim_one(store)
+    results: list[tuple[Outcome, Decision]] = [(Outcome.DELIVERED, Delivered()), (Outcome.UNKNOWN, RetryAt(NOW))]
+    if not delivered_first:
+        results.reverse()
+    recorded = await together(store, *(store.record(claimed, an_attempt(o), d) for o, d in results))
+    assert [each.late for each in recorded] == [False, True]
+    assert states(look) == ["delivered"]  # either way: a late delivery settles what is pending
+    assert [row.late for row in _attempts(look)] == [False, True]
+
+
+async def test_results_of_many_events_in_one_batch_each_move_their_own(store: Store, look: Engine) -> None:
+    await _pending(store, 4)
+    claims = (await store.claim("crm", 4, LEASE)).claims
+    decisions: Sequence[Decision] = (Dead("a"), Delivered(), Held("c"), RetryAt(NOW))
+    outcomes = (Outcome.REJECTED, Outcome.DELIVERED, Outcome.UNKNOWN, Outcome.UNAVAILABLE)
+    calls = [store.record(c, an_attempt(o), d) for c, o, d in zip(claims, outcomes, decisions, strict=True)]
+    recorded = await together(store, *calls)
+    assert [each.state for each in recorded] == ["dead", "delivered", "held", "pending"]
+    assert states(look) == ["dead", "delivered", "held", "pending"]
+
+
+# release
+
+
+async def test_what_is_released_is_pending_as_if_it_had_not_been_claimed(store: Store, look: Engine) -> None:
+    made = await _pending(store, 3)
+    claimed = await store.claim("crm", 2, LEASE)
+    await store.release(claimed.claims)
+    assert states(look) == ["pending"] * 3
+    again = await store.claim("crm", 3, LEASE)
+    assert [(c.event_id, c.attempt) for c in again.claims] == [(id_, 1) for id_ in made]
+    assert _attempts(look) == []
+
+
+async def test_releasing_what_is_settled_already_changes_nothing(store: Store, look: Engine) -> None:
+    await _pending(store, 2)
+    claims = (await store.claim("crm", 2, LEASE)).claims
+    await store.record(claims[0], an_attempt(), Delivered())
+    await store.record(claims[1], an_attempt(Outcome.UNKNOWN), RetryAt(NOW))
+    again = await _claim_one(store)
+    await store.release(claims)
+    assert states(look) == ["delivered", "sending"]
+    assert event_row(look, again.event_id).attempts == 2
+
+
+# unfinished
+
+
+async def test_claims_that_nobody_finishes_are_found_all_or_by_their_lease(store: Store, hand: Hand) -> None:
+    made = await _pending(store, 3)
+    first = await _claim_one(store)
+    hand.turn(MINUTE)
+    (second,) = (await store.claim("crm", 1, LEASE, probe=True)).claims
+    assert second.probe
+    assert await store.unfinished(expired_only=True) == [(first, NOW)]
+    assert await store.unfinished(expired_only=False) == [(first, NOW), (second, NOW + MINUTE)]
+    hand.turn(LEASE)
+    assert await store.unfinished(expired_only=True) == [(first, NOW)]  # the other's lease ends now, not before
+    hand.turn(1)
+    assert await store.unfinished(expired_only=True) == [(first, NOW), (second, NOW + MINUTE)]
+    await store.record(first, an_attempt(Outcome.UNKNOWN), RetryAt(hand.at))
+    assert await store.unfinished(expired_only=False) == [(second, NOW + MINUTE)]
+    assert ids([first, second]) == made[:2]
+
+
+async def test_what_is_found_unfinished_can_be_recorded(store: Store, look: Engine) -> None:
+    await _pending(store, 1)
+    await _claim_one(store)
+    ((found, at),) = await store.unfinished(expired_only=False)
+    recorded = await store.record(found, an_attempt(Outcome.UNKNOWN, started_at=at), Held("unknown"))
+    assert (recorded.state, recorded.late) == (EventState.HELD, False)
+
+
+# indexes
+
+
+async def test_a_claim_among_thousands_uses_the_index_of_what_is_due(sqlite_url: str) -> None:
+    engine = database.writing_engine(sqlite_url)
+    webhook = a_webhook()
+    with engine.begin() as connection:
+        for n in range(10):
+            made = [an_event(webhook, f"{n}-{m}", target=f"t{m % 3}") for m in range(500)]
+            accept(connection, [_acceptance(replace(webhook, id=f"wh_{n}"), made)])
+    seen: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, _x, _m: seen.append((sql, values)))
+    ask = Ask(target="t1", limit=8, now=NOW, clock=NOW, lease_until=NOW + LEASE)
+    with engine.begin() as connection:
+        (claimed,) = claim(connection, [replace(ask, limit=2000)])
+        assert len(claimed.claims) == 10 * 167
+        assert len(claim(connection, [replace(ask, target="t2")])[0].claims) == 8
+    plans = {sql: _plan(engine, sql, values) for sql, values in seen if sql.startswith("SELECT")}
+    due = [plan for sql, plan in plans.items() if "LIMIT" in sql]
+    next_ = [plan for sql, plan in plans.items() if "min(" in sql]
+    assert due
+    assert next_
+    for plan in due:
+        assert "USING INDEX ix_events_due (target=? AND next_attempt_at<?)" in plan
+        assert "TEMP B-TREE" not in plan  # the order comes from the index as well
+    for plan in next_:
+        assert "USING INDEX ix_events_due (target=?)" in plan
+    engine.dispose()
+
+
+async def test_looking_for_leases_that_ran_out_uses_the_index_of_what_is_being_sent(sqlite_url: str) -> None:
+    engine = database.writing_engine(sqlite_url)
+    seen: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, _x, _m: seen.append((sql, values)))
+    with engine.begin() as connection:
+        unfinished(connection, [NOW, None])
+    plans = [_plan(engine, sql, values) for sql, values in seen if sql.startswith("SELECT")]
+    assert len(plans) == 2
+    for plan in plans:
+        assert "USING INDEX ix_events_sending" in plan
+        assert "TEMP B-TREE" not in plan
+    engine.dispose()
+
+
+def _plan(engine: Engine, sql: str, values: Any) -> str:
+    with engine.begin() as connection:
+        steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+    return "\n".join(step[-1] for step in steps)
+
+
+def _acceptance(webhook: Webhook, made: Sequence[Event]) -> Acceptance:
+    return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, window=WINDOW, targets={})
+
+
+def _attempts(engine: Engine) -> list[Any]:
+    columns = [column for column in attempts.c if column.name != "seq"]
+    with engine.connect() as connection:
+        return list(connection.execute(select(*columns).order_by(attempts.c.seq)).all())

@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bridge import __version__, jsontext, service
+from bridge import __version__, jsontext
 from bridge.errors import BridgeError, ConfigError, Problem, Severity
 from bridge.model import EventState, WebhookState
 from bridge.sandbox import demo as demonstration
 from bridge.sandbox import faults, superoffice
+from bridge.service import building, running
 from bridge.settings.loading import load_store
 from bridge.settings.parsing import duration
 from bridge.store import reading
@@ -92,14 +93,14 @@ def common(
 @app.command()
 def serve() -> None:
     """Receive, verify, map, store, forward and record, until SIGTERM or Ctrl-C; a second one ends at once."""
-    service.serve(_Directory.path)
+    running.serve(_Directory.path)
 
 
 @app.command()
 def check(as_json: AsJson = False) -> None:
     """Read the whole configuration and tell everything that is wrong with it, each with file, line and column."""
     try:
-        built = service.build(_Directory.path)
+        built = building.build(_Directory.path)
         problems = built.problems
     except ConfigError as error:
         built, problems = None, error.problems
@@ -216,7 +217,7 @@ def demo(
 
 
 def _store_url() -> str:
-    return service.store_url(_Directory.path, load_store(_Directory.path))
+    return building.store_url(_Directory.path, load_store(_Directory.path))
 
 
 def _filter(

@@ -14,17 +14,18 @@ from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.receiving import body
 from bridge.receiving.verification import Verifier
+from bridge.settings.source_schema import SourceSettings
 from bridge.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledSource:
-    """A source, ready to receive. `dedupe_window` in milliseconds."""
+    """A source, ready to receive."""
 
     name: str
+    settings: SourceSettings
     verifier: Verifier
     rules: Rules
-    dedupe_window: int
 
 
 class Intake:
@@ -55,7 +56,7 @@ class Intake:
         try:
             webhook = source.verifier.verify(request, request.received_at)
             mapping = self._map(source, webhook)
-            receipt = await self._store.accept(webhook, mapping, source.dedupe_window)
+            receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             if receipt.duplicate and receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
                 stored = await self._store.load(receipt.webhook_id)
                 mapping = self._map(source, stored)

@@ -14,11 +14,15 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
 class Expansion:
-    """Expands the references of scalars. Relative files are looked up in `directory`, the configuration's own."""
+    """Expands the references of scalars. Relative files are looked up in `directory`, the configuration's own.
 
-    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
+    Where not `strict`, what is not set or cannot be read becomes the word "unset", and is no problem.
+    """
+
+    def __init__(self, environ: Mapping[str, str], directory: Path, *, strict: bool = True) -> None:
         self._environ = environ
         self._directory = directory
+        self._strict = strict
 
     def expand(self, text: str) -> tuple[str, list[tuple[str, str]]]:
         """The text with its references replaced (`$${` becomes `${`), and what is wrong with them: (message, hint).
@@ -38,7 +42,9 @@ class Expansion:
             try:
                 parts.append(self._look_up(match[1] or ""))
             except _NotThere as error:
-                problems.append((error.message, error.hint))
+                parts.append("unset")
+                if self._strict:
+                    problems.append((error.message, error.hint))
         if problems:
             return Expanded(), problems
         parts.append(text[end:])

@@ -20,13 +20,16 @@ from bridge.settings.schema import BridgeSettings, StoreSettings
 from bridge.settings.source_schema import SourceSettings
 
 
-def load(directory: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Problem]]:
+def load(
+    directory: Path, environ: Mapping[str, str] | None = None, *, strict: bool = True
+) -> tuple[Settings, list[Problem]]:
     """Read `bridge.yaml` and every `sources/*.yaml` of a directory: what is right of them, and all problems.
 
     `${VAR}` is looked up in `environ` (the process's own where left out). Files are named in problems as they are
-    reached through `directory`; problems are sorted by file, line and column.
+    reached through `directory`; problems are sorted by file, line and column. Where not `strict`, variables that are
+    not set are no problem.
     """
-    expansion = Expansion(os.environ if environ is None else environ, directory)
+    expansion = Expansion(os.environ if environ is None else environ, directory, strict=strict)
     section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
     sources, found = _sources(directory / "sources", expansion)
     problems += found

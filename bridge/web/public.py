@@ -10,10 +10,11 @@ from starlette.types import Receive, Scope, Send
 
 from bridge import jsontext
 from bridge.errors import BridgeError, Refused
-from bridge.model import Receipt, Request
+from bridge.model import Receipt, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.receiving.intake import Intake
+from bridge.settings.source_schema import RespondSettings
 from bridge.times import Clock, now
 from bridge.web.problems import Answer, for_error, problem, unavailable
 
@@ -41,12 +42,16 @@ class Webhooks:
             return unavailable("the bridge is stopping, please send it again")
         client = scope["client"][0] if scope.get("client") else ""
         source = scope["path_params"]["source"]
-        if source not in self._intake.sources:
-            self._intake.refused(None, "unknown_source", client, 0)
+        compiled = self._intake.sources.get(source)
+        if compiled is None or not compiled.settings.enabled:
+            self._intake.refused(
+                source if compiled else None, "source_disabled" if compiled else "unknown_source", client, 0
+            )
             return problem(404, "there is no such source", (b"connection", b"close"))
-        if scope["method"] != "POST":
+        if scope["method"] not in compiled.settings.methods:
+            allowed = ", ".join(compiled.settings.methods)
             self._intake.refused(source, "method", client, 0)
-            return problem(405, "send webhooks by POST", (b"allow", b"POST"), (b"connection", b"close"))
+            return problem(405, f"send by {allowed}", (b"allow", allowed.encode()), (b"connection", b"close"))
         try:
             body = await self._body(scope, receive)
         except Refused as error:
@@ -63,7 +68,7 @@ class Webhooks:
             client=client,
         )
         try:
-            return _accepted(await self._intake.receive(request))
+            return _accepted(await self._intake.receive(request), compiled.settings.respond)
         except BridgeError as error:
             return for_error(error)
         except Exception as error:
@@ -101,15 +106,20 @@ class Webhooks:
         return Refused(413, "body_too_large", f"the body is larger than {self._max_body} bytes")
 
 
-def _accepted(receipt: Receipt) -> Answer:
-    content = {"id": receipt.webhook_id, "events": receipt.event_ids, "duplicate": receipt.duplicate}
-    body = jsontext.encode(content)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-webhook-id", receipt.webhook_id.encode()),
-    ]
-    return 202, headers, body
+def _accepted(receipt: Receipt, respond: RespondSettings) -> Answer:
+    by_state = {
+        WebhookState.MAPPED: respond.accepted,
+        WebhookState.IGNORED: respond.ignored,
+        WebhookState.FAILED: respond.failed,
+        WebhookState.UNREADABLE: respond.unreadable,
+    }
+    status = (receipt.duplicate and respond.duplicate) or by_state[receipt.state] or respond.accepted
+    shown = (b"x-webhook-id", receipt.webhook_id.encode())
+    if status in (204, 205):  # these have no body
+        return status, [shown], b""
+    body = jsontext.encode({"id": receipt.webhook_id, "events": receipt.event_ids, "duplicate": receipt.duplicate})
+    length = (b"content-length", str(len(body)).encode())
+    return status, [(b"content-type", b"application/json"), length, shown], body
 
 
 def application(webhooks: Webhooks, ready: Callable[[], Awaitable[bool]]) -> Starlette:

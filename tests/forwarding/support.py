@@ -33,7 +33,7 @@ from bridge.times import Clock, now
 
 WITHIN = 20.0  # seconds for whatever takes a moment on an idle machine
 HOUR = 3_600_000
-FAST = {"first_wait": "10ms", "max_wait": "40ms"}
+FAST: dict[str, Any] = {"first_wait": "10ms", "max_wait": "40ms"}
 
 
 class Hand:

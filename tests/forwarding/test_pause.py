@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.model import Claim, OnUnknown, Outcome
+from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
 
@@ -218,10 +218,10 @@ async def test_a_delivery_that_was_under_way_when_the_target_paused_does_not_ope
     good.gate.clear()
     ids = await accept(store, 2)
 
-    async def send(claim: Claim) -> object:
+    async def send(claim: Claim) -> Attempt:
         return await (good if claim.event_id == ids[0] else bad).send(claim)
 
-    async with running(lane(store, send, first_wait="10m", max_wait="10m")):  # type: ignore[arg-type]
+    async with running(lane(store, send, first_wait="10m", max_wait="10m")):
         await log.told(logs.TARGET_PAUSED)
         good.gate.set()
         await log.told(logs.EVENT_DELIVERED)

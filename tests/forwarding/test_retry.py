@@ -28,23 +28,21 @@ def policy(uniform: Uniform = middle, **settings: Any) -> Policy:
 
 
 def claim(**fields: Any) -> Claim:
-    return Claim(
-        **{
-            "event_id": "ev_1",
-            "webhook_id": "wh_1",
-            "source": "shop",
-            "rule": "sold",
-            "target": "crm",
-            "type": "SaleSold",
-            "text": "",
-            "attempt": 1,
-            "retries": 0,
-            "on_unknown": OnUnknown.RETRY,
-            "created_at": NOW,
-            "expires_at": FAR,
-        }
-        | fields
-    )
+    usual: dict[str, Any] = {
+        "event_id": "ev_1",
+        "webhook_id": "wh_1",
+        "source": "shop",
+        "rule": "sold",
+        "target": "crm",
+        "type": "SaleSold",
+        "text": "",
+        "attempt": 1,
+        "retries": 0,
+        "on_unknown": OnUnknown.RETRY,
+        "created_at": NOW,
+        "expires_at": FAR,
+    }
+    return Claim(**usual | fields)
 
 
 def attempt(outcome: Outcome, retry_after: int | None = None) -> Attempt:
@@ -90,7 +88,7 @@ def test_waits_double_from_the_first_to_the_longest() -> None:
 
 
 def test_waits_are_those_of_the_settings() -> None:
-    settings = {"first_wait": "100ms", "max_wait": "1s"}
+    settings: dict[str, Any] = {"first_wait": "100ms", "max_wait": "1s"}
     assert [wait(retries, **settings) for retries in range(6)] == [100, 200, 400, 800, 1000, 1000]
     assert wait(7, first_wait="5s", max_wait="5s") == 5 * SECOND
 

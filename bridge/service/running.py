@@ -1,13 +1,9 @@
-"""The composition root: settings in, a running bridge out. The only module that knows every room.
-
-`build` compiles everything and collects every problem; `check` is that and no more, `serve` starts what was built.
-"""
+"""One run of the bridge: start what was built, serve, drain, stop."""
 
 import asyncio
 import gc
 import os
 import signal
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -16,103 +12,26 @@ from typing import Any
 import uvloop
 
 from bridge import __version__
-from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreUnavailable
+from bridge.errors import StoreUnavailable
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.lane import Lane
 from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
-from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
-from bridge.mapping.rules import TargetFacts
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention
-from bridge.receiving.intake import CompiledSource, Intake
-from bridge.receiving.verification import compile_verifier
-from bridge.settings.configuration import Source
-from bridge.settings.loading import load
-from bridge.settings.schema import BridgeSettings, StoreSettings, TargetSettings
+from bridge.receiving.intake import Intake
+from bridge.service.building import Built, build
+from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
 from bridge.store.store import Store, owned
-from bridge.superoffice.event_types import EVENT_TYPES
-from bridge.superoffice.send_event import SuperOffice, compile_target
+from bridge.superoffice.send_event import SuperOffice
 from bridge.times import now
 from bridge.web import admin, public
 from bridge.web.serving import Serving, listen
 
 _READY_FOR = 1.0  # seconds that a proof of readiness is good for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A configuration, compiled: nothing of it runs yet."""
-
-    settings: BridgeSettings
-    store_url: str
-    sources: dict[str, CompiledSource]
-    targets: dict[str, SuperOffice]
-    problems: list[Problem]
-
-
-def build(directory: Path) -> Built:
-    """Load and compile a configuration.
-
-    Raises:
-        ConfigError: all its problems, warnings included.
-    """
-    settings, problems = load(directory)
-    facts: dict[str, TargetFacts] = {}
-    built: dict[str, SuperOffice] = {}
-    for name, target, section in settings.targets():
-        facts[name] = _facts(target)
-        if target:
-            compiled, found = compile_target(name, target, section)
-            problems += found
-            if compiled:
-                built[name] = compiled
-    sources = {}
-    for name, source in settings.sources.items():
-        compiled_source, found = _compile_source(source, facts, settings.default_target)
-        problems += found
-        if compiled_source:
-            sources[name] = compiled_source
-    problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
-    if settings.bridge is None or any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
-    return Built(
-        settings=settings.bridge,
-        store_url=store_url(directory, settings.bridge.store),
-        sources=sources,
-        targets=built,
-        problems=problems,
-    )
-
-
-def store_url(directory: Path, settings: StoreSettings) -> str:
-    """The store's URL; a relative file is relative to the parent of the configuration's directory."""
-    path = database.sqlite_path(settings.url)
-    return settings.url if path is None else database.sqlite_url(directory.resolve().parent / path)
-
-
-def _facts(target: TargetSettings | None) -> TargetFacts:
-    if target is None:  # its own problems are told; the rules that name it are still checked for theirs
-        return UNKNOWN_TARGET
-    known = None if target.allow_unknown_event_types else EVENT_TYPES.get(target.version)
-    return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)
-
-
-def _compile_source(
-    source: Source, facts: dict[str, TargetFacts], default: str | None
-) -> tuple[CompiledSource | None, list[Problem]]:
-    rules, problems = compile_rules(source, facts, default)
-    if not isinstance(source.section.value, dict) or not isinstance(source.section.value.get("verify"), dict):
-        return None, problems
-    verifier, found = compile_verifier(source.section["verify"])
-    problems += found
-    if verifier is None or source.settings is None:
-        return None, problems
-    window = source.settings.dedupe_window
-    return CompiledSource(name=source.name, verifier=verifier, rules=rules, dedupe_window=window), problems
 
 
 def serve(directory: Path) -> None:
@@ -262,6 +181,3 @@ class _Signals:
         if self._stop.is_set():
             os._exit(1)
         self._stop.set()
-
-
-__all__ = ["BridgeError", "Built", "build", "serve", "store_url"]

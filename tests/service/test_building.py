@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge import service
 from bridge.errors import ConfigError
+from bridge.service import building
 
 BRIDGE = """\
 targets:
@@ -30,12 +30,12 @@ def write(directory: Path, **files: str) -> Path:
 
 def problems(directory: Path) -> list[str]:
     with pytest.raises(ConfigError) as raised:
-        service.build(directory)
+        building.build(directory)
     return [str(problem).removeprefix(f"{directory}/") for problem in raised.value.problems]
 
 
 def test_a_sound_configuration_is_built(tmp_path: Path) -> None:
-    built = service.build(write(tmp_path, bridge=BRIDGE, shop=SOURCE))
+    built = building.build(write(tmp_path, bridge=BRIDGE, shop=SOURCE))
     assert built.problems == []
     assert list(built.targets) == ["crm"]
     assert list(built.sources) == ["shop"]
@@ -83,9 +83,9 @@ rules:
             SOURCE.replace("SaleSold", "SaleSould"),
             (
                 "sources/shop.yaml:4:13: rules[0].event.type: target crm does not know event type `SaleSould`, "
-                "did you mean `SaleSold`? the types are AddedMessage, AddedToProject, AddedToSelection, CreatedRequest, "
-                "FormSubmitted, LinkClicked, None, OrderPlaced, PersonCreated, PersonUpdated, Run, SaleCreated, SaleLost, "
-                "SaleSold, StartedChat"
+                "did you mean `SaleSold`? the types are AddedMessage, AddedToProject, AddedToSelection, "
+                "CreatedRequest, FormSubmitted, LinkClicked, None, OrderPlaced, PersonCreated, PersonUpdated, Run, "
+                "SaleCreated, SaleLost, SaleSold, StartedChat"
             ),
         ),
         (
@@ -95,8 +95,8 @@ rules:
         (
             SOURCE.replace("{type: SaleSold}", '{type: SaleSold, attributes: {"a;b": 1}}'),
             (
-                "sources/shop.yaml:4:42: rules[0].event.attributes.a;b: a name with ; or = cannot be written as a pair, "
-                "set attributes_format: json on the target, or take the character out with | replace"
+                "sources/shop.yaml:4:42: rules[0].event.attributes.a;b: a name with ; or = cannot be written as a "
+                "pair, set attributes_format: json on the target, or take the character out with | replace"
             ),
         ),
     ],
@@ -114,7 +114,7 @@ def test_a_rule_without_a_target_among_several_is_told(tmp_path: Path) -> None:
 
 def test_unknown_event_types_may_be_allowed(tmp_path: Path) -> None:
     bridge = BRIDGE + "    allow_unknown_event_types: true\n"
-    assert service.build(write(tmp_path, bridge=bridge, shop=SOURCE.replace("SaleSold", "Custom"))).problems == []
+    assert building.build(write(tmp_path, bridge=bridge, shop=SOURCE.replace("SaleSold", "Custom"))).problems == []
 
 
 def test_an_object_for_a_text_target_is_told(tmp_path: Path) -> None:

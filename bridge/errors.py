@@ -14,6 +14,7 @@ BridgeError
     └── StoreVersion      the database was written by a newer bridge, or is not migrated
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,14 +99,21 @@ class Unreadable(BridgeError):
 
 
 class MappingError(BridgeError):
-    """A rule cannot be carried out on this webhook. `hint` says what to do; `expression` is the rule's own text."""
+    """A rule cannot be carried out on this webhook. `hint` says what to do; `expression` is the rule's own text.
 
-    def __init__(self, message: str, hint: str = "", expression: str = "") -> None:
+    A hint that takes work to find is given as a function: most of 10,000 broken items are only counted.
+    """
+
+    def __init__(self, message: str, hint: str | Callable[[], str] = "", expression: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self._hint = hint
         self.expression = expression
         self.field = ""  # which part of the rule, such as `when` or `attributes.order`
+
+    @property
+    def hint(self) -> str:
+        return self._hint if isinstance(self._hint, str) else self._hint()
 
 
 class MissingKey(MappingError):

@@ -22,7 +22,7 @@ def compile_attributes(
 ) -> tuple[Value, list[Problem]]:
     """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope.
 
-    `formats` are those of the targets that the rule names outright.
+    `formats` are those of the targets that the rule names outright; others show when a webhook chooses them.
     """
     problems: list[Problem] = []
     value = section.value
@@ -34,7 +34,10 @@ def compile_attributes(
             )
         if "pairs" in formats:
             problems += [
-                section[name].problem("a name with ; or = cannot be written as a pair", _OTHER_FORMAT)
+                section[name].problem(
+                    "a name with ; or = cannot be written as a pair",
+                    "change it, or set attributes_format: json on the target",
+                )
                 for name in value
                 if ";" in name or "=" in name
             ]
@@ -89,19 +92,26 @@ def final_text(values: Any, format_: Format) -> str:
     elif format_ == "json":
         text = jsontext.encode(values).decode()
     elif format_ == "pairs" and isinstance(values, dict):
-        text = ";".join(f"{name}={_pair_value(name, value)}" for name, value in values.items())
+        text = ";".join(_pair(name, value) for name, value in values.items())
     else:
-        raise MappingError(f"an object cannot be sent as {format_}", "write one text, or set another attributes_format")
+        message = f"{jsontext.type_name(values)} cannot be sent as {format_}"
+        raise _failed("attributes", message, "write one text, or set another attributes_format on the target")
     if len(text) > MAX_LENGTH:
-        raise MappingError("the attributes are longer than 1 MiB", "send less of the webhook")
+        raise _failed("attributes", "the attributes are longer than 1 MiB", "send less of the webhook")
     return text
 
 
-def _pair_value(name: str, value: Any) -> str:
+def _pair(name: str, value: Any) -> str:
     text = jsontext.as_text(value)
-    for character in ";=":
-        if character in text:
-            error = MappingError(f"the value holds a `{character}`, which separates pairs", _OTHER_FORMAT)
-            error.field = f"attributes.{name}"
-            raise error
-    return text
+    for what, part in (("name", name), ("value", text)):
+        for character in ";=":
+            if character in part:
+                message = f"the {what} holds a `{character}`, which separates pairs"
+                raise _failed(f"attributes.{name[:100]}", message, _OTHER_FORMAT)
+    return f"{name}={text}"
+
+
+def _failed(field: str, message: str, hint: str) -> MappingError:
+    error = MappingError(message, hint)
+    error.field = field
+    return error

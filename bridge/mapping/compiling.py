@@ -139,5 +139,5 @@ def _no_attributes(_: Scope) -> dict[str, Any]:
 
 
 def _nearest(name: str, known: Collection[str], words: str) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"did you mean `{near[0]}`? " * bool(near) + f"{words} {', '.join(sorted(known))}"
+    near = [f"did you mean `{match}`? " for match in get_close_matches(name, known, 1)]
+    return "".join([*near, f"{words} {', '.join(sorted(known))}"])

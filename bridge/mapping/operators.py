@@ -5,6 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from bridge.errors import MappingError, MissingKey
@@ -38,18 +39,22 @@ class Missing(Exception):
 
     def explain(self) -> MissingKey:
         """Say which chain ends where. Keys of the webhook are named at most once, and only the one nearest."""
-        message, hint = f"`{self.chain}` is missing: `{self.owner}` ", "`| default(...)` gives a value where it may be"
+        message = f"`{self.chain}` is missing: `{self.owner}` "
         if isinstance(self.value, Mapping):
             message += "has no such key"
-            known = [key for key, _ in zip(self.value, range(200), strict=False) if isinstance(key, str)]
-            known = [key for key in known if len(key) <= 64]
-            if isinstance(self.key, str) and (near := get_close_matches(self.key[:64], known, 1)):
-                hint = f"the nearest key is `{near[0]}`; {hint}"
         elif isinstance(self.value, Sequence) and not isinstance(self.value, str):
             message += f"is a list of {len(self.value)} items, counted from 0"
         else:
             message += f"is {type_name(self.value)}, which has no keys"
-        return MissingKey(message, hint)
+        return MissingKey(message, self._hint)
+
+    def _hint(self) -> str:
+        hint = "`| default(...)` gives a value where it may be"
+        if not isinstance(self.value, Mapping) or not isinstance(self.key, str):
+            return hint
+        known = [key for key in islice(self.value, 200) if isinstance(key, str) and len(key) <= 64]
+        near = [f"the nearest key is `{match}`; " for match in get_close_matches(self.key[:64], known, 1)]
+        return "".join([*near, hint])
 
 
 class Unsuitable(Exception):

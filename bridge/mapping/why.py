@@ -59,7 +59,7 @@ class Explanation:
 
     def _value(self, node: nodes.Node, scope: Mapping[str, Any]) -> Any:
         if node not in self._pieces:
-            self._pieces[node] = translate(node, self._names, careful=False)
+            self._pieces[node] = translate(node, self._names, careful=True)
         return self._pieces[node](scope)
 
 
@@ -73,6 +73,7 @@ def _lookups(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def _bounded(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        value = jsontext.as_text(value)
-    return value[: _SHOWN - 1] + "…" if isinstance(value, str) and len(value) > _SHOWN else value
+    text = jsontext.as_text(value)
+    if len(text) > _SHOWN:
+        return text[: _SHOWN - 1] + "…"
+    return text if isinstance(value, dict | list) else value

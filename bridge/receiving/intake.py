@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from bridge.errors import NotVerified, StoreUnavailable, Unreadable
+from bridge.errors import NotVerified, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.receiving import body
+from bridge.receiving.interpreting import interpret
 from bridge.receiving.verification import Verifier
 from bridge.settings.source_schema import SourceSettings
 from bridge.store.store import Store
@@ -55,11 +55,11 @@ class Intake:
         source = self.sources[request.source]
         try:
             webhook = source.verifier.verify(request, request.received_at)
-            mapping = self._map(source, webhook)
+            mapping = interpret(source.rules, webhook)
             receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             if receipt.duplicate and receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
                 stored = await self._store.load(receipt.webhook_id)
-                mapping = self._map(source, stored)
+                mapping = interpret(source.rules, stored)
                 receipt = await self._store.remap(stored, mapping)
         except NotVerified as error:
             self.refused(request.source, error.reason, request.client, len(request.body))
@@ -76,17 +76,6 @@ class Intake:
         """Tell of a request that was not accepted. `source` None: no configured one."""
         self._metrics.refused.labels(source or "", reason).inc()
         log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size)
-
-    def _map(self, source: CompiledSource, webhook: Webhook) -> Mapping:
-        try:
-            return source.rules.map(webhook, body.read(webhook.headers, webhook.body))
-        except Unreadable as error:
-            return source.rules.without_events(webhook, WebhookState.UNREADABLE, str(error))
-        except Exception as error:
-            log.error(logs.MAPPING_FAILED, webhook_id=webhook.id, source=source.name, **logs.where(error))
-            return source.rules.without_events(
-                webhook, WebhookState.FAILED, f"the bridge itself failed ({type(error).__name__}), please report it"
-            )
 
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:
         if receipt.duplicate:

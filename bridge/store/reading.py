@@ -14,6 +14,8 @@ from bridge.store import database
 from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
 
+_PORTION = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
@@ -105,11 +107,19 @@ def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
 
 
 def _results(connection: Connection, event_ids: list[str]) -> dict[str, Any]:
-    """What the target answered to the attempt that delivered each event."""
-    query = select(attempts.c.event_id, attempts.c.result).where(
-        attempts.c.event_id.in_(event_ids), attempts.c.outcome == "delivered"
-    )
-    return {event_id: _decoded(result) for event_id, result in connection.execute(query)}
+    """What the target answered to the attempt that delivered each event: the last on time, else the last."""
+    results: dict[str, Any] = {}
+    query = select(attempts.c.event_id, attempts.c.result).order_by(attempts.c.late.desc(), attempts.c.seq)
+    for some in _portions(event_ids):
+        delivering = query.where(attempts.c.event_id.in_(some), attempts.c.outcome == "delivered")
+        results |= {event_id: _decoded(result) for event_id, result in connection.execute(delivering)}
+    return results
+
+
+def _portions(ids: list[str]) -> Iterator[list[str]]:
+    """A few ids at a time: SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535."""
+    for start in range(0, len(ids), _PORTION):
+        yield ids[start : start + _PORTION]
 
 
 def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dict[str, Any]:
@@ -148,9 +158,10 @@ def _attempt(row: Row[Any]) -> dict[str, Any]:
 def _webhooks(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
     rows = connection.execute(query).all()
     made: dict[str, list[str]] = {row.id: [] for row in rows}
-    its_events = select(events.c.webhook_id, events.c.id).where(events.c.webhook_id.in_(made)).order_by(events.c.seq)
-    for webhook_id, event_id in connection.execute(its_events):
-        made[webhook_id].append(event_id)
+    its_events = select(events.c.webhook_id, events.c.id).order_by(events.c.seq)
+    for some in _portions(list(made)):
+        for webhook_id, event_id in connection.execute(its_events.where(events.c.webhook_id.in_(some))):
+            made[webhook_id].append(event_id)
     return [_webhook(row, made[row.id]) for row in rows]
 
 

@@ -2,39 +2,51 @@
 
 from base64 import b64encode
 from collections.abc import Generator
+from typing import Annotated
 
 import httpx
+from pydantic import Field
 
 from bridge.errors import Problem
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
-from bridge.settings.schema import Text
 from bridge.settings.secrets import Secret
 
 LATER = ("oauth", "system_user")
 
 
+Scheme = Annotated[str, Field(description="the scheme")]
+
+
 class _Basic(Strict):
-    scheme: str
-    username: Text
-    password: Secret
+    """HTTP Basic, on-site only."""
+
+    scheme: Scheme
+    username: str = Field(description="the user's name")
+    password: Secret = Field(description="the user's password")
 
 
 class _Ticket(Strict):
-    scheme: str
-    ticket: Secret
-    app_token: Secret | None = None
+    """A SOTicket."""
+
+    scheme: Scheme
+    ticket: Secret = Field(description="the ticket, 7T:...")
+    app_token: Secret | None = Field(None, description="the application's token, needed with SuperOffice Online")
 
 
 class _Bearer(Strict):
-    scheme: str
-    token: Secret
+    """A bearer token, SuperOffice Online only."""
+
+    scheme: Scheme
+    token: Secret = Field(description="the token, 8A:...")
 
 
 class _Xsrf(Strict):
-    scheme: str
-    cookie: Secret
-    token: Secret
+    """A browser session: its cookie, and the XSRF value that goes with it."""
+
+    scheme: Scheme
+    cookie: Secret = Field(description="the Cookie header")
+    token: Secret = Field(description="the X-XSRF-TOKEN header")
 
 
 SCHEMES: dict[str, type[_Basic | _Ticket | _Bearer | _Xsrf]] = {

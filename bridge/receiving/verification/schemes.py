@@ -206,3 +206,14 @@ COMPILERS: dict[str, Callable[[Section], Compiled]] = {
     "basic": _basic,
     "none": _none,
 }
+
+
+def models() -> dict[str, type[Strict]]:
+    """What may stand under `verify` for each scheme."""
+    spelled_out: dict[str, type[Strict]] = {
+        "hmac": HmacSettings,
+        "token": TokenSettings,
+        "basic": BasicSettings,
+        "none": NoneSettings,
+    }
+    return {**dict.fromkeys(RECIPES, SignedSettings), **spelled_out}

@@ -1,0 +1,51 @@
+"""What today's rules would make of a payload, without a sender, a store or a target."""
+
+from collections.abc import Mapping as MappingOf
+from typing import Any
+from urllib.parse import urlencode
+
+from bridge.mapping.rules import Rules
+from bridge.model import Mapping, Request
+from bridge.receiving.interpreting import interpret
+from bridge.receiving.verification.credential import Anyone
+from bridge.receiving.verification.verifier import Verifier
+from bridge.times import now
+
+_UNPROVEN = Verifier("none", Anyone())
+
+
+def dry_run(
+    source: str,
+    rules: Rules,
+    payload: bytes,
+    headers: MappingOf[str, str],
+    query: MappingOf[str, str] | None = None,
+    method: str = "POST",
+) -> Mapping:
+    """Map a payload as if its source had sent it, with why each rule did or did not match."""
+    received_at = now()
+    request = Request(
+        source=source,
+        method=method,
+        path=f"/webhooks/{source}",
+        query=urlencode(query or {}).encode(),
+        headers=tuple((_bytes(name.lower()), _bytes(value)) for name, value in headers.items()),
+        body=payload,
+        received_at=received_at,
+        client="",
+    )
+    return interpret(rules, _UNPROVEN.verify(request, received_at), explain=True)
+
+
+def as_json(mapping: Mapping) -> dict[str, Any]:
+    """The fields of `bridge try --json`."""
+    events = [
+        {"rule": event.rule, "target": event.target, "type": event.type, "attributes": event.attributes}
+        for event in mapping.events
+    ]
+    whys = [why.as_json() for why in mapping.why]
+    return {"state": mapping.state, "events": events, "error": mapping.error, "why": whys}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1", "replace")

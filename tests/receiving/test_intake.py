@@ -1,0 +1,246 @@
+"""From a request to a receipt, on a real store: what is verified is stored before the receipt, and nothing else is."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running import by_github
+
+from bridge.errors import NotVerified, StoreUnavailable
+from bridge.mapping.rules import Rules
+from bridge.model import Mapping, Request, Webhook, WebhookState
+from bridge.observing.metrics import Metrics
+from bridge.receiving.intake import CompiledSource, Intake
+from bridge.service import building
+from bridge.store import reading
+from bridge.store.store import Store, owned
+
+NOW = 1_800_000_000_000
+BRIDGE = {
+    "targets": {
+        name: {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}
+        for name in ("crm", "notes")
+    },
+    "default_target": "crm",
+}
+SOURCE = """
+verify: {scheme: github, secrets: [old, "a secret of the tests"]}
+rules:
+  - name: numbered
+    when: body.number > 0
+    event: {type: Run, attributes: {number: "{{ body.number }}"}}
+  - name: noted
+    when: body.note is defined
+    target: notes
+    event: {type: Run, attributes: {note: "{{ body.note | int }}"}}
+"""
+
+
+class House:
+    """An intake on a store of its own, and what one can see of both."""
+
+    def __init__(self, directory: Path, store: Store, source: CompiledSource) -> None:
+        self.url = f"sqlite:///{directory}/bridge.db"
+        self.store = store
+        self.source = source
+        self.metrics = Metrics()
+        self.woken: list[set[str]] = []
+        self.intake = self.with_rules(source.rules)
+
+    def with_rules(self, rules: Rules) -> Intake:
+        source = replace(self.source, rules=rules)
+        return Intake({"github": source}, self.store, self.metrics, lambda names: self.woken.append(set(names)))
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        with reading.reading(self.url) as connection:
+            return reading.list_webhooks(connection, reading.Filter())
+
+    def events(self) -> list[dict[str, Any]]:
+        with reading.reading(self.url) as connection:
+            return reading.list_events(connection, reading.Filter())
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"bridge_{name}_total", labels) or 0
+
+
+@contextmanager
+def house_in(directory: Path) -> Iterator[House]:
+    (directory / "config" / "sources").mkdir(parents=True)
+    (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (directory / "config" / "sources" / "github.yaml").write_text(SOURCE)
+    source = building.build(directory / "config").sources["github"]
+    with owned(f"sqlite:///{directory}/bridge.db") as engine:
+        store = Store(engine, lambda: NOW)
+        try:
+            yield House(directory, store, source)
+        finally:
+            store.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with house_in(tmp_path) as made:
+        yield made
+
+
+def request(body: bytes, delivery: str | None = None, **headers: str) -> Request:
+    signed = by_github(body, delivery) | headers
+    return Request(
+        source="github",
+        method="POST",
+        path="/webhooks/github",
+        query=b"",
+        headers=tuple((name.lower().encode(), value.encode()) for name, value in signed.items()),
+        body=body,
+        received_at=NOW,
+        client="192.0.2.1",
+    )
+
+
+class Failing(Rules):
+    """Rules that fail as only a bug would."""
+
+    def map(self, webhook: Webhook, body: Any) -> Mapping:  # noqa: ARG002
+        raise ZeroDivisionError("confidential")
+
+
+@pytest.mark.anyio
+async def test_a_receipt_means_that_the_webhook_and_its_events_are_stored(house: House) -> None:
+    receipt = await house.intake.receive(request(b'{"number": 7, "note": 5}', "one"))
+    (webhook,) = house.webhooks()
+    assert (webhook["id"], webhook["state"], webhook["dedupe_key"]) == (receipt.webhook_id, "mapped", "one")
+    assert tuple(webhook["events"]) == receipt.event_ids
+    assert [(event["rule"], event["target"], event["state"]) for event in reversed(house.events())] == [
+        ("numbered", "crm", "pending"),
+        ("noted", "notes", "pending"),
+    ]
+    assert house.woken == [{"crm", "notes"}]
+    assert house.count("webhooks", source="github", state="mapped") == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "state", "events"),
+    [
+        (b'{"number": 0}', WebhookState.IGNORED, 0),
+        (b'{"note": 5}', WebhookState.FAILED, 1),
+        (b'{"number": 1, "note": "n"}', WebhookState.FAILED, 1),
+        (b"no JSON", WebhookState.UNREADABLE, 0),
+        (b"", WebhookState.UNREADABLE, 0),
+    ],
+)
+async def test_whatever_the_rules_make_of_it_a_verified_webhook_is_stored(
+    house: House, body: bytes, state: WebhookState, events: int
+) -> None:
+    receipt = await house.intake.receive(request(body))
+    assert (receipt.state, len(receipt.event_ids), receipt.duplicate) == (state, events, False)
+    assert [webhook["state"] for webhook in house.webhooks()] == [state]
+    assert house.count("webhooks", source="github", state=state) == 1
+
+
+@pytest.mark.anyio
+async def test_nothing_of_an_unproven_request_is_stored(house: House) -> None:
+    forged = replace(request(b'{"number": 7}'), body=b'{"number": 8}')
+    with pytest.raises(NotVerified):
+        await house.intake.receive(forged)
+    assert house.webhooks() == []
+    assert house.woken == []
+    assert house.count("webhooks_refused", source="github", reason="signature_mismatch") == 1
+
+
+@pytest.mark.anyio
+async def test_a_source_that_is_none_is_the_callers_mistake(house: House) -> None:
+    with pytest.raises(KeyError):
+        await house.intake.receive(replace(request(b"{}"), source="gitlab"))
+
+
+@pytest.mark.anyio
+async def test_a_duplicate_repeats_the_first_receipt(house: House) -> None:
+    first = await house.intake.receive(request(b'{"number": 7}', "one"))
+    again = await house.intake.receive(request(b'{"number": 7}', "one"))
+    assert again == replace(first, duplicate=True)
+    assert len(house.webhooks()) == len(house.events()) == 1
+    assert house.count("webhook_duplicates", source="github") == 1
+    assert house.count("webhooks", source="github", state="mapped") == 1
+
+
+@pytest.mark.anyio
+async def test_without_a_delivery_id_nothing_is_a_duplicate(house: House) -> None:
+    receipts = [await house.intake.receive(request(b'{"number": 7}')) for _ in range(2)]
+    assert len({receipt.webhook_id for receipt in receipts}) == 2
+    assert len(house.webhooks()) == 2
+
+
+@pytest.mark.anyio
+async def test_a_forged_webhook_does_not_use_up_a_delivery_id(house: House) -> None:
+    with pytest.raises(NotVerified):
+        await house.intake.receive(replace(request(b"{}", "one"), body=b"[]"))
+    assert not (await house.intake.receive(request(b'{"number": 7}', "one"))).duplicate
+
+
+@pytest.mark.anyio
+async def test_a_bug_in_mapping_stores_the_webhook_as_failed_and_sending_it_again_remaps_it(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = house.source.rules
+    failing = house.with_rules(Failing(**{name: getattr(rules, name) for name in rules.__dataclass_fields__}))
+
+    failed = await failing.receive(request(b'{"number": 7}', "one"))
+
+    assert (failed.state, failed.event_ids, failed.duplicate) == (WebhookState.FAILED, (), False)
+    (webhook,) = house.webhooks()
+    assert webhook["dedupe_key"] == "one"
+    assert "ZeroDivisionError" in webhook["error"]
+    assert "confidential" not in webhook["error"] + capsys.readouterr().out
+    again = await failing.receive(request(b'{"number": 7}', "one"))
+    assert (again.state, again.duplicate) == (WebhookState.FAILED, True)
+
+    mended = await house.intake.receive(request(b'{"number": 7}', "one"))
+
+    assert (mended.webhook_id, mended.state, mended.duplicate) == (failed.webhook_id, WebhookState.MAPPED, True)
+    assert [event["id"] for event in house.events()] == list(mended.event_ids)
+    assert house.woken[-1] == {"crm"}
+    assert [webhook["state"] for webhook in house.webhooks()] == ["mapped"]
+
+
+@pytest.mark.anyio
+async def test_a_store_that_cannot_commit_is_told_to_the_sender(house: House, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "bridge.db") as other:
+        other.execute("ALTER TABLE webhooks RENAME TO gone")
+    other.close()
+    with pytest.raises(StoreUnavailable):
+        await house.intake.receive(request(b'{"number": 7}', "one"))
+    assert house.count("webhooks_refused", source="github", reason="store_unavailable") == 1
+    assert house.woken == []
+    with sqlite3.connect(tmp_path / "bridge.db") as other:
+        other.execute("ALTER TABLE gone RENAME TO webhooks")
+    other.close()
+    receipt = await house.intake.receive(request(b'{"number": 7}', "one"))
+    assert not receipt.duplicate, "a webhook that was not stored has not claimed its delivery id"
+    assert len(house.events()) == 1
+
+
+def test_any_genuine_body_is_accepted(tmp_path_factory: pytest.TempPathFactory) -> None:
+    body = st.binary(max_size=200) | st.fixed_dictionaries(
+        {}, optional={"number": st.integers() | st.text(), "note": st.text() | st.none()}
+    ).map(lambda value: json.dumps(value).encode())
+    with house_in(tmp_path_factory.mktemp("any")) as house, asyncio.Runner() as runner:
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(body, st.none() | st.text(st.characters(codec="ascii", exclude_characters="\r\n\0"), max_size=300))
+        def accepted(content: bytes, delivery: str | None) -> None:
+            receipt = runner.run(house.intake.receive(request(content, delivery)))
+            with reading.reading(house.url) as connection:
+                stored = reading.show_webhook(connection, receipt.webhook_id)
+            assert stored["events"] == list(receipt.event_ids)
+            assert stored["state"] == receipt.state
+
+        accepted()

@@ -1,0 +1,32 @@
+"""Which error is which answer."""
+
+import json
+from http import HTTPStatus
+
+import pytest
+
+from bridge.errors import BridgeError, NotVerified, Refused, StoreError, StoreUnavailable
+from bridge.web import problems
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotVerified("signature_mismatch"), 401),
+        (Refused(413, "body_too_large", "the body is larger than 5 bytes"), 413),
+        (Refused(408, "body_too_slow", "the body did not arrive within 30 s"), 408),
+        (StoreUnavailable("OperationalError: disk I/O error"), 503),
+        (StoreError("there is no webhook wh_1"), 500),
+        (BridgeError("confidential"), 500),
+    ],
+)
+def test_every_error_has_its_answer(error: BridgeError, status: int) -> None:
+    found, headers, body = problems.for_error(error)
+    content = json.loads(body)
+    assert (found, content["status"], content["title"]) == (status, status, HTTPStatus(status).phrase)
+    fields = dict(headers)
+    assert fields[b"content-type"] == b"application/problem+json"
+    assert fields[b"content-length"] == str(len(body)).encode()
+    assert (b"retry-after" in fields) == (status == 503)
+    for told in ("signature", "disk", "wh_1", "confidential"):
+        assert told not in body.decode()

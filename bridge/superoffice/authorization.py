@@ -10,6 +10,7 @@ from pydantic import Field
 from bridge.errors import Problem
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
+from bridge.settings.schema import Text
 from bridge.settings.secrets import Secret
 
 LATER = ("oauth", "system_user")
@@ -22,7 +23,7 @@ class _Basic(Strict):
     """HTTP Basic, on-site only."""
 
     scheme: Scheme
-    username: str = Field(description="the user's name")
+    username: Text = Field(description="the user's name")
     password: Secret = Field(description="the user's password")
 
 

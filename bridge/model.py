@@ -182,6 +182,7 @@ class Claim:
     on_unknown: OnUnknown
     created_at: int
     expires_at: int  # on the target's running clock
+    order_key: str | None = None
     probe: bool = False
 
 
@@ -250,3 +251,8 @@ class TargetState:
     def clock(self, now: int) -> int:
         """The target's running clock at `now`: it stands still while the target is paused, and so does max_age."""
         return (now if self.paused_at is None else min(now, self.paused_at)) - self.paused_total
+
+    def resumed(self, now: int) -> "TargetState":
+        """The target open again."""
+        paused_for = 0 if self.paused_at is None else max(0, now - self.paused_at)
+        return TargetState(name=self.name, paused_total=self.paused_total + paused_for)

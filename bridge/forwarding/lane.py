@@ -175,6 +175,8 @@ class Lane:
         )
         if recorded.moved and recorded.state is not EventState.PENDING:
             self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
+            if claim.order_key is not None:  # the next of its key is due now
+                self.wake()
         if isinstance(decision, RetryAt | Pause):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)
         await self._judge_target(claim, attempt, decision)
@@ -240,19 +242,12 @@ class Lane:
                     next_probe_at=iso(next_probe_at),
                 )
                 await self._store.save_target(paused)
+        elif state.by_operator:  # whatever a straggler shows
+            return
         elif claim.probe and attempt.outcome in (Outcome.DELIVERED, Outcome.REJECTED):
-            paused_for = now - state.paused_at
-            reopened = replace(
-                state,
-                paused_at=None,
-                reason="",
-                probes=0,
-                next_probe_at=None,
-                paused_total=state.paused_total + paused_for,
-            )
-            log.warning(logs.TARGET_RESUMED, target=self.name, seconds=paused_for / 1000)
+            log.warning(logs.TARGET_RESUMED, target=self.name, seconds=(now - state.paused_at) / 1000)
             self.wake()
-            await self._store.save_target(reopened)
+            await self._store.save_target(state.resumed(now))
         elif claim.probe:
             probes = state.probes + 1
             self.wake()

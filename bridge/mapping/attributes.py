@@ -14,6 +14,7 @@ Value = Callable[[Scope], Any]
 
 MAX_LENGTH = 1024 * 1024  # characters of the string that is sent
 
+_OTHER_NAME = "change it, or set attributes_format: json on the target"
 _OTHER_FORMAT = "set attributes_format: json on the target, or take the character out with | replace"
 
 
@@ -27,17 +28,14 @@ def compile_attributes(
     problems: list[Problem] = []
     value = section.value
     if isinstance(value, dict):
-        if "text" in formats:
+        if "text" in formats and value:
             hint = "write one text, or set attributes_format: pairs or json on the target"
             problems.append(
                 section.problem("an object cannot be sent where the target's attributes_format is text", hint)
             )
         if "pairs" in formats:
             problems += [
-                section[name].problem(
-                    "a name with ; or = cannot be written as a pair",
-                    "change it, or set attributes_format: json on the target",
-                )
+                section[name].problem("a name with ; or = cannot be written as a pair", _OTHER_NAME)
                 for name in value
                 if ";" in name or "=" in name
             ]
@@ -82,20 +80,25 @@ def _named(value: Value, section: Section) -> Value:
 
 
 def final_text(values: Any, format_: Format) -> str:
-    """The Attributes string. A text is sent as it stands, whatever the format.
+    """The Attributes string. A text is sent as it stands, whatever the format; a number alone is one text too.
 
     Raises:
         MappingError: a value cannot be written in this format, or the whole is too long.
     """
-    if isinstance(values, str):
-        text = values
-    elif format_ == "json":
-        text = jsontext.encode(values).decode()
-    elif format_ == "pairs" and isinstance(values, dict):
-        text = ";".join(_pair(name, value) for name, value in values.items())
-    else:
-        message = f"{jsontext.type_name(values)} cannot be sent as {format_}"
-        raise _failed("attributes", message, "write one text, or set another attributes_format on the target")
+    match format_, values:
+        case _, str():
+            text = values
+        case "json", _:
+            text = jsontext.encode(values).decode()
+        case "pairs", dict():
+            text = ";".join(_pair(name, value) for name, value in values.items())
+        case "text", None | bool() | int() | float():
+            text = jsontext.as_text(values)
+        case "text", {**names} if not names:  # a rule without attributes
+            text = ""
+        case _:
+            message = f"{jsontext.type_name(values)} cannot be sent as {format_}"
+            raise _failed("attributes", message, "write one text, or set another attributes_format on the target")
     if len(text) > MAX_LENGTH:
         raise _failed("attributes", "the attributes are longer than 1 MiB", "send less of the webhook")
     return text
@@ -103,11 +106,11 @@ def final_text(values: Any, format_: Format) -> str:
 
 def _pair(name: str, value: Any) -> str:
     text = jsontext.as_text(value)
-    for what, part in (("name", name), ("value", text)):
+    for what, part, hint in (("name", name, _OTHER_NAME), ("value", text, _OTHER_FORMAT)):
         for character in ";=":
             if character in part:
                 message = f"the {what} holds a `{character}`, which separates pairs"
-                raise _failed(f"attributes.{name[:100]}", message, _OTHER_FORMAT)
+                raise _failed(f"attributes.{name[:100]}", message, hint)
     return f"{name}={text}"
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from bridge.errors import ExpressionError, MappingError, Problem
+from bridge.jsontext import type_name
 from bridge.mapping.attributes import Value, compile_attributes
 from bridge.mapping.expressions import Expression, compile_expression, compile_template
 from bridge.mapping.rules import MAX_TARGETS, Condition, Rule, Rules, Scope, TargetFacts
@@ -26,11 +27,10 @@ def compile_rules(
     source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None
 ) -> tuple[Rules, list[Problem]]:
     """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used."""
-    settings = source.settings
-    compiling = _Compiling(targets, default_target, settings.defaults if settings else DefaultsSettings(), [])
-    dedupe = compiling.expression(source.section, "dedupe", settings.dedupe if settings else None, _DEDUPE_NAMES)
+    compiling = _Compiling(targets, default_target, source, source.defaults(), [])
+    dedupe = compiling.expression(source.section, "dedupe", _dedupe(source), _DEDUPE_NAMES)
     rules = tuple(compiling.rule(rule, section) for rule, section in source.rules())
-    return Rules(rules, dedupe, targets), compiling.problems
+    return Rules(rules, dedupe, targets), list(dict.fromkeys(compiling.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,15 @@ class _Compiling:
 
     targets: MappingOf[str, TargetFacts]
     default_target: str | None
-    defaults: DefaultsSettings
+    source: Source
+    defaults: DefaultsSettings | None  # None: they are wrong, and what they say is not known
     problems: list[Problem]
 
     def rule(self, settings: RuleSettings, section: Section) -> Rule:
         names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
         named, choose = self.target(settings, section, names)
         event = section["event"]
+        defaults = self.defaults or DefaultsSettings()
         formats = {self.targets.get(name, UNKNOWN_TARGET).attributes_format for name in named} or {"json"}
         for name in named:
             self.known_type(settings.event.type, name, event["type"])
@@ -63,8 +65,8 @@ class _Compiling:
             targets=choose,
             type=settings.event.type,
             attributes=attributes,
-            on_unknown=settings.on_unknown or self.defaults.on_unknown,
-            max_age=settings.max_age if settings.max_age is not None else self.defaults.max_age,
+            on_unknown=settings.on_unknown or defaults.on_unknown,
+            max_age=settings.max_age if settings.max_age is not None else defaults.max_age,
             send=settings.send,
             stop=settings.stop,
         )
@@ -73,28 +75,33 @@ class _Compiling:
         self, settings: RuleSettings, section: Section, names: Collection[str]
     ) -> tuple[list[str], Callable[[Scope], list[str]]]:
         """The targets that a rule names outright, and what tells all of them for a webhook."""
-        wanted = settings.target or self.defaults.target or self.default_target
+        default = self.defaults.target if self.defaults else None
+        wanted = settings.target or default or self.default_target
         if wanted is None:
-            hint = "add target, or default_target to bridge.yaml"
-            self.problems.append(section.problem("the rule names no target", hint))
+            if self.defaults:
+                hint = "add target, or default_target to bridge.yaml"
+                self.problems.append(section.problem("the rule names no target", hint))
             return [], _no_targets
-        place = section["target"] if settings.target else section
+        place = self.source.section["defaults"]["target"] if default and not settings.target else section["target"]
         named: list[str] = []
         templates: list[Expression] = []
-        for text in [wanted] if isinstance(wanted, str) else dict.fromkeys(wanted):
+        for number, text in enumerate([wanted] if isinstance(wanted, str) else wanted):
+            written = place if isinstance(wanted, str) else place[number]
             try:
                 template = compile_template(text, names)
-            except ExpressionError as error:
-                self.problems.append(place.problem(error.message, error.hint))
+                constant = _chosen([template], {}) if template.constant else []
+            except (ExpressionError, MappingError) as error:
+                self.problems.append(written.problem(error.message, error.hint))
                 continue
             templates.append(template)
-            if template.constant:
-                named.append(text)
-                if text not in self.targets:
-                    hint = _nearest(text, self.targets, "the targets are")
-                    self.problems.append(place.problem(f"there is no target `{text}`", hint))
-        if len(named) == len(templates):
-            return named, lambda _: named
+            named += constant
+            for name in constant:
+                if name not in self.targets:
+                    hint = _nearest(name, self.targets, "the targets are")
+                    self.problems.append(written.problem(f"there is no target `{name}`", hint))
+        if all(template.constant for template in templates):
+            each_once = list(dict.fromkeys(named))
+            return each_once, lambda _: each_once
         return named, lambda scope: _chosen(templates, scope)
 
     def known_type(self, type_: str, target: str, place: Section) -> None:
@@ -117,16 +124,23 @@ class _Compiling:
             return None
 
 
+def _dedupe(source: Source) -> str | None:
+    if source.settings:
+        return source.settings.dedupe
+    written = source.section.value.get("dedupe") if isinstance(source.section.value, dict) else None
+    return written if isinstance(written, str) and written else None
+
+
 def _chosen(templates: list[Expression], scope: Scope) -> list[str]:
     chosen: dict[str, None] = {}  # in order, each once
     for template in templates:
         value = template(scope)
         for name in value if isinstance(value, list) else [value]:
             if not isinstance(name, str):
-                raise MappingError("gives something that is no target's name", "", template.text)
+                raise MappingError(f"gives {type_name(name)}, and must give names of targets", "", template.text)
             chosen[name] = None
     if len(chosen) > MAX_TARGETS:
-        raise MappingError(f"gives {len(chosen)} targets, at most {MAX_TARGETS} are allowed")
+        raise MappingError(f"gives {len(chosen):,} targets, at most {MAX_TARGETS} are allowed")
     return list(chosen)
 
 

@@ -52,8 +52,9 @@ class Missing(Exception):
         hint = "`| default(...)` gives a value where it may be"
         if not isinstance(self.value, Mapping) or not isinstance(self.key, str):
             return hint
-        known = [key for key in islice(self.value, 200) if isinstance(key, str) and len(key) <= 64]
-        near = [f"the nearest key is `{match}`; " for match in get_close_matches(self.key[:64], known, 1)]
+        known = {key.casefold(): key for key in islice(self.value, 200) if isinstance(key, str) and len(key) <= 64}
+        matches = get_close_matches(self.key[:64].casefold(), known, 1)
+        near = [f"the nearest key is `{known[match]}`; " for match in matches]
         return "".join([*near, hint])
 
 

@@ -16,12 +16,14 @@ from bridge import jsontext
 from bridge.errors import MappingError
 from bridge.mapping.attributes import Format, Value, final_text
 from bridge.mapping.expressions import Expression
+from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
 from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
 from bridge.times import iso
 
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
 MAX_TARGETS = 100  # of one event
+MAX_LENGTH = 64 * 1024 * 1024  # characters of the attributes of all of a rule's events
 _KEY_LENGTH = 255
 _ERRORS_TOLD = 3
 
@@ -113,40 +115,40 @@ class Rules:
 
     def _apply(self, rule: Rule, webhook: Webhook, scope: Scope) -> tuple[list[Event], Why]:
         events: list[Event] = []
-        errors: list[str] = []
+        errors = _Errors()
         matched = False
+        length = 0
         occurrences: dict[str, int] = {}
         try:
             for place, item_scope in _items(rule, scope):
+                identity = _identity(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not _in_field("when", rule.when.expression, item_scope):
                         continue
                     matched = True
+                    if isinstance(identity, MappingError):
+                        raise identity
                     targets = _in_field("target", rule.targets, item_scope)
                 except MappingError as error:
-                    errors.append(place + _told(error))
+                    errors.add(place, error)
                     continue
                 for target in targets:
                     try:
-                        events.append(self._make(rule, target, webhook, item_scope, occurrences))
+                        events.append(self._make(rule, target, webhook, item_scope, *identity))
+                        length += len(events[-1].text)
                     except MappingError as error:
-                        errors.append(place + _told(error))
+                        errors.add(place, error)
+                if length > MAX_LENGTH:
+                    hint = "send less of the webhook"
+                    raise _with_field("attributes", MappingError("the events are longer than 64 MiB in all", hint))
         except MappingError as error:
-            errors.append(_told(error))
-        more = f"; and {len(errors) - _ERRORS_TOLD} more" if len(errors) > _ERRORS_TOLD else ""
+            errors.add("", error)
         return events, Why(
-            rule=rule.name,
-            matched=matched,
-            error="; ".join(errors[:_ERRORS_TOLD]) + more or None,
-            events=tuple(event.id for event in events),
+            rule=rule.name, matched=matched, error=errors.told(), events=tuple(event.id for event in events)
         )
 
-    def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, occurrences: dict[str, int]) -> Event:
+    def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, key: str, occurrence: int) -> Event:
         facts = self._facts(rule, target)
-        key = "" if rule.for_each is None else _item_key(rule, scope)
-        counted = f"{target}\0{key}"
-        occurrence = occurrences.get(counted, 0)
-        occurrences[counted] = occurrence + 1  # before anything can break: a broken item keeps its identity for a remap
         id_ = event_id(webhook.id, rule.identity, target, key, occurrence)
         event_scope = {**scope, "event": {"id": id_}}
         values = rule.attributes(event_scope)
@@ -168,12 +170,32 @@ class Rules:
     def _facts(self, rule: Rule, target: str) -> TargetFacts:
         facts = self.targets.get(target)
         if facts is None:
-            near = get_close_matches(target, self.targets, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"the targets are {', '.join(sorted(self.targets))}"
-            raise _with_field("target", MappingError(f"there is no target `{target[:100]}`", hint))
+            name = target[:100]
+            raise _with_field("target", MappingError(f"there is no target `{name}`", lambda: self._nearest(name)))
         if facts.event_types is not None and rule.type not in facts.event_types:
             raise _with_field("event.type", MappingError(f"target {target} does not know event type `{rule.type}`"))
         return facts
+
+    def _nearest(self, target: str) -> str:
+        near = get_close_matches(target, self.targets, 1)
+        return f"did you mean `{near[0]}`?" if near else f"the targets are {', '.join(sorted(self.targets))}"
+
+
+class _Errors:
+    """What broke in one rule: the first few in words, the others counted."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+        self._count = 0
+
+    def add(self, place: str, error: MappingError) -> None:
+        self._count += 1
+        if self._count <= _ERRORS_TOLD:
+            self._told.append(place + _told(error))
+
+    def told(self) -> str | None:
+        more = self._count - len(self._told)
+        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])]) or None
 
 
 def _scope(webhook: Webhook) -> dict[str, Any]:
@@ -192,11 +214,25 @@ def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:
         return
     items = _in_field("for_each", rule.for_each.expression, scope)
     if not isinstance(items, list):
-        raise _with_field("for_each", MappingError(f"gives {jsontext.type_name(items)}, and must give a list"))
+        raise _no_items(rule.for_each, f"gives {jsontext.type_name(items)}, and must give a list")
     if len(items) > MAX_ITEMS:
-        raise _with_field("for_each", MappingError(f"gives {len(items)} items, at most {MAX_ITEMS} are allowed"))
+        raise _no_items(rule.for_each, f"gives {len(items):,} items, at most {MAX_ITEMS:,} are allowed")
     for number, item in enumerate(items):
         yield f"item {number}: ", {**scope, "item": item}
+
+
+def _identity(rule: Rule, scope: Scope, occurrences: dict[str, int]) -> tuple[str, int] | MappingError:
+    """An item's key and how many items before it have the same, or why it has no key.
+
+    Every item counts, whatever becomes of it: so its events stay the same when a repaired rule runs again.
+    """
+    try:
+        key = "" if rule.for_each is None else _item_key(rule, scope)
+    except MappingError as error:
+        return error
+    occurrence = occurrences.get(key, 0)
+    occurrences[key] = occurrence + 1
+    return key, occurrence
 
 
 def _item_key(rule: Rule, scope: Scope) -> str:
@@ -221,7 +257,10 @@ def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
         if item_scope is None and rule.for_each is not None:
             values = rule.for_each.explanation.values(None, scope)
             return Why(
-                rule=rule.name, matched=False, clause=f"for_each: {rule.for_each.expression.text}", values=values
+                rule=rule.name,
+                matched=False,
+                clause=f"for_each has no items: {spell(rule.for_each.expression.node, 300)}",
+                values=values,
             )
         if item_scope is not None and rule.when is not None:
             clause, values = rule.when.explanation.first_false(item_scope)
@@ -241,6 +280,10 @@ def _in_field(field: str, function: Callable[[Scope], Any], scope: Scope) -> Any
 def _with_field(field: str, error: MappingError) -> MappingError:
     error.field = error.field or field
     return error
+
+
+def _no_items(for_each: Condition, message: str) -> MappingError:
+    return _with_field("for_each", MappingError(f"`{spell(for_each.expression.node)}` {message}"))
 
 
 def _told(error: MappingError) -> str:

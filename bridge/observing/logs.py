@@ -33,6 +33,7 @@ CLAIM_FAILED: Final = "claim.failed"
 TARGET_PAUSED: Final = "target.paused"
 TARGET_RESUMED: Final = "target.resumed"
 TARGET_UNKNOWN: Final = "target.unknown"
+OPERATOR_CHANGED: Final = "operator.changed"
 LIBRARY_LOGGED: Final = "library.logged"
 
 Format = Literal["auto", "json", "pretty"]

@@ -34,7 +34,8 @@ def build(directory: Path) -> Built:
     Raises:
         ConfigError: all its problems, warnings included.
     """
-    settings, problems = load(directory)
+    settings, told = load(directory)
+    problems: list[Problem] = []
     targets: dict[str, SuperOffice] = {}
     for name, target, section in settings.targets():
         if target:
@@ -50,6 +51,8 @@ def build(directory: Path) -> Built:
             sources[source.name] = CompiledSource(
                 name=source.name, settings=source.settings, verifier=verifier, rules=rules
             )
+    # What could not be read is already told; that a room then finds it empty is no news.
+    problems = told + [problem for problem in problems if not any(_covers(one, problem) for one in told)]
     _refuse(problems)
     if settings.bridge is None:
         raise ConfigError(problems)
@@ -98,6 +101,12 @@ def _facts(target: TargetSettings | None) -> TargetFacts:
         return UNKNOWN_TARGET
     known = None if target.allow_unknown_event_types else EVENT_TYPES.get(target.version)
     return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)
+
+
+def _covers(told: Problem, problem: Problem) -> bool:
+    """Whether one problem is about the same value as another, or about an item of that list."""
+    same_file = told.location.file == problem.location.file
+    return same_file and (told.path == problem.path or told.path.startswith(f"{problem.path}["))
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -21,6 +21,7 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention
+from bridge.operations.operator import Operator
 from bridge.receiving.intake import Intake
 from bridge.service.building import Built, build
 from bridge.settings.schema import TargetSettings
@@ -105,11 +106,22 @@ class _Bridge:
         applications = [public.application(self._webhooks, self._is_ready)]
         if self._settings.admin:
             listeners.append(listen(self._settings.admin.host, self._settings.admin.port))
-            applications.append(admin.application(self._settings.admin.token, self._metrics, self._reasons))
+            applications.append(
+                admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
+            )
         serving = [Serving(app, listener) for app, listener in zip(applications, listeners, strict=True)]
         for one in serving:
             one.start()
         return serving
+
+    def _operator(self) -> Operator:
+        return Operator(
+            store=self._store,
+            store_url=self._built.store_url,
+            rules={name: source.rules for name, source in self._built.sources.items()},
+            target_urls={name: target.url for name, target in self._settings.targets.items()},
+            wake=self._forwarder.wake,
+        )
 
     async def _drain(self, serving: list[Serving]) -> None:
         grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000

@@ -11,7 +11,7 @@ from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
 from bridge.settings.parsing import parse
 from bridge.settings.schema import BridgeSettings, TargetSettings
-from bridge.settings.source_schema import RuleSettings, SourceSettings
+from bridge.settings.source_schema import DefaultsSettings, RuleSettings, SourceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,14 @@ class Source:
     name: str
     settings: SourceSettings | None
     section: Section
+
+    def defaults(self) -> DefaultsSettings | None:
+        """What its rules say where they say nothing else; None where that is wrong."""
+        if self.settings:
+            return self.settings.defaults
+        if isinstance(self.section.value, dict) and "defaults" in self.section.value:
+            return parse(self.section["defaults"], DefaultsSettings)[0]
+        return DefaultsSettings()
 
     def rules(self) -> Iterator[tuple[RuleSettings, Section]]:
         """Every rule whose shape is right, with its place."""
@@ -54,8 +62,9 @@ class Settings:
     @property
     def default_target(self) -> str | None:
         """The target of rules that name none."""
-        if self.bridge and self.bridge.default_target:
-            return self.bridge.default_target
+        root = self.section.value if self.section else None
+        if isinstance(root, dict) and isinstance(written := root.get("default_target"), str):
+            return written
         names = [name for name, _, _ in self.targets()]
         return names[0] if len(names) == 1 else None
 

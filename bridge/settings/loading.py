@@ -16,7 +16,7 @@ from bridge.settings.document import Section
 from bridge.settings.expansion import Expansion, read_bytes, reason
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
 from bridge.settings.reading import read_yaml
-from bridge.settings.schema import BridgeSettings, StoreSettings
+from bridge.settings.schema import AdminSettings, BridgeSettings, StoreSettings
 from bridge.settings.source_schema import SourceSettings
 
 
@@ -50,16 +50,29 @@ def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> Sto
     Raises:
         ConfigError: `bridge.yaml` cannot be read, or its `store` is wrong.
     """
+    return _load_part(directory, environ, "store", StoreSettings) or StoreSettings()
+
+
+def load_admin(directory: Path, environ: Mapping[str, str] | None = None) -> AdminSettings | None:
+    """Only the admin port and its token, for commands that ask a running bridge; None where it has none.
+
+    Raises:
+        ConfigError: `bridge.yaml` cannot be read, or its `admin` is wrong.
+    """
+    return _load_part(directory, environ, "admin", AdminSettings)
+
+
+def _load_part(directory: Path, environ: Mapping[str, str] | None, key: str, model: type[M]) -> M | None:
     expansion = Expansion(os.environ if environ is None else environ, directory)
     section, _, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
     if section is None:
         raise ConfigError(problems)
-    if not isinstance(section.value, dict) or "store" not in section.value:
-        return StoreSettings()
-    about_store = [problem for problem in problems if problem.path.split(".")[0] == "store"]
-    settings, found = parse(section["store"], StoreSettings)
-    if settings is None or about_store:
-        raise ConfigError(about_store or found)
+    if not isinstance(section.value, dict) or key not in section.value:
+        return None
+    about_it = [problem for problem in problems if problem.path.split(".")[0] == key]
+    settings, found = parse(section[key], model)
+    if settings is None or about_it:
+        raise ConfigError(about_it or found)
     return settings
 
 

@@ -19,6 +19,7 @@ from bridge.model import (
     Outcome,
     RetryAt,
 )
+from bridge.store.order import WAITING, advance, key_of
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
@@ -42,7 +43,9 @@ _claim = (
     )
 )
 _expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
-_next_due = select(func.min(events.c.next_attempt_at)).where(events.c.target == bindparam("target"), is_pending)
+_next_due = select(func.min(events.c.next_attempt_at)).where(
+    events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < WAITING
+)
 _record = (
     update(events)
     .where(events.c.id == bindparam("event"))
@@ -121,6 +124,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
         fresh = [row for row in rows if row.expires_at > ask.clock]
         if old:
             connection.execute(_expire, [{"row": row.seq} for row in old])
+            advance(connection, map(key_of, old), ask.now)
             expired += [_as_claim(row, row.attempts, probe=False) for row in old]
         if fresh:
             leases = {"now": ask.now, "lease": ask.lease_until, "probing": ask.probe}
@@ -144,6 +148,7 @@ def _as_claim(row: Row[Any], attempt: int, *, probe: bool) -> Claim:
         on_unknown=OnUnknown(row.on_unknown),
         created_at=row.created_at,
         expires_at=row.expires_at,
+        order_key=row.order_key,
         probe=probe,
     )
 
@@ -175,6 +180,10 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
         found[result.claim.event_id] = _Standing(move["new_state"], standing.attempts, move["next"])
     if moves:
         connection.execute(_record, moves)
+        moved = (result for result, its in zip(results, recorded, strict=True) if its.moved)
+        for result in moved:
+            if result.claim.order_key is not None:
+                advance(connection, [key_of(result.claim)], result.now)
     connection.execute(
         attempts.insert(), [_attempt_row(result, r.late) for result, r in zip(results, recorded, strict=True)]
     )

@@ -11,6 +11,7 @@ from bridge import jsontext
 from bridge.errors import StoreError, StoreVersion
 from bridge.model import EventState
 from bridge.store import database
+from bridge.store.order import WAITING
 from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
 
@@ -50,14 +51,29 @@ def reading(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
-    """Events, newest first, with a count of attempts."""
-    query = select(events).order_by(events.c.seq.desc()).limit(filter_.limit)
+def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
+    """The query, with a filter's conditions on events; its limit is left to the caller."""
     for name in ("state", "source", "rule", "target"):
         if wanted := getattr(filter_, name):
             query = query.where(events.c[name] == wanted)
-    if filter_.since is not None:
-        query = query.where(events.c.created_at >= filter_.since)
+    return query if filter_.since is None else query.where(events.c.created_at >= filter_.since)
+
+
+def filtered_webhooks(query: Select[Any], filter_: Filter) -> Select[Any]:
+    """The query, with a filter's conditions on webhooks; its limit is left to the caller."""
+    for name in ("state", "source"):
+        if wanted := getattr(filter_, name):
+            query = query.where(webhooks.c[name] == wanted)
+    for name in ("rule", "target"):
+        if wanted := getattr(filter_, name):
+            its_events = select(events.c.seq).where(events.c.webhook_id == webhooks.c.id, events.c[name] == wanted)
+            query = query.where(its_events.exists())
+    return query if filter_.since is None else query.where(webhooks.c.received_at >= filter_.since)
+
+
+def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
+    """Events, newest first, with a count of attempts."""
+    query = filtered_events(select(events).order_by(events.c.seq.desc()).limit(filter_.limit), filter_)
     rows = connection.execute(query).all()
     results = _results(connection, [row.id for row in rows])
     return [_event(row, results.get(row.id), row.attempts) for row in rows]
@@ -80,18 +96,7 @@ def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
 def list_webhooks(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
     """Webhooks, newest first."""
     query = select(webhooks).order_by(webhooks.c.seq.desc()).limit(filter_.limit)
-    if filter_.state:
-        query = query.where(webhooks.c.state == filter_.state)
-    if filter_.source:
-        query = query.where(webhooks.c.source == filter_.source)
-    if filter_.since is not None:
-        query = query.where(webhooks.c.received_at >= filter_.since)
-    for name in ("rule", "target"):
-        if wanted := getattr(filter_, name):
-            query = query.where(
-                select(events.c.seq).where(events.c.webhook_id == webhooks.c.id, events.c[name] == wanted).exists()
-            )
-    return _webhooks(connection, query)
+    return _webhooks(connection, filtered_webhooks(query, filter_))
 
 
 def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
@@ -104,6 +109,12 @@ def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
     if not found:
         raise StoreError(f"there is no webhook {webhook_id}, `bridge webhooks list` shows the newest")
     return found[0]
+
+
+def event_states(connection: Connection, webhook_id: str) -> dict[str, str]:
+    """The state of each event of a webhook."""
+    query = select(events.c.id, events.c.state).where(events.c.webhook_id == webhook_id)
+    return {id_: state for id_, state in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
 
 
 def _results(connection: Connection, event_ids: list[str]) -> dict[str, Any]:
@@ -123,6 +134,7 @@ def _portions(ids: list[str]) -> Iterator[list[str]]:
 
 
 def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dict[str, Any]:
+    is_waiting = row.state == EventState.PENDING and row.next_attempt_at == WAITING
     return {
         "id": row.id,
         "webhook_id": row.webhook_id,
@@ -132,9 +144,9 @@ def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dic
         "type": row.type,
         "attributes": jsontext.decode(row.attributes),
         "state": row.state,
-        "reason": row.reason,
+        "reason": "waits for an earlier event of its order_by" if is_waiting else row.reason,
         "attempts": tried,
-        "next_attempt_at": iso(row.next_attempt_at) if row.state == EventState.PENDING else None,
+        "next_attempt_at": iso(row.next_attempt_at) if row.state == EventState.PENDING and not is_waiting else None,
         "created_at": iso(row.created_at),
         "delivered_at": iso_or_none(row.delivered_at),
         "result": result,

@@ -26,21 +26,27 @@ def forget(connection: Connection, asks: Sequence[Forget]) -> Sequence[tuple[int
 
 
 def _forget(connection: Connection, ask: Forget) -> tuple[int | None, int]:
-    columns = (webhooks.c.seq, webhooks.c.id, webhooks.c.received_at, webhooks.c.source, webhooks.c.dedupe_key)
+    columns = (webhooks.c.seq, webhooks.c.id, webhooks.c.received_at)
     query = select(*columns).where(webhooks.c.seq > ask.cursor)
     rows = connection.execute(query.order_by(webhooks.c.seq).limit(_BATCH)).all()
     old = [row.id for row in rows if row.received_at < ask.before]
     undecided = select(events.c.webhook_id).where(events.c.webhook_id.in_(old), events.c.state.in_(_UNDECIDED))
-    gone = set(old) - set(connection.execute(undecided).scalars())
-    if gone:
-        its_events = select(events.c.id).where(events.c.webhook_id.in_(gone))
-        keys = [(row.source, row.dedupe_key) for row in rows if row.id in gone and row.dedupe_key is not None]
-        connection.execute(delete(attempts).where(attempts.c.event_id.in_(its_events)))
-        connection.execute(delete(events).where(events.c.webhook_id.in_(gone)))
-        # The key may meanwhile belong to a younger webhook, that came after the window.
-        connection.execute(
-            delete(dedupe).where(tuple_(dedupe.c.source, dedupe.c.key).in_(keys), dedupe.c.webhook_id.in_(gone))
-        )
-        connection.execute(delete(webhooks).where(webhooks.c.id.in_(gone)))
+    gone = delete_webhooks(connection, set(old) - set(connection.execute(undecided).scalars()))
     finished = len(rows) < _BATCH or rows[-1].received_at >= ask.before
     return (None if finished else rows[-1].seq), len(gone)
+
+
+def delete_webhooks(connection: Connection, ids: set[str]) -> set[str]:
+    """Delete webhooks with their events, attempts and dedupe keys; return which were there."""
+    rows = connection.execute(
+        select(webhooks.c.id, webhooks.c.source, webhooks.c.dedupe_key).where(webhooks.c.id.in_(ids))
+    ).all()
+    its_events = select(events.c.id).where(events.c.webhook_id.in_(ids))
+    keys = [(row.source, row.dedupe_key) for row in rows if row.dedupe_key is not None]
+    connection.execute(delete(attempts).where(attempts.c.event_id.in_(its_events)))
+    connection.execute(delete(events).where(events.c.webhook_id.in_(ids)))
+    # The key may meanwhile belong to a younger webhook, that came after the window.
+    its_keys = tuple_(dedupe.c.source, dedupe.c.key).in_(keys)
+    connection.execute(delete(dedupe).where(its_keys, dedupe.c.webhook_id.in_(ids)))
+    connection.execute(delete(webhooks).where(webhooks.c.id.in_(ids)))
+    return {row.id for row in rows}

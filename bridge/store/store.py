@@ -11,7 +11,7 @@ from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.store import database, events, retention, targets, webhooks
+from bridge.store import changes, database, events, retention, targets, webhooks
 from bridge.store.writer import Operation, Writer
 from bridge.times import Clock, now
 
@@ -46,9 +46,10 @@ class Store:
         """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
         return await self._in_time(webhooks.accept, self._acceptance(webhook, mapping, window))
 
-    async def remap(self, webhook: Webhook, mapping: Mapping) -> Receipt:
-        """Put a new mapping of a stored webhook in place of the earlier one."""
-        return await self._in_time(webhooks.remap, self._acceptance(webhook, mapping, 0))
+    async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
+        """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
+        remap = webhooks.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
+        return await self._in_time(webhooks.remap, remap)
 
     async def load(self, webhook_id: str) -> Webhook:
         """A stored webhook, as it was verified."""
@@ -84,6 +85,15 @@ class Store:
         """Remember that a target is paused, probed or open again."""
         self.targets[state.name] = state
         await self._writer.run(targets.save, state)
+
+    async def change(self, action: changes.Action, ids: Sequence[str]) -> changes.Changed:
+        """Do what an operator asks to events."""
+        asked = changes.Change(action=action, ids=tuple(ids), now=self._clock(), targets=self.targets)
+        return await self._writer.run(changes.change, asked)
+
+    async def erase(self, webhook_id: str) -> bool:
+        """Delete a webhook with all that came of it; False where one of its events is being sent just now."""
+        return await self._writer.run(changes.erase, webhook_id)
 
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
         """Delete a few webhooks received before a moment; return where to go on (None: nowhere) and how many went."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     literal_column,
 )
 
@@ -76,6 +77,7 @@ events = Table(
     Column("delivered_at", BigInteger),
     Column("max_age", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),  # on the target's running clock, which stops while it is paused
+    Column("order_key", Text),  # events of one target, source and key are sent one after another
     Index("ix_events_webhook", "webhook_id"),
 )
 
@@ -90,6 +92,18 @@ Index(
     events.c.seq,
     sqlite_where=is_pending,
     postgresql_where=is_pending,
+)
+# What keeps later events of the same key waiting.
+is_blocking = events.c.state.in_([literal_column("'pending'"), literal_column("'sending'"), literal_column("'held'")])
+_is_ordered = and_(events.c.order_key.is_not(None), is_blocking)
+Index(
+    "ix_events_order",
+    events.c.target,
+    events.c.source,
+    events.c.order_key,
+    events.c.seq,
+    sqlite_where=_is_ordered,
+    postgresql_where=_is_ordered,
 )
 Index("ix_events_sending", events.c.lease_until, sqlite_where=is_sending, postgresql_where=is_sending)
 

@@ -1,6 +1,6 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
+from bridge.store.order import WAITING, Key, advance, key_of, to_the_end
 from bridge.store.tables import dedupe, events, webhooks
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # ON CONFLICT is theirs
@@ -35,6 +36,8 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     rows = [_event_row(a, event) for a in new for event in a.mapping.events]
     if rows:
         connection.execute(events.insert(), rows)
+        for moment, keys in _ordered(rows):
+            advance(connection, keys, moment)
     repeated = _receipts(connection, {first for own, first in firsts.items() if first != own})
     return [
         repeated[firsts[a.webhook.id]]
@@ -92,38 +95,73 @@ def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
     }
 
 
-def remap(connection: Connection, remaps: Sequence[Acceptance]) -> Sequence[Receipt]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remap:
+    """A new mapping of a stored webhook. `again`: also of events that are held."""
+
+    acceptance: Acceptance
+    again: bool = False
+
+
+def remap(connection: Connection, remaps: Sequence[Remap]) -> Sequence[Receipt]:
     """Put today's mapping of a stored webhook in place of the earlier one.
 
-    An event that is delivered, being sent, held or discarded stays; a pending or dead one is replaced and starts
-    anew; a pending one that is no longer made is discarded, unless a rule broke.
+    An event that is delivered, being sent or discarded stays, and so does a held one unless asked for again; a pending
+    or dead one is replaced and starts anew; a pending one that is no longer made is discarded, unless a rule broke.
     """
-    return [_remap(connection, a) for a in remaps]
+    return [_remap(connection, one.acceptance, again=one.again) for one in remaps]
 
 
-def _remap(connection: Connection, a: Acceptance) -> Receipt:
-    query = select(events.c.id, events.c.state).where(events.c.webhook_id == a.webhook.id).with_for_update()
-    found = dict(connection.execute(query).all())
+def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
+    query = select(events).where(events.c.webhook_id == a.webhook.id).with_for_update()
+    found: dict[str, Any] = {row.id: row for row in connection.execute(query)}
+    touched = [key_of(row) for row in found.values()]
     for event in a.mapping.events:
         row = _event_row(a, event)
-        if event.id not in found:
+        before = found.get(event.id)
+        if before is None:
             connection.execute(events.insert(), row)
-        elif found[event.id] in (EventState.PENDING, EventState.DEAD):
+        elif is_replaced(before.state, again=again):
             kept = {name: value for name, value in row.items() if name not in ("id", "attempts", "created_at")}
             connection.execute(update(events).where(events.c.id == event.id).values(**kept))
-    if a.mapping.state in (
-        WebhookState.MAPPED,
-        WebhookState.IGNORED,
-    ):  # a rule that broke proves nothing about its events
+            if event.order_key is not None and (before.state != EventState.PENDING or key_of(before) != _key(a, event)):
+                to_the_end(connection, event.id)
+        else:
+            continue
+        touched.append(_key(a, event))
+    # A rule that broke proves nothing about the events that it made before.
+    if a.mapping.state in (WebhookState.MAPPED, WebhookState.IGNORED):
         made = {event.id for event in a.mapping.events}
-        gone = [id_ for id_, state in found.items() if state == EventState.PENDING and id_ not in made]
-        connection.execute(
-            update(events).where(events.c.id.in_(gone)).values(state=EventState.DISCARDED, reason="remapped")
-        )
+        gone = [id_ for id_, row in found.items() if row.state == EventState.PENDING and id_ not in made]
+        discarded = update(events).where(events.c.id.in_(gone))
+        connection.execute(discarded.values(state=EventState.DISCARDED, reason="remapped"))
+    advance(connection, touched, a.now)
     connection.execute(
         update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
     )
     return _receipts(connection, {a.webhook.id})[a.webhook.id]
+
+
+def is_replaced(state: str, *, again: bool) -> bool:
+    """Whether a remap replaces an event that is in this state."""
+    return state in (EventState.PENDING, EventState.DEAD) or (again and state == EventState.HELD)
+
+
+def _key(a: Acceptance, event: Event) -> Key | None:
+    return None if event.order_key is None else Key(event.target, a.webhook.source, event.order_key)
+
+
+def _ordered(rows: list[dict[str, Any]]) -> Iterator[tuple[int, set[Key]]]:
+    """The order keys of new events, by the moment of their acceptance."""
+    for moment in {row["created_at"] for row in rows if row["order_key"] is not None}:
+        yield (
+            moment,
+            {
+                Key(row["target"], row["source"], row["order_key"])
+                for row in rows
+                if row["created_at"] == moment and row["order_key"] is not None
+            },
+        )
 
 
 def load(connection: Connection, ids: Sequence[str]) -> Sequence[Webhook]:
@@ -185,15 +223,16 @@ def _event_row(a: Acceptance, event: Event) -> dict[str, Any]:
         "attributes": jsontext.encode(event.attributes),
         "text": event.text.encode(),
         "on_unknown": event.on_unknown,
-        "state": EventState.PENDING,
-        "reason": None,
+        "state": EventState.PENDING if event.send else EventState.DISCARDED,
+        "reason": None if event.send else "shadow",
         "attempts": 0,
         "retries": 0,
-        "next_attempt_at": a.now,
+        "next_attempt_at": a.now if event.order_key is None else WAITING,
         "probe": False,
         "created_at": a.now,
         "max_age": event.max_age,
         "expires_at": target.clock(a.now) + event.max_age,
+        "order_key": event.order_key,
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -12,9 +13,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bridge import jsontext
+from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
+from bridge.operations.operator import Operator
+from bridge.operations.requests import InvalidRequest, perform
 from bridge.settings.secrets import Secret
+from bridge.store import reading
 from bridge.web.problems import problem
+
+_BODY_LIMIT = 1024 * 1024
+_RECORDS = {
+    "events": (reading.list_events, reading.show_event),
+    "webhooks": (reading.list_webhooks, reading.show_webhook),
+}
+_LIMIT = 100_000
 
 
 class _Bearer:
@@ -36,7 +49,9 @@ class _Bearer:
         await self._app(scope, receive, send)
 
 
-def application(token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]]) -> Starlette:
+def application(
+    token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]], operator: Operator
+) -> Starlette:
     """The admin port's application. `reasons` says why the bridge is not ready; nothing to say means it is."""
 
     async def readyz(_: Request) -> Response:
@@ -47,7 +62,62 @@ def application(token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable
         text = await asyncio.to_thread(metrics.render)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
+    async def records(request: Request) -> Response:
+        """`GET /api/events|webhooks[/ID]`, with the filters of the commands."""
+        return JSONResponse(await asyncio.to_thread(_records, operator, request))
+
+    async def change(request: Request) -> Response:
+        """`POST /api/events/replay` and the like, and `GET /api/targets[/NAME]`: what the commands ask for."""
+        body = await request.body()
+        payload = jsontext.decode(body) if body else {}
+        return JSONResponse(await perform(operator, request.path_params["path"], payload))
+
     return Starlette(
-        routes=[Route("/readyz", readyz), Route("/metrics", show_metrics)],
+        routes=[
+            Route("/readyz", readyz),
+            Route("/metrics", show_metrics),
+            Route("/api/{kind:str}", records, methods=["GET"]),
+            Route("/api/{kind:str}/{id:str}", records, methods=["GET"]),
+            Route("/api/{path:path}", change, methods=["POST"], max_body_size=_BODY_LIMIT),
+        ],
         middleware=[Middleware(_Bearer, token=token)],
+        exception_handlers={
+            InvalidRequest: _refused(400),
+            ValueError: _refused(400),
+            StoreUnavailable: _refused(503),
+            StoreError: _refused(404),
+        },
     )
+
+
+def _records(operator: Operator, request: Request) -> Any:
+    kind, id_ = request.path_params["kind"], request.path_params.get("id")
+    if kind == "targets":
+        return operator.target(id_) if id_ else operator.targets()
+    shows = {
+        "events": (reading.list_events, reading.show_event),
+        "webhooks": (reading.list_webhooks, reading.show_webhook),
+    }
+    if kind not in shows:
+        raise StoreError(f"there is no /api/{kind[:100]}, only events, webhooks and targets")
+    list_, show = shows[kind]
+    with reading.reading(operator.store_url) as connection:
+        return show(connection, id_) if id_ else list_(connection, _filter(request))
+
+
+def _filter(request: Request) -> reading.Filter:
+    given = dict(request.query_params)
+    numbers = {name: int(given.pop(name)) for name in ("since", "limit") if name in given}
+    if unknown := set(given) - {"state", "source", "rule", "target"}:
+        raise InvalidRequest(f"unknown filter {', '.join(sorted(unknown))[:100]}")
+    if not 1 <= numbers.get("limit", 1) <= _LIMIT:
+        raise InvalidRequest(f"limit must be from 1 to {_LIMIT}")
+    return reading.Filter(**given, **numbers)  # type: ignore[arg-type]
+
+
+def _refused(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(_: Request, error: Exception) -> Response:
+        code, headers, body = problem(status, str(error))
+        return Response(body, code, {name.decode(): value.decode() for name, value in headers})
+
+    return answer

@@ -1,17 +1,15 @@
-"""The commands, as a shell calls them: what they print and their exit codes, beside a running bridge and without one."""
+"""The commands, as a shell calls them: what they print and their exit codes, beside a bridge and without one."""
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Bridge, Superoffice, by_github, run
+from running import Bridge, Superoffice, by_github
 
-from bridge.cli import main
-
+from .conftest import Command
 from .test_delivery import ISSUES, issue
 
 TWO_RULES = """
@@ -25,22 +23,6 @@ rules:
     target: notes
     event: {type: AddedMessage, attributes: "number {{ body.number }}"}
 """
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command as `bridge` does, though without the second that a process of its own takes to start."""
-
-    def run_command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bridge", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run_command
 
 
 @pytest.fixture(scope="module")
@@ -290,4 +272,3 @@ def test_commands_work_as_processes_without_the_secrets(bridge: Bridge) -> None:
     done = bridge.run("check", secrets=False)
     assert done.returncode == 1
     assert "`SECRET` is not set" in done.stderr
-    assert run("events", "list", "--state", "lost").returncode == 2

@@ -122,13 +122,3 @@ def test_a_broken_rule_is_accepted_and_mended_by_sending_the_same_webhook_again(
     third = bridge.post("github", issue(7), headers)
     assert third.json() == receipt
     assert got(sandbox, "mended") == dict.fromkeys(receipt["events"], 1)
-
-
-def test_a_body_that_is_no_json_is_kept_as_unreadable(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
-    bridge = make_bridge({"crm": sandbox.target("unreadable")}, {"github": ISSUES}).start()
-    answer = bridge.post("github", b"not JSON", by_github(b"not JSON", "odd"))
-    assert answer.status_code == 202
-    assert answer.json()["events"] == []
-    (webhook,) = bridge.webhooks()
-    assert (webhook["id"], webhook["state"]) == (answer.json()["id"], "unreadable")
-    assert "is not JSON" in webhook["error"]

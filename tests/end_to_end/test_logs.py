@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from running import ADMIN_TOKEN, SECRET, Bridge, Superoffice, by_github, eventually, run
 
 from bridge.observing import logs
+from bridge.receiving.verification.reasons import Reason
+
+from .conftest import Command
 
 _ROOT = Path(__file__).parents[2]
 _SAMPLES = _ROOT / "bridge" / "sandbox" / "samples"
@@ -24,11 +26,12 @@ _MADE_UP = ("GITHUB_SECRET", "SHOP_SECRET", "BRIDGE_ADMIN_TOKEN", "CRM_PASSWORD"
 
 def documented() -> dict[str, set[str]]:
     """Each name in docs/logs.md with its fields."""
-    sections = re.split(r"^### `(.+)`$", (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8"), flags=re.M)[1:]
+    page = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    sections = re.split(r"^### `(.+)`$", page, flags=re.MULTILINE)[1:]
     names, texts = sections[::2], sections[1::2]
     assert len(set(names)) == len(names)
     return {
-        name: set(re.findall(r"^\| `(\w+)` \| ", text.partition("| reason | means |")[0], flags=re.M))
+        name: set(re.findall(r"^\| `(\w+)` \| ", text.partition("| reason | means |")[0], flags=re.MULTILINE))
         for name, text in zip(names, texts, strict=True)
     }
 
@@ -89,7 +92,7 @@ def fields(keyword: ast.keyword, function: ast.AST, modules: list[ast.Module]) -
                 if isinstance(answer, ast.Return) and isinstance(answer.value, ast.Dict)
             ]
     assert dictionaries, f"the fields of {ast.unparse(keyword)} cannot be read here"
-    return {key.value for one in dictionaries for key in one.keys if isinstance(key, ast.Constant)}
+    return {str(key.value) for one in dictionaries for key in one.keys if isinstance(key, ast.Constant)}
 
 
 def written() -> dict[str, set[str]]:
@@ -122,13 +125,17 @@ def test_every_name_and_field_that_the_code_logs_is_documented_and_no_other() ->
 
 
 def test_every_reason_of_a_refusal_is_documented() -> None:
-    from bridge.receiving.verification.reasons import Reason
-
-    text = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
-    public = (_ROOT / "bridge" / "web" / "public.py").read_text(encoding="utf-8")
-    reasons = set(re.findall(r'(?:Refused\(\d+|refused\(\w+), "(\w+)"', public))
-    assert len(reasons) >= 6
-    assert all(f"`{reason}`" in text for reason in {*reasons, *map(str, Reason)})
+    page = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    public = ast.parse((_ROOT / "bridge" / "web" / "public.py").read_text(encoding="utf-8"))
+    reasons = {
+        str(part.value)
+        for call in ast.walk(public)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")).lower() == "refused"
+        for part in ast.walk(call)
+        if isinstance(part, ast.Constant) and re.fullmatch(r"[a-z]{3,}(_[a-z]+)*", str(part.value))
+    }
+    assert reasons >= {"unknown_source", "method", "headers_too_large", "body_too_large", "body_too_slow"}
+    assert [reason for reason in {*reasons, *map(str, Reason)} if f"`{reason}`" not in page] == []
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -218,12 +225,12 @@ rules:
     assert [word for word in private if word in log] == []
 
 
-def test_a_demo_that_cannot_run_ends_with_1_and_the_reason(tmp_path: Path) -> None:
+def test_a_demo_that_cannot_run_ends_with_1_and_the_reason(tmp_path: Path, command: Command) -> None:
     (tmp_path / "config").mkdir()
     text = (_ROOT / "config" / "bridge.yaml").read_text(encoding="utf-8")
     (tmp_path / "config" / "bridge.yaml").write_text(f"{text}\nunheard_of: 1\n", encoding="utf-8")
-    done = run("--config", str(tmp_path / "config"), "demo", "--dir", str(tmp_path / "demo"))
-    assert done.returncode == 1
-    assert done.stderr.startswith("bridge: the bridge did not start:\n")
-    assert "unheard_of" in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, err = command("--config", str(tmp_path / "config"), "demo", "--dir", str(tmp_path / "demo"))
+    assert code == 1
+    assert err.startswith("bridge: the bridge did not start:\n")
+    assert "unheard_of" in err
+    assert "Traceback" not in err

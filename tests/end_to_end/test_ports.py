@@ -1,7 +1,6 @@
 """The public port and the admin port of a running bridge: statuses, problems, readiness, metrics."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,18 +12,11 @@ from .test_delivery import ISSUES, issue
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) -> Iterator[Bridge]:
-    """One bridge for what is asked without effect."""
+    """One bridge for all tests that leave it as it was."""
     root = tmp_path_factory.mktemp("ports")
     bridge = Bridge(root, {"crm": sandbox.target("ports")}, {"github": ISSUES}, listen={"max_body": "4KiB"})
     yield bridge.start()
     bridge.close()
-
-
-@pytest.fixture
-def fresh(make_bridge: Callable[..., Bridge], sandbox: Superoffice, tmp_path: Path) -> Iterator[Bridge]:
-    """A bridge of the test's own, whose target is named as its directory."""
-    yield make_bridge({"crm": sandbox.target(tmp_path.name)}, {"github": ISSUES}).start()
-    sandbox.clear()
 
 
 def is_problem(answer: httpx.Response, status: int) -> bool:
@@ -106,34 +98,50 @@ def measured(bridge: Bridge) -> Callable[..., float | None]:
     return lambda name, **labels: samples.get((name, frozenset(labels.items())))
 
 
-def test_a_dead_target_leaves_the_bridge_ready(fresh: Bridge, sandbox: Superoffice, tmp_path: Path) -> None:
-    sandbox.script(tmp_path.name, {"fault": "401", "times": None})
-    fresh.post("github", issue(1), by_github(issue(1), "one"))
-    eventually(lambda: any(line["event"] == "target.paused" for line in fresh.lines()))
-    assert fresh.client.get("/readyz").status_code == 200
-    assert measured(fresh)("bridge_target_paused", target="crm") == 1
+def test_a_dead_target_leaves_the_bridge_ready(bridge: Bridge, sandbox: Superoffice) -> None:
+    sandbox.script("ports", {"fault": "401", "times": None})
+    event_id = bridge.post("github", issue(1), by_github(issue(1), "paused")).json()["events"][0]
+    eventually(lambda: any(line["event"] == "target.paused" for line in bridge.lines()))
+    assert bridge.client.get("/readyz").status_code == 200
+    assert measured(bridge)("bridge_target_paused", target="crm") == 1
 
     sandbox.clear()
 
-    assert [event["state"] for event in fresh.settled()] == ["delivered"]
-    assert measured(fresh)("bridge_target_paused", target="crm") == 0
+    bridge.settled()
+    assert bridge.event(event_id)["state"] == "delivered"
+    assert measured(bridge)("bridge_target_paused", target="crm") == 0
 
 
-def test_the_metrics_count_webhooks_and_attempts(fresh: Bridge, sandbox: Superoffice, tmp_path: Path) -> None:
-    sandbox.script(tmp_path.name, {"fault": "503"}, {"fault": "rejected"})
-    fresh.post("github", issue(1), by_github(issue(1), "one"))
-    fresh.settled()
+def test_the_backlog_counts_what_waits(bridge: Bridge, sandbox: Superoffice) -> None:
+    bridge.settled()
+    sandbox.script("ports", {"fault": "503", "times": None})
+    for number in range(3):
+        bridge.post("github", issue(number), by_github(issue(number), f"n-{number}"))
+    eventually(lambda: sum(event["attempts"] for event in bridge.events(state="pending")) == 3)
+    found = measured(bridge)
+    assert found("bridge_backlog_events", target="crm") == 3
+    assert (found("bridge_backlog_oldest_seconds", target="crm") or 0) > 0
+    sandbox.clear()
+    bridge.settled()
+    assert measured(bridge)("bridge_backlog_events", target="crm") == 0
+
+
+def test_the_metrics_count_webhooks_and_attempts(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
+    bridge = make_bridge({"crm": sandbox.target("metrics")}, {"github": ISSUES}).start()
+    sandbox.script("metrics", {"fault": "503"}, {"fault": "rejected"})
+    bridge.post("github", issue(1), by_github(issue(1), "one"))
+    bridge.settled()
     for number in (1, 2, 3):
-        fresh.post("github", issue(number), by_github(issue(number), f"again-{number}"))
-        fresh.settled()
-    fresh.post("github", issue(3), by_github(issue(3), "again-3"))
-    fresh.post("github", b"{}", by_github(b"{}"))
-    fresh.post("github", b'{"action": 1}', by_github(b'{"action": 1}'))
-    fresh.post("github", b"[", by_github(b"["))
-    fresh.post("github", b"{}")
-    fresh.post("nobody", b"{}")
+        bridge.post("github", issue(number), by_github(issue(number), f"again-{number}"))
+        bridge.settled()
+    bridge.post("github", issue(3), by_github(issue(3), "again-3"))
+    bridge.post("github", b"{}", by_github(b"{}"))
+    bridge.post("github", b'{"action": 1}', by_github(b'{"action": 1}'))
+    bridge.post("github", b"[", by_github(b"["))
+    bridge.post("github", b"{}")
+    bridge.post("nobody", b"{}")
 
-    found = measured(fresh)
+    found = measured(bridge)
 
     states = ("mapped", "failed", "ignored", "unreadable")
     counts = [found("bridge_webhooks_total", source="github", state=state) for state in states]
@@ -151,13 +159,3 @@ def test_the_metrics_count_webhooks_and_attempts(fresh: Bridge, sandbox: Superof
     assert found("bridge_backlog_events", target="crm") == 0
     assert found("bridge_backlog_oldest_seconds", target="crm") == 0
     assert found("bridge_target_paused", target="crm") == 0
-
-
-def test_the_backlog_counts_what_waits(fresh: Bridge, sandbox: Superoffice, tmp_path: Path) -> None:
-    sandbox.script(tmp_path.name, {"fault": "503", "times": None, "retry_after": 60})
-    for number in range(3):
-        fresh.post("github", issue(number), by_github(issue(number), f"n-{number}"))
-    eventually(lambda: sum(event["attempts"] for event in fresh.events(state="pending")) == 3)
-    found = measured(fresh)
-    assert found("bridge_backlog_events", target="crm") == 3
-    assert (found("bridge_backlog_oldest_seconds", target="crm") or 0) > 0

@@ -1,10 +1,12 @@
 """`bridge sandbox` as a process, asked as with curl."""
 
 import signal
-from pathlib import Path
+import socket
 
 import httpx
-from running import run, superoffice
+from running import superoffice
+
+from .conftest import Command
 
 _SEND_EVENT = "/crm/api/v1/Agents/Workflow/SendEvent"
 _EVENT = {"WorkflowEvent": {"EventType": "SaleSold", "Attributes": "sale=17"}}
@@ -30,16 +32,16 @@ def test_it_takes_events_lists_them_and_shows_faults() -> None:
         assert sandbox.process.wait(10) == 0
 
 
-def test_a_fault_that_is_none_is_told_with_those_there_are() -> None:
-    done = run("sandbox", "--port", "0", "--fault", "melt")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("bridge: fault 'melt': ")
-    assert "cut-after" in done.stderr
+def test_a_fault_that_is_none_is_told_with_those_there_are(command: Command) -> None:
+    code, out, err = command("sandbox", "--port", "0", "--fault", "melt")
+    assert (code, out) == (1, "")
+    assert err.startswith("bridge: fault 'melt': ")
+    assert "cut-after" in err
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
-    with superoffice() as sandbox:
-        port = sandbox.url.rpartition(":")[2]
-        done = run("sandbox", "--port", port)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"bridge: cannot listen on 127.0.0.1:{port}: ")
+def test_a_port_that_is_taken_is_told(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        code, _, err = command("sandbox", "--port", str(port))
+    assert code == 1
+    assert err.startswith(f"bridge: cannot listen on 127.0.0.1:{port}: ")

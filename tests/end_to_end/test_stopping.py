@@ -1,6 +1,7 @@
 """How a bridge starts, stops and starts again, and that one store has one bridge."""
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ def accepted(bridge: Bridge, number: int) -> str:
 
 def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
     target = sandbox.target("drained", max_in_flight=1)
-    drain = {"grace": "1500ms", "timeout": "20s"}
+    drain = {"grace": "2500ms", "timeout": "20s"}
     bridge = make_bridge({"crm": target}, {"github": ISSUES}, drain=drain).start()
     sandbox.script("drained", {"fault": "hang"})
     in_flight = accepted(bridge, 1)
@@ -34,11 +35,11 @@ def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Br
 
     bridge.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
-    eventually(lambda: bridge.client.get("/readyz").status_code == 503, within=1)
+    eventually(lambda: bridge.client.get("/readyz").status_code == 503, within=2)
     assert bridge.admin.get("/readyz").json() == {"ready": False, "reasons": ["the bridge is stopping"]}
     assert bridge.client.get("/healthz").status_code == 200
     waiting = accepted(bridge, 2)
-    assert time.monotonic() - signalled < 1.5, "this machine is too slow to tell anything"
+    assert time.monotonic() - signalled < 2.5, "this machine is too slow to tell anything"
 
     def refusal() -> httpx.Response | None:
         answer = bridge.post("github", issue(3), by_github(issue(3), "n-3"))
@@ -48,7 +49,7 @@ def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Br
     assert refused is not None
     assert int(refused.headers["retry-after"]) > 0
     assert refused.headers["content-type"] == "application/problem+json"
-    assert time.monotonic() - signalled >= 1.5
+    assert time.monotonic() - signalled >= 2.5
     assert bridge.process is not None
     assert bridge.process.poll() is None, "an attempt is still in flight"
     sandbox.clear()
@@ -122,12 +123,11 @@ def test_a_store_belongs_to_one_bridge(make_bridge: Callable[..., Bridge], sandb
 
 
 def test_a_port_that_is_taken_is_told(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
-    target = sandbox.target("taken")
-    first = make_bridge({"crm": target}, {"github": ISSUES}).start()
-    second = make_bridge({"crm": target}, {"github": ISSUES}, listen={"port": first.port})
-    assert second.spawn().wait(20) == 1
-    told = (second.root / "bridge.err").read_text()
-    assert told.startswith(f"bridge: cannot listen on 127.0.0.1:{first.port}: ")
+    bridge = make_bridge({"crm": sandbox.target("taken")}, {"github": ISSUES})
+    with socket.create_server(("127.0.0.1", bridge.port)):
+        assert bridge.spawn().wait(20) == 1
+    told = (bridge.root / "bridge.err").read_text()
+    assert told.startswith(f"bridge: cannot listen on 127.0.0.1:{bridge.port}: ")
 
 
 @pytest.mark.parametrize(("value", "said"), [(None, "is not set"), ("", "empty")], ids=["unset", "empty"])
@@ -143,5 +143,5 @@ def test_a_missing_secret_refuses_to_start_and_says_where(
     assert told.startswith(f"error: {bridge.config}/sources/github.yaml:2:")
     assert "verify.secrets" in told
     assert said in told
-    assert len(told.splitlines()) == 1
+    assert len(told.splitlines()) == 1, "one mistake is told once"
     assert not bridge.store.exists()

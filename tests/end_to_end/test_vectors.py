@@ -1,7 +1,7 @@
 """What vendors publish as genuine is answered 202 by a running bridge, what they publish as forged 401."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,9 +22,9 @@ def source(vector: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def bridge(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> Iterator[Bridge]:
+def bridge(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> Bridge:
     sources = {f"vector-{number}": source(vector) for number, vector in enumerate(VECTORS)}
-    yield make_bridge({"crm": sandbox.target("vectors")}, sources).start()
+    return make_bridge({"crm": sandbox.target("vectors")}, sources).start()
 
 
 def test_published_vectors_are_accepted_exactly_if_they_are_valid(bridge: Bridge) -> None:

@@ -123,6 +123,7 @@ async def test_a_probe_that_is_delivered_or_rejected_opens_the_target_again(
     assert resumed["target"] == "crm"
     assert resumed["seconds"] >= 0.03
     assert sorted(base.states()) == sorted([state] + ["delivered"] * 4)
+    assert [claim.probe for claim in target.claims] == [False, True, True, *[False] * 4]
 
 
 async def test_a_probe_whose_outcome_is_unknown_is_held_where_the_rule_says_so(

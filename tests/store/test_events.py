@@ -462,7 +462,7 @@ async def test_a_claim_among_thousands_uses_the_index_of_what_is_due(sqlite_url:
         assert "USING INDEX ix_events_due (target=? AND next_attempt_at<?)" in plan
         assert "TEMP B-TREE" not in plan  # the order comes from the index as well
     for plan in next_:
-        assert "USING INDEX ix_events_due (target=?)" in plan
+        assert "USING INDEX ix_events_due (target=?" in plan
     engine.dispose()
 
 

@@ -148,6 +148,13 @@ def test_a_date_becomes_the_time_until_then(seconds: int) -> None:
     assert retry_after(date, NOW) == max(0, seconds * 1000 - NOW)
 
 
+@pytest.mark.parametrize(
+    "date", ["Tue, 25 Nov 2025 17:00:10 GMT", "Tue, 25 Nov 2025 17:00:10 -0000", "Tue Nov 25 17:00:10 2025"]
+)
+def test_a_date_without_a_zone_is_utc(date: str) -> None:
+    assert retry_after(date, int(datetime(2025, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)) == 10_000
+
+
 @pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "1e3", "٣"])
 def test_anything_else_says_nothing(value: str | None) -> None:
     assert retry_after(value, NOW) is None

@@ -9,6 +9,7 @@ down_revision = None
 SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 PENDING = sa.text("state = 'pending'")
 SENDING = sa.text("state = 'sending'")
+ORDERED = sa.text("order_key IS NOT NULL AND state IN ('pending', 'sending', 'held')")
 
 
 def upgrade() -> None:
@@ -61,6 +62,7 @@ def upgrade() -> None:
         sa.Column("delivered_at", sa.BigInteger(), nullable=True),
         sa.Column("max_age", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("order_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),
     )
@@ -71,6 +73,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=PENDING,
         postgresql_where=PENDING,
+    )
+    op.create_index(
+        "ix_events_order",
+        "events",
+        ["target", "source", "order_key", "seq"],
+        unique=False,
+        sqlite_where=ORDERED,
+        postgresql_where=ORDERED,
     )
     op.create_index(
         "ix_events_sending", "events", ["lease_until"], unique=False, sqlite_where=SENDING, postgresql_where=SENDING

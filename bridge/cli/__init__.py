@@ -1,0 +1,1 @@
+"""The commands. Thin: they read arguments, call service and operations, and print."""

@@ -1,0 +1,167 @@
+"""Commands that change the record: asked of the running bridge, or done here where none runs."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli.printing import print_json, print_one, print_rows, print_text
+from bridge.cli.selecting import AsJson, Rule, Since, Source, Target, filter_of
+from bridge.model import EventState, WebhookState
+from bridge.operations import owner
+from bridge.service import building
+from bridge.settings.loading import load, load_admin, load_store
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids; none to choose by the options.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this, only tell what would be done.")]
+EventStateOption = Annotated[EventState | None, typer.Option("--state", help="Only events in this state.")]
+WebhookStateOption = Annotated[WebhookState | None, typer.Option("--state", help="Only webhooks in this state.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The target's name in bridge.yaml.")]
+
+TARGET_COLUMNS = ("name", "state", "reason", "pending", "oldest", "paused_at", "next_probe_at", "url")
+
+
+def add_to(events: typer.Typer, webhooks: typer.Typer, targets: typer.Typer) -> None:
+    """Add these commands."""
+    events.command()(replay)
+    events.command()(discard)
+    events.command()(release)
+    webhooks.command()(remap)
+    webhooks.command()(erase)
+    targets.command("list")(list_targets)
+    targets.command("show")(show_target)
+    targets.command()(pause)
+    targets.command()(resume)
+
+
+def replay(
+    context: typer.Context,
+    ids: Ids = None,
+    state: EventStateOption = None,
+    source: Source = None,
+    rule: Rule = None,
+    target: Target = None,
+    since: Since = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send events again that are dead, held, delivered or discarded. Attempts and max_age start anew."""
+    _change(context, "events/replay", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+
+
+def discard(
+    context: typer.Context,
+    ids: Ids = None,
+    state: EventStateOption = None,
+    source: Source = None,
+    rule: Rule = None,
+    target: Target = None,
+    since: Since = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Never send events that are pending, dead or held."""
+    _change(context, "events/discard", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+
+
+def release(
+    context: typer.Context,
+    ids: Ids = None,
+    source: Source = None,
+    rule: Rule = None,
+    target: Target = None,
+    since: Since = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send events again that are held, since nobody could tell whether SuperOffice took them."""
+    which = (EventState.HELD, source, rule, target, since)
+    _change(context, "events/release", ids, which, yes=yes, as_json=as_json)
+
+
+def remap(
+    context: typer.Context,
+    ids: Ids = None,
+    state: WebhookStateOption = None,
+    source: Source = None,
+    rule: Rule = None,
+    target: Target = None,
+    since: Since = None,
+    again: Annotated[bool, typer.Option(help="Also in place of events that are held.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run today's rules over stored webhooks. What is delivered or being sent stays; pending and dead are replaced."""
+    which = (state, source, rule, target, since)
+    _change(context, "webhooks/remap", ids, which, yes=yes, as_json=as_json, again=again)
+
+
+def erase(
+    context: typer.Context,
+    ids: Ids = None,
+    state: WebhookStateOption = None,
+    source: Source = None,
+    rule: Rule = None,
+    target: Target = None,
+    since: Since = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete webhooks with their events and attempts, for good."""
+    _change(context, "webhooks/erase", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+
+
+def list_targets(context: typer.Context, as_json: AsJson = False) -> None:
+    """List targets: which are paused, and how much waits for each."""
+    print_rows(_ask(context, "targets", {}), TARGET_COLUMNS, as_json=as_json)
+
+
+def show_target(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Show one target."""
+    print_one(_ask(context, f"targets/{name}", {}), as_json=as_json)
+
+
+def pause(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Stop sending to a target until it is resumed. Its events wait, and do not grow too old meanwhile."""
+    print_one(_ask(context, f"targets/{name}/pause", {}), as_json=as_json)
+
+
+def resume(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Send to a target again."""
+    print_one(_ask(context, f"targets/{name}/resume", {}), as_json=as_json)
+
+
+def _change(
+    context: typer.Context,
+    path: str,
+    ids: list[str] | None,
+    which: tuple[StrEnum | None, str | None, str | None, str | None, str | None],
+    *,
+    yes: bool,
+    as_json: bool,
+    **options: bool,
+) -> None:
+    wanted = filter_of(*which)
+    chosen = {name: getattr(wanted, name) for name in ("state", "source", "rule", "target", "since")}
+    payload: dict[str, Any] = {"filter": {name: value for name, value in chosen.items() if value is not None}}
+    if ids:
+        payload["ids"] = ids
+    answer = _ask(context, path, payload | options | {"yes": yes})
+    if as_json:
+        print_json(answer)
+        return
+    print_one(answer, as_json=False)
+    if not yes and answer["count"]:
+        print_text("Nothing is done yet: --yes does it.")
+
+
+def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
+    settings, _ = load(context.obj, strict=False)
+    return owner.ask(
+        path,
+        payload,
+        store_url=building.store_url(context.obj, load_store(context.obj)),
+        admin=lambda: load_admin(context.obj),
+        rules=lambda: {source.name: rules for source, rules in building.build_rules(context.obj)},
+        targets={name: target.url for name, target, _ in settings.targets() if target},
+    )

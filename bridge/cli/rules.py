@@ -1,0 +1,144 @@
+"""Commands for who writes rules: check, test, try, send, schema."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli.printing import fail, print_json, print_problems, print_text, print_why
+from bridge.cli.selecting import AsJson
+from bridge.errors import ConfigError, Severity
+from bridge.operations import junit as reports
+from bridge.operations import rule_tests
+from bridge.operations.dry_run import as_json as dry_run_as_json
+from bridge.operations.dry_run import dry_run
+from bridge.operations.schema import json_schema
+from bridge.operations.sending import send as send_signed
+from bridge.service import building
+
+Payload = Annotated[Path, typer.Argument(metavar="PAYLOAD", help="The file of the body.", exists=True, dir_okay=False)]
+SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
+Header = Annotated[
+    list[str] | None, typer.Option("-H", "--header", metavar="'Name: value'", help="A header; may be repeated.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(check)
+    app.command("test")(run_tests)
+    app.command("try")(try_)
+    app.command()(send)
+    app.command()(schema)
+
+
+def check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Read the whole configuration and tell everything that is wrong with it, each with file, line and column."""
+    summary = ""
+    try:
+        built = building.build(context.obj)
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        problems = built.problems
+        rules = sum(len(source.rules.rules) for source in built.sources.values())
+        summary = f"ok: {len(built.sources)} sources, {rules} rules, {len(built.targets)} targets"
+    if as_json:
+        print_json([problem.as_json() for problem in problems])
+    else:
+        print_problems(problems)
+        if summary:
+            print_text(summary)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise typer.Exit(1)
+
+
+def run_tests(
+    context: typer.Context,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PATH]", help="Only the tests of this file of sources/.", exists=True)
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a JUnit report.")] = None,
+    update: Annotated[bool, typer.Option(help="Write what the rules make today into the tests that fail.")] = False,
+    coverage: Annotated[bool, typer.Option(help="Also tell which rules no test covers.")] = False,
+) -> None:
+    """Run the tests of all sources: payloads in, exactly the expected events out. Needs no secret, starts nothing."""
+    results: list[rule_tests.TestResult] = []
+    untested: list[str] = []
+    updated = 0
+    for source, rules in building.build_rules(context.obj):
+        if path and Path(source.section.document.file).resolve() != path.resolve():
+            continue
+        its_results = list(rule_tests.run(source, rules))
+        results += its_results
+        untested += [f"{source.name}: {name}" for name in rule_tests.uncovered(source, its_results)]
+        if update:
+            updated += rule_tests.update(source, its_results)
+    if path and not results:
+        fail(f"{path} holds no tests of a source, name a file of sources/ that has some")
+    failed = [result for result in results if result.different]
+    for result in failed:
+        print_text(f"FAILED {result.source}: {result.name} ({result.place})")
+        for line in result.different:
+            print_text(f"  {line}")
+    if junit:
+        junit.write_bytes(reports.junit(results))
+    if coverage:
+        print_text(f"{len(untested)} rules that no test covers" + "".join(f"\n  {name}" for name in untested))
+    print_text(f"{len(results) - len(failed)} passed, {len(failed)} failed" + f", {updated} updated" * update)
+    if failed and not update:
+        raise typer.Exit(1)
+
+
+def try_(
+    context: typer.Context, source: SourceName, payload: Payload, header: Header = None, as_json: AsJson = False
+) -> None:
+    """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
+    rules = {built.name: its for built, its in building.build_rules(context.obj)}
+    if source not in rules:
+        fail(f"there is no source {source}, the sources are {', '.join(sorted(rules))}")
+    told = dry_run_as_json(dry_run(source, rules[source], payload.read_bytes(), _headers(header)))
+    if as_json:
+        print_json(told)
+        return
+    print_text(f"{told['state']}" + (f": {told['error']}" if told["error"] else ""))
+    for event in told["events"]:
+        print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {event['attributes']}")
+    print_text("\nWhy:")
+    print_why(told["why"])
+
+
+def send(
+    context: typer.Context,
+    source: SourceName,
+    payload: Payload,
+    header: Header = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where the bridge is reached, such as https://hooks.example.com.")
+    ] = None,
+) -> None:
+    """Sign a payload as the source's sender would, with its first secret, and send it to a running bridge."""
+    built = building.build(context.obj)
+    if source not in built.sources:
+        fail(f"there is no source {source}, the sources are {', '.join(sorted(built.sources))}")
+    status, answer = send_signed(
+        built.sources[source], built.settings.listen, payload.read_bytes(), _headers(header), url
+    )
+    print_text(f"{status} {answer}")
+    if status >= 300:
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration files, for editors."""
+    print_json(json_schema())
+
+
+def _headers(given: list[str] | None) -> dict[str, str]:
+    headers = {}
+    for text in given or []:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise typer.BadParameter(f"write 'Name: value', not {text!r}", param_hint="-H")
+        headers[name.strip()] = value.strip()
+    return headers

@@ -1,0 +1,32 @@
+"""The whole story of a webhook: what came in, why each of today's rules does or does not fire on it, what was sent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bridge.mapping.rules import Rules
+from bridge.receiving.interpreting import interpret
+from bridge.store import reading, webhooks
+
+
+def explain(connection: "Connection", record_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
+    """A webhook by its id or by one of its events': `webhook`, `why` (by today's rules), `events` with their attempts.
+
+    Raises:
+        StoreError: there is no such record.
+    """
+    webhook_id = record_id
+    if record_id.startswith("ev_"):
+        webhook_id = reading.show_event(connection, record_id)["webhook_id"]
+    shown = reading.show_webhook(connection, webhook_id)
+    (webhook,) = webhooks.load(connection, [webhook_id])
+    its_rules = rules.get(webhook.source)
+    mapping = interpret(its_rules, webhook, explain=True) if its_rules else None
+    events = [reading.show_event(connection, id_) for id_ in shown["events"]]
+    return {
+        "webhook": {name: value for name, value in shown.items() if name != "why"},
+        "why": [why.as_json() for why in mapping.why] if mapping else None,
+        "error": mapping.error if mapping else f"source {webhook.source} is not configured",
+        "events": [event for event in events if record_id in (webhook_id, event["id"])],
+    }

@@ -1,0 +1,72 @@
+"""An operator's request as JSON, as the admin API takes it and the commands send it, into what the Operator does."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.errors import BridgeError
+from bridge.operations.operator import Operator
+from bridge.store.changes import Action, Selection
+from bridge.store.reading import Filter
+
+
+class InvalidRequest(BridgeError):
+    """The request is not one that can be performed; says what is wrong with it."""
+
+
+class _Filter(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    state: str | None = None
+    source: str | None = None
+    rule: str | None = None
+    target: str | None = None
+    since: int | None = None
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    ids: tuple[str, ...] | None = Field(None, max_length=10_000)
+    filter: _Filter = _Filter()
+    yes: bool = False
+    again: bool = False
+
+
+async def perform(operator: Operator, path: str, payload: Any) -> Any:
+    """Perform `events/replay|discard|release`, `webhooks/remap|erase`, `targets` or `targets/NAME[/pause|resume]`.
+
+    Raises:
+        InvalidRequest: there is no such thing to do.
+        StoreError: an id or name is not there, or the store fails.
+    """
+    match path.split("/"):
+        case ["events", ("replay" | "discard" | "release") as action]:
+            request, selection = _read(payload)
+            return await operator.events(Action(action), selection, yes=request.yes)
+        case ["webhooks", "remap"]:
+            request, selection = _read(payload)
+            return await operator.remap(selection, yes=request.yes, again=request.again)
+        case ["webhooks", "erase"]:
+            request, selection = _read(payload)
+            return await operator.erase(selection, yes=request.yes)
+        case ["targets"]:
+            return operator.targets()
+        case ["targets", name]:
+            return operator.target(name)
+        case ["targets", name, "pause"]:
+            return await operator.pause(name)
+        case ["targets", name, "resume"]:
+            return await operator.resume(name)
+    raise InvalidRequest(f"there is nothing to do by the name of {path[:100]}")
+
+
+def _read(payload: Any) -> tuple[_Request, Selection]:
+    try:
+        request = _Request.model_validate(payload)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        raise InvalidRequest(told) from None
+    if request.ids is None and request.filter == _Filter():
+        raise InvalidRequest("name ids, or a filter such as state or source, to say which ones")
+    return request, Selection(ids=request.ids, filter=Filter(**request.filter.model_dump()))

@@ -1,0 +1,171 @@
+"""What an operator does to events and webhooks: send again, discard, release, erase; and a preview of how much."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, func, select, update
+
+from bridge.errors import StoreError
+from bridge.model import EventState, TargetState
+from bridge.store.order import advance, key_of, to_the_end
+from bridge.store.reading import Filter, filtered_events, filtered_webhooks
+from bridge.store.retention import delete_webhooks
+from bridge.store.tables import attempts, events, webhooks
+from bridge.times import iso_or_none
+
+
+class Action(StrEnum):
+    """What may be done to an event."""
+
+    REPLAY = "replay"  # send it again, whatever became of it
+    DISCARD = "discard"  # never send it
+    RELEASE = "release"  # send a held one again
+
+
+FROM: dict[Action, tuple[EventState, ...]] = {
+    Action.REPLAY: (EventState.DEAD, EventState.HELD, EventState.DELIVERED, EventState.DISCARDED),
+    Action.DISCARD: (EventState.PENDING, EventState.DEAD, EventState.HELD),
+    Action.RELEASE: (EventState.HELD,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Events or webhooks, by id or by filter; the filter's limit does not count."""
+
+    ids: tuple[str, ...] | None = None
+    filter: Filter = field(default_factory=Filter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An action on some events. `targets`: their running clocks, which max_age goes by."""
+
+    action: Action
+    ids: tuple[str, ...]
+    now: int
+    targets: dict[str, TargetState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """The events that were changed, and those that overtake a later one of their key by it."""
+
+    ids: tuple[str, ...]
+    targets: frozenset[str]
+    out_of_order: tuple[str, ...] = ()
+
+
+def change(connection: Connection, changes: Sequence[Change]) -> Sequence[Changed]:
+    """Move events; one whose state meanwhile does not allow it is left alone."""
+    return [_change(connection, one) for one in changes]
+
+
+def _change(connection: Connection, asked: Change) -> Changed:
+    query = select(events).where(events.c.id.in_(asked.ids), events.c.state.in_(FROM[asked.action]))
+    rows = connection.execute(query.order_by(events.c.seq).with_for_update()).all()
+    late = tuple(row.id for row in rows if asked.action is Action.REPLAY and _later_one_delivered(connection, row))
+    for row in rows:
+        connection.execute(update(events).where(events.c.id == row.id).values(**_values(asked, row)))
+        if asked.action is Action.REPLAY and row.order_key is not None:
+            to_the_end(connection, row.id)
+    advance(connection, map(key_of, rows), asked.now)
+    return Changed(ids=tuple(row.id for row in rows), targets=frozenset(row.target for row in rows), out_of_order=late)
+
+
+def _values(asked: Change, row: Any) -> dict[str, Any]:
+    if asked.action is Action.DISCARD:
+        return {"state": EventState.DISCARDED, "reason": "operator"}
+    target = asked.targets.get(row.target) or TargetState(name=row.target)
+    return {
+        "state": EventState.PENDING,
+        "reason": asked.action,
+        "retries": 0,
+        "next_attempt_at": asked.now,
+        "delivered_at": None,
+        "expires_at": target.clock(asked.now) + row.max_age,
+    }
+
+
+def _later_one_delivered(connection: Connection, row: Any) -> bool:
+    if row.order_key is None:
+        return False
+    later = exists().where(
+        events.c.target == row.target,
+        events.c.source == row.source,
+        events.c.order_key == row.order_key,
+        events.c.seq > row.seq,
+        events.c.state == EventState.DELIVERED,
+    )
+    return bool(connection.execute(select(later)).scalar())
+
+
+def selected_events(selection: Selection, action: Action) -> Select[Any]:
+    """The rows of events that an action would change."""
+    query = filtered_events(select(events), selection.filter).where(events.c.state.in_(FROM[action]))
+    return query if selection.ids is None else query.where(events.c.id.in_(selection.ids))
+
+
+def selected_webhooks(selection: Selection) -> Select[Any]:
+    """The rows of webhooks that a selection names."""
+    query = filtered_webhooks(select(webhooks), selection.filter)
+    return query if selection.ids is None else query.where(webhooks.c.id.in_(selection.ids))
+
+
+def preview_events(connection: Connection, selection: Selection, action: Action) -> dict[str, Any]:
+    """How many events an action would change, of what time, and how many of them were delivered before."""
+    found = selected_events(selection, action).subquery()
+    delivered = exists().where(attempts.c.event_id == found.c.id, attempts.c.outcome == "delivered")
+    count, oldest, newest = connection.execute(
+        select(func.count(), func.min(found.c.created_at), func.max(found.c.created_at)).select_from(found)
+    ).one()
+    duplicates = connection.execute(select(func.count()).select_from(found).where(delivered)).scalar()
+    return {
+        "count": count,
+        "oldest": iso_or_none(oldest),
+        "newest": iso_or_none(newest),
+        "already_delivered": duplicates,
+    }
+
+
+def preview_webhooks(connection: Connection, selection: Selection) -> dict[str, Any]:
+    """How many webhooks a selection names, and of what time."""
+    found = selected_webhooks(selection).subquery()
+    count, oldest, newest = connection.execute(
+        select(func.count(), func.min(found.c.received_at), func.max(found.c.received_at)).select_from(found)
+    ).one()
+    return {"count": count, "oldest": iso_or_none(oldest), "newest": iso_or_none(newest)}
+
+
+def ids_after(connection: Connection, query: Select[Any], cursor: int, count: int) -> tuple[int | None, list[str]]:
+    """The next few ids of a selection in order of commit, and where to go on (None: nowhere)."""
+    found = query.subquery()
+    rows = connection.execute(
+        select(found.c.seq, found.c.id).where(found.c.seq > cursor).order_by(found.c.seq).limit(count)
+    ).all()
+    return (rows[-1].seq if len(rows) == count else None), [row.id for row in rows]
+
+
+def erase(connection: Connection, ids: Sequence[str]) -> Sequence[bool]:
+    """Delete webhooks with all that came of them; one whose event is being sent stays, and its answer is False."""
+    sending = select(events.c.webhook_id).where(events.c.webhook_id.in_(ids), events.c.state == EventState.SENDING)
+    busy = set(connection.execute(sending).scalars())
+    ordered = select(events).where(events.c.webhook_id.in_(set(ids) - busy), events.c.order_key.is_not(None))
+    keys = [key_of(row) for row in connection.execute(ordered)]
+    gone = delete_webhooks(connection, set(ids) - busy)
+    advance(connection, keys, 0)
+    return [id_ in gone for id_ in ids]
+
+
+def existing(connection: Connection, ids: Sequence[str], table: str) -> None:
+    """Make sure that every id is there.
+
+    Raises:
+        StoreError: the first that is not.
+    """
+    column = events.c.id if table == "event" else webhooks.c.id
+    found = set(connection.execute(select(column).where(column.in_(ids))).scalars())
+    if missing := [id_ for id_ in ids if id_ not in found]:
+        raise StoreError(f"there is no {table} {missing[0]}, `bridge {table}s list` shows the newest")

@@ -29,7 +29,7 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 _NAMES = """
-BRIDGE_ADMIN_TOKEN GITHUB_SECRET SHOP_SECRET CRM_PASSWORD SUPPORT_TICKET SUPPORT_APP_TOKEN
+BRIDGE_ADMIN_TOKEN GITHUB_SECRET SHOP_SECRET STRIPE_SECRET SLACK_SIGNING_SECRET CRM_PASSWORD SUPPORT_TICKET SUPPORT_APP_TOKEN
 SO_USER SO_PASSWORD SO_TICKET SO_APP_TOKEN SO_TOKEN SO_COOKIE SO_XSRF SECRET
 """
 ENVIRONMENT = dict.fromkeys(_NAMES.split(), "dGVzdC1zZWNyZXQtb2YtdGhlLWRvY3M=")
@@ -123,7 +123,7 @@ def test_the_example_configuration_has_no_problem(monkeypatch: pytest.MonkeyPatc
     built = building.build(ROOT / "config")
     assert built.problems == []
     assert all(problem.severity is Severity.WARNING for problem in built.problems)
-    assert set(built.sources) == {"github", "shop"}
+    assert set(built.sources) == {"chat", "github", "payments", "shop"}
 
 
 def test_every_page_that_is_linked_exists() -> None:

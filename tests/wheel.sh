@@ -15,7 +15,7 @@ cd "$work"
 free_port() { "$python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 export BRIDGE_PORT BRIDGE_ADMIN_PORT
 BRIDGE_PORT=$(free_port) BRIDGE_ADMIN_PORT=$(free_port)
-export BRIDGE_ADMIN_TOKEN=admin GITHUB_SECRET=github SHOP_SECRET=shop CRM_PASSWORD=sandbox BRIDGE_GRACE=100ms
+export BRIDGE_ADMIN_TOKEN=admin GITHUB_SECRET=github SHOP_SECRET=shop STRIPE_SECRET=stripe SLACK_SIGNING_SECRET=slack CRM_PASSWORD=sandbox BRIDGE_GRACE=100ms
 export SUPPORT_TICKET=7T:sandbox SUPPORT_APP_TOKEN=sandbox
 
 venv/bin/bridge check

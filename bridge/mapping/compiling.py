@@ -24,11 +24,14 @@ _DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
 
 
 def compile_rules(
-    source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None
+    source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None, dedupe_by_scheme: str = ""
 ) -> tuple[Rules, list[Problem]]:
-    """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used."""
+    """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used.
+
+    `dedupe_by_scheme` is the expression for the delivery id of senders that put it into the body.
+    """
     compiling = _Compiling(targets, default_target, source, source.defaults(), [])
-    dedupe = compiling.expression(source.section, "dedupe", _dedupe(source), _DEDUPE_NAMES)
+    dedupe = compiling.expression(source.section, "dedupe", _dedupe(source) or dedupe_by_scheme or None, _DEDUPE_NAMES)
     rules = tuple(compiling.rule(rule, section) for rule, section in source.rules())
     return Rules(rules, dedupe, targets), list(dict.fromkeys(compiling.problems))
 

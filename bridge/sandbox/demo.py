@@ -103,7 +103,7 @@ async def _demonstrate(config: Path, directory: Path, *, keep: bool) -> bool:
 
 def _environment(directory: Path) -> dict[str, str]:
     """What the example configuration takes from the environment, made up for this run."""
-    made_up = ("GITHUB_SECRET", "SHOP_SECRET", "BRIDGE_ADMIN_TOKEN")
+    made_up = ("GITHUB_SECRET", "SHOP_SECRET", "STRIPE_SECRET", "SLACK_SIGNING_SECRET", "BRIDGE_ADMIN_TOKEN")
     return {name: secrets.token_urlsafe(24) for name in made_up} | {
         "BRIDGE_PORT": str(_free_port()),
         "BRIDGE_ADMIN_PORT": str(_free_port()),
@@ -156,17 +156,9 @@ async def _ready(url: str, process: asyncio.subprocess.Process, log: Path) -> No
 
 def _signer(source: str, secret: str) -> Verifier:
     """What signs like the example configuration's source."""
-    recipes: dict[str, dict[str, Any]] = {
-        "github": {"scheme": "github"},
-        "shop": {
-            "scheme": "hmac",
-            "header": "X-Shop-Hmac-SHA256",
-            "encoding": "base64",
-            "delivery_id": "header:X-Shop-Webhook-Id",
-        },
-    }
-    verifier, _ = compile_verifier(Section(Document("demo", recipes[source] | {"secrets": [secret]})))
-    assert verifier is not None  # noqa: S101 - the recipes above are right
+    recipe = {"scheme": {"github": "github", "shop": "shopify"}[source], "secrets": [secret]}
+    verifier, _ = compile_verifier(Section(Document("demo", recipe)))
+    assert verifier is not None  # noqa: S101 - the recipe is right
     return verifier
 
 
@@ -199,7 +191,7 @@ async def _send_all(url: str, environment: dict[str, str]) -> list[_Sent]:
     )
     github, shop = environment["GITHUB_SECRET"], environment["SHOP_SECRET"]
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-        await _send(client, order, "shop-order.json", shop, "order-1", {"X-Shop-Topic": "orders/paid"})
+        await _send(client, order, "shop-order.json", shop, "order-1", {"X-Shopify-Topic": "orders/paid"})
         await _send(client, issue, "github-issue.json", github, "issue-1", {"X-GitHub-Event": "issues"})
         await _send(client, again, "github-issue.json", github, "issue-1", {"X-GitHub-Event": "issues"})
         await _send(client, forged, "github-issue.json", _FORGED, "issue-2", {"X-GitHub-Event": "issues"})

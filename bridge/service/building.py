@@ -9,6 +9,7 @@ from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.receiving.intake import CompiledSource
 from bridge.receiving.verification import Verifier, compile_verifier
+from bridge.receiving.verification.recipes import RECIPES
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings, StoreSettings, TargetSettings
@@ -86,7 +87,12 @@ def store_url(directory: Path, settings: StoreSettings) -> str:
 def _rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Problem]]]:
     facts = {name: _facts(target) for name, target, _ in settings.targets()}
     for source in settings.sources.values():
-        yield source, *compile_rules(source, facts, settings.default_target)
+        yield source, *compile_rules(source, facts, settings.default_target, _dedupe_by_scheme(source))
+
+
+def _dedupe_by_scheme(source: Source) -> str:
+    recipe = RECIPES.get(source.settings.verify.scheme) if source.settings else None
+    return recipe.dedupe if recipe else ""
 
 
 def _verifier(source: Source) -> tuple[Verifier | None, list[Problem]]:

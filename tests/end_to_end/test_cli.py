@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from running import Bridge, Superoffice, by_github
+
+from bridge.cli.main import app
 
 from .conftest import Command
 from .test_delivery import ISSUES, issue
@@ -203,20 +206,14 @@ def test_the_store_is_readable_by_its_owner_only(
     assert {path.stat().st_mode & 0o077 for path in bridge.store.parent.glob("bridge.db*")} == {0}
 
 
-COMMANDS = [
-    (),
-    ("serve",),
-    ("check",),
-    ("migrate",),
-    ("events",),
-    ("events", "list"),
-    ("events", "show"),
-    ("webhooks",),
-    ("webhooks", "list"),
-    ("webhooks", "show"),
-    ("sandbox",),
-    ("demo",),
-]
+def commands(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """Every command and every group of commands, as the words that call it."""
+    yield words
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, *words, name)
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -227,7 +224,9 @@ def test_every_command_explains_itself(words: tuple[str, ...], command: Command)
     assert len(out.split()) > 20
 
 
-def test_the_help_lists_every_command(command: Command) -> None:
+def test_the_commands_that_scripts_rely_on_are_there(command: Command) -> None:
+    nouns = [(noun, verb) for noun in ("events", "webhooks") for verb in ("list", "show")]
+    assert {*nouns, *((name,) for name in ("serve", "check", "migrate", "sandbox", "demo"))} <= set(COMMANDS)
     _, out, _ = command("--help")
     assert {words[0] for words in COMMANDS if words} <= set(out.split())
 

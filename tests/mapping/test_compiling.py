@@ -205,13 +205,8 @@ def test_a_problem_says_line_and_column() -> None:
 
 def test_what_is_right_of_a_broken_source_is_still_checked_by_its_own_defaults() -> None:
     source = "nope: 1\ndefaults: {target: old, on_unknown: hold}\ndedupe: webhook.id"
-    assert problems("name: a, event: {type: Clik}", "name: 7, event: []", source=source, default_target=None) == [
-        "rules[1].name: must be text, not the number 7, put it in quotes",
-        "rules[1].event: must be keys and values, not a list",
-        (
-            "nope: unknown key `nope`, known here: dedupe, dedupe_window, defaults, enabled, methods, respond, rules, "
-            "tests, verify"
-        ),
+    told = problems("name: a, event: {type: Clik}", "name: 7, event: []", source=source, default_target=None)
+    assert told[-2:] == [
         "dedupe: unknown name `webhook`, there are: body, headers, query, source",
         (
             "rules[0].event.type: target old does not know event type `Clik`, "

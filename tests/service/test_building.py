@@ -96,7 +96,7 @@ rules:
             SOURCE.replace("{type: SaleSold}", '{type: SaleSold, attributes: {"a;b": 1}}'),
             (
                 "sources/shop.yaml:4:42: rules[0].event.attributes.a;b: a name with ; or = cannot be written as a "
-                "pair, set attributes_format: json on the target, or take the character out with | replace"
+                "pair, change it, or set attributes_format: json on the target"
             ),
         ),
     ],

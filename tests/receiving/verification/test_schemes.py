@@ -52,7 +52,9 @@ def test_verify_must_be_a_mapping(settings: object) -> None:
 @pytest.mark.parametrize("settings", [{}, {"secrets": ["s"]}, {"scheme": 5}, {"scheme": None}])
 def test_a_scheme_is_needed_and_the_known_ones_are_listed(settings: object) -> None:
     (problem,) = found(settings)
-    assert problem.endswith("needs a scheme, one of github, standard-webhooks, hmac, token, basic, none")
+    assert problem.endswith(
+        "needs a scheme, one of github, standard-webhooks, stripe, slack, shopify, hmac, token, basic, none"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,12 +62,12 @@ def test_a_scheme_is_needed_and_the_known_ones_are_listed(settings: object) -> N
     [
         (
             "githib",
-            "unknown scheme 'githib', did you mean github? known are github, standard-webhooks, hmac",
+            "unknown scheme 'githib', did you mean github? known are github, standard-webhooks, stripe, slack",
         ),
         ("Strype", "unknown scheme 'Strype', did you mean stripe? known are"),
         ("qqq", "unknown scheme 'qqq', known are github"),
         (Expanded("qqq"), "unknown scheme, known are github"),
-        ("stripe", "scheme stripe is not available yet, spell it out with scheme: hmac"),
+        ("zendesk", "scheme zendesk is not available yet, spell it out with scheme: hmac"),
         ("gitlab", "scheme gitlab is not available yet, use scheme: token"),
         ("pipedrive", "scheme pipedrive is not available yet, use scheme: basic"),
         ("twilio", "scheme twilio is not available yet"),

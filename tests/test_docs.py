@@ -29,8 +29,8 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 _NAMES = """
-BRIDGE_ADMIN_TOKEN GITHUB_SECRET SHOP_SECRET STRIPE_SECRET SLACK_SIGNING_SECRET CRM_PASSWORD SUPPORT_TICKET SUPPORT_APP_TOKEN
-SO_USER SO_PASSWORD SO_TICKET SO_APP_TOKEN SO_TOKEN SO_COOKIE SO_XSRF SECRET
+BRIDGE_ADMIN_TOKEN GITHUB_SECRET SHOP_SECRET STRIPE_SECRET SLACK_SIGNING_SECRET CRM_PASSWORD SUPPORT_TICKET
+SUPPORT_APP_TOKEN SO_USER SO_PASSWORD SO_TICKET SO_APP_TOKEN SO_TOKEN SO_COOKIE SO_XSRF SECRET
 """
 ENVIRONMENT = dict.fromkeys(_NAMES.split(), "dGVzdC1zZWNyZXQtb2YtdGhlLWRvY3M=")
 
@@ -145,7 +145,7 @@ def test_the_readmes_five_minutes_work_as_they_stand(tmp_path: Path) -> None:
     for documented_port, port in ports.items():
         text = text.replace(documented_port, str(port))
     path = text[text.index("## Five minutes") : text.index("## Where to read on")]
-    export, sandbox, configuration, webhook = [content for _, content in blocks(path, "sh")]
+    export, sandbox, configuration, webhook, tests = [content for _, content in blocks(path, "sh")]
     assert sandbox.strip() == "bridge sandbox"
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     check, serve = configuration.strip().rsplit("\n", 1)
@@ -160,11 +160,17 @@ def test_the_readmes_five_minutes_work_as_they_stand(tmp_path: Path) -> None:
             wait_for(port)
         first, second, *rest = run(tmp_path, export + webhook.replace("\ncurl", "\necho; curl")).strip().splitlines()
         listed = "\n".join(rest)
+        why = run(tmp_path, export + tests)
     assert '"duplicate":false' in first
     assert '"status":401' in second
     assert "mapped" in listed
     assert "delivered" in listed or "sending" in listed or "pending" in listed
     assert "FormSubmitted" in listed
+    assert "1 passed, 0 failed" in why
+    assert "did not match, false was body.form == 'contact'" in why
+    assert 'body.form: "newsletter"' in why
+    assert '202 {"id":"wh_' in why
+    assert "ignored" in why
 
 
 def wait_for(port: int) -> None:

@@ -17,6 +17,8 @@ from bridge.receiving.verification import Verifier
 from bridge.settings.source_schema import SourceSettings
 from bridge.store.store import Store
 
+_WHY_LENGTH = 300  # characters of a log line's `why`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledSource:
@@ -96,6 +98,14 @@ class Intake:
         }
         if receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
             failed = [why.rule for why in mapping.why if why.error]
-            log.warning(logs.WEBHOOK_ACCEPTED, **fields, failed_rules=failed[:10])
+            log.warning(logs.WEBHOOK_ACCEPTED, **fields, failed_rules=failed[:10], why=_clauses(mapping))
+        elif receipt.state is WebhookState.IGNORED:
+            log.info(logs.WEBHOOK_ACCEPTED, **fields, why=_clauses(mapping))
         else:
             log.info(logs.WEBHOOK_ACCEPTED, **fields)
+
+
+def _clauses(mapping: Mapping) -> str:
+    """What was false, of the first rules: the rules' own text, never the values that a body gave."""
+    told = [f"{why.rule}: {why.clause}" for why in mapping.why if why.clause]
+    return "; ".join(told)[:_WHY_LENGTH]

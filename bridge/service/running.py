@@ -30,7 +30,7 @@ from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
 from bridge.times import now
 from bridge.web import admin, public
-from bridge.web.serving import Serving, listen
+from bridge.web.serving import Serving, listen, passed
 
 _READY_FOR = 1.0  # seconds that a proof of readiness is good for
 
@@ -65,6 +65,7 @@ class _Bridge:
         self._forwarder = Forwarder(store, lanes)
         self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake)
         self._webhooks = public.Webhooks(self._intake, self._settings.listen.max_body)
+        self._passed = passed()
         self._proven_at = -_READY_FOR
         self._unready: list[str] = []
         self._ready = False
@@ -102,7 +103,7 @@ class _Bridge:
         await self._drain(serving)
 
     def _open(self) -> list[Serving]:
-        listeners = [listen(self._settings.listen.host, self._settings.listen.port)]
+        listeners = [self._passed or listen(self._settings.listen.host, self._settings.listen.port)]
         applications = [public.application(self._webhooks, self._is_ready)]
         if self._settings.admin:
             listeners.append(listen(self._settings.admin.host, self._settings.admin.port))
@@ -129,6 +130,8 @@ class _Bridge:
         log.info(logs.BRIDGE_DRAINING, grace_seconds=grace, timeout_seconds=timeout)
         await asyncio.sleep(grace)  # load balancers see /readyz meanwhile, and send elsewhere
         self._webhooks.closing = True
+        if self._passed:
+            await serving[0].stop()  # from here on, connections queue for the next bridge
         unfinished = await self._forwarder.drain(timeout)
         await asyncio.gather(*(one.stop() for one in serving))
         await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp
 from bridge.errors import BridgeError
 
 _BACKLOG = 2048
+_FIRST_PASSED = 3  # the first descriptor that a service manager passes: sd_listen_fds(3)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -26,6 +28,30 @@ def listen(host: str, port: int) -> socket.socket:
         raise BridgeError(
             f"cannot listen on {host}:{port}: {error.strerror}, free the port or choose another"
         ) from error
+
+
+def passed() -> socket.socket | None:
+    """The listening socket that a service manager bound and passed to this process; None where it passed none.
+
+    It stays open there: connections queue while no bridge runs.
+
+    Raises:
+        BridgeError: it is not one listening TCP socket.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    hint = "let the .socket unit have one ListenStream=, a TCP port"
+    if (count := os.environ.get("LISTEN_FDS")) != "1":
+        raise BridgeError(f"LISTEN_FDS says {count}, and the bridge takes one socket, {hint}")
+    os.set_inheritable(_FIRST_PASSED, False)
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:
+        raise BridgeError(f"what LISTEN_FDS passes is no socket, {hint}") from None
+    if not listening or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        raise BridgeError(f"what LISTEN_FDS passes is no listening TCP socket, {hint}")
+    return listener
 
 
 class _Server(uvicorn.Server):

@@ -75,8 +75,7 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Send events again that are held, since nobody could tell whether SuperOffice took them."""
-    which = (EventState.HELD, source, rule, target, since)
-    _change(context, "events/release", ids, which, yes=yes, as_json=as_json)
+    _change(context, "events/release", ids, (None, source, rule, target, since), yes=yes, as_json=as_json)
 
 
 def remap(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from difflib import get_close_matches
+from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,7 @@ from bridge.times import iso
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
 MAX_TARGETS = 100  # of one event
 MAX_LENGTH = 64 * 1024 * 1024  # characters of the attributes of all of a rule's events
+MAX_SECONDS = 2.0  # that the rules may take for one webhook: others wait meanwhile
 _KEY_LENGTH = 255
 _ERRORS_TOLD = 3
 
@@ -84,11 +86,12 @@ class Rules:
         events: list[Event] = []
         whys: list[Why] = []
         stopped_by = ""
+        deadline = perf_counter() + MAX_SECONDS
         for rule in self.rules:
             if stopped_by:
                 whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {stopped_by} matched and says stop"))
                 continue
-            made, why = self._apply(rule, webhook, scope)
+            made, why = self._apply(rule, webhook, scope, deadline)
             events += made
             whys.append(why)
             if rule.stop and why.matched:
@@ -113,7 +116,7 @@ class Rules:
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))
 
-    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope) -> tuple[list[Event], Why]:
+    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, deadline: float) -> tuple[list[Event], Why]:
         events: list[Event] = []
         errors = _Errors()
         matched = False
@@ -121,6 +124,7 @@ class Rules:
         occurrences: dict[str, int] = {}
         try:
             for place, item_scope in _items(rule, scope):
+                _in_time(deadline)
                 identity = _identity(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not _in_field("when", rule.when.expression, item_scope):
@@ -205,6 +209,11 @@ def _scope(webhook: Webhook) -> dict[str, Any]:
         "source": webhook.source,
         "webhook": {"id": webhook.id, "received_at": iso(webhook.received_at), "method": webhook.method},
     }
+
+
+def _in_time(deadline: float) -> None:
+    if perf_counter() > deadline:
+        raise MappingError(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
 
 
 def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:

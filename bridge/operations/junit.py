@@ -17,7 +17,7 @@ def junit(results: Iterable[TestResult]) -> bytes:
     )
     for result in results:
         case = ElementTree.SubElement(
-            suite, "testcase", classname=result.source, name=result.name, time=f"{result.seconds:.3f}"
+            suite, "testcase", classname=result.source, name=_printable(result.name), time=f"{result.seconds:.3f}"
         )
         if result.different:
             failure = ElementTree.SubElement(case, "failure", message=_printable(result.different[0]))

@@ -72,6 +72,11 @@ def _there(path: str, payload: dict[str, Any], settings: AdminSettings) -> Any:
         raise BridgeError(f"the running bridge does not answer at {url} ({type(error).__name__})") from None
     if answer.status_code == 401:
         raise BridgeError("the running bridge refuses the admin token, give this command the same one")
+    try:
+        content = answer.json()
+    except ValueError:
+        raise BridgeError(f"what answers at {url} is no bridge's admin port, correct admin in bridge.yaml") from None
     if answer.status_code != 200:
-        raise StoreError(str(answer.json().get("detail") or f"the running bridge answered {answer.status_code}"))
-    return answer.json()
+        detail = content.get("detail") if isinstance(content, dict) else None
+        raise StoreError(str(detail or f"the running bridge answered {answer.status_code}"))
+    return content

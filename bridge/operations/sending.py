@@ -26,8 +26,9 @@ def send(
     sent = {"content-type": "application/json"} | {name.lower(): value for name, value in headers.items()} | signed
     base = url.rstrip("/") if url else f"http://{reachable(listen.host)}:{listen.port}"
     try:
-        answer = httpx.request(method, f"{base}/webhooks/{source.name}", content=payload, headers=sent, trust_env=False)
-    except httpx.TransportError as error:
+        raw = [(name.encode(), value.encode()) for name, value in sent.items()]
+        answer = httpx.request(method, f"{base}/webhooks/{source.name}", content=payload, headers=raw, trust_env=False)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         raise BridgeError(f"no bridge answers at {base} ({type(error).__name__}), start it or give --url") from None
     return answer.status_code, answer.text
 

@@ -129,9 +129,9 @@ class _Bridge:
         self._ready = False
         log.info(logs.BRIDGE_DRAINING, grace_seconds=grace, timeout_seconds=timeout)
         await asyncio.sleep(grace)  # load balancers see /readyz meanwhile, and send elsewhere
-        self._webhooks.closing = True
         if self._passed:
-            await serving[0].stop()  # from here on, connections queue for the next bridge
+            await serving[0].stop()  # what has come in is answered still; what comes now queues for the next bridge
+        self._webhooks.closing = True
         unfinished = await self._forwarder.drain(timeout)
         await asyncio.gather(*(one.stop() for one in serving))
         await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))

@@ -148,14 +148,23 @@ def ids_after(connection: Connection, query: Select[Any], cursor: int, count: in
     return (rows[-1].seq if len(rows) == count else None), [row.id for row in rows]
 
 
-def erase(connection: Connection, ids: Sequence[str]) -> Sequence[bool]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erase:
+    """A webhook that is to go."""
+
+    webhook_id: str
+    now: int
+
+
+def erase(connection: Connection, asks: Sequence[Erase]) -> Sequence[bool]:
     """Delete webhooks with all that came of them; one whose event is being sent stays, and its answer is False."""
+    ids = [ask.webhook_id for ask in asks]
     sending = select(events.c.webhook_id).where(events.c.webhook_id.in_(ids), events.c.state == EventState.SENDING)
     busy = set(connection.execute(sending).scalars())
     ordered = select(events).where(events.c.webhook_id.in_(set(ids) - busy), events.c.order_key.is_not(None))
     keys = [key_of(row) for row in connection.execute(ordered)]
     gone = delete_webhooks(connection, set(ids) - busy)
-    advance(connection, keys, 0)
+    advance(connection, keys, max(ask.now for ask in asks))
     return [id_ in gone for id_ in ids]
 
 

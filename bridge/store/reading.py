@@ -54,7 +54,7 @@ def reading(url: str) -> Iterator[Connection]:
 def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
     """The query, with a filter's conditions on events; its limit is left to the caller."""
     for name in ("state", "source", "rule", "target"):
-        if wanted := getattr(filter_, name):
+        if (wanted := getattr(filter_, name)) is not None:
             query = query.where(events.c[name] == wanted)
     return query if filter_.since is None else query.where(events.c.created_at >= filter_.since)
 
@@ -62,10 +62,10 @@ def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
 def filtered_webhooks(query: Select[Any], filter_: Filter) -> Select[Any]:
     """The query, with a filter's conditions on webhooks; its limit is left to the caller."""
     for name in ("state", "source"):
-        if wanted := getattr(filter_, name):
+        if (wanted := getattr(filter_, name)) is not None:
             query = query.where(webhooks.c[name] == wanted)
     for name in ("rule", "target"):
-        if wanted := getattr(filter_, name):
+        if (wanted := getattr(filter_, name)) is not None:
             its_events = select(events.c.seq).where(events.c.webhook_id == webhooks.c.id, events.c[name] == wanted)
             query = query.where(its_events.exists())
     return query if filter_.since is None else query.where(webhooks.c.received_at >= filter_.since)

@@ -93,7 +93,7 @@ class Store:
 
     async def erase(self, webhook_id: str) -> bool:
         """Delete a webhook with all that came of it; False where one of its events is being sent just now."""
-        return await self._writer.run(changes.erase, webhook_id)
+        return await self._writer.run(changes.erase, changes.Erase(webhook_id=webhook_id, now=self._clock()))
 
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
         """Delete a few webhooks received before a moment; return where to go on (None: nowhere) and how many went."""

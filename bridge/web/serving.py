@@ -43,13 +43,14 @@ def passed() -> socket.socket | None:
     hint = "let the .socket unit have one ListenStream=, a TCP port"
     if (count := os.environ.get("LISTEN_FDS")) != "1":
         raise BridgeError(f"LISTEN_FDS says {count}, and the bridge takes one socket, {hint}")
-    os.set_inheritable(_FIRST_PASSED, False)
     try:
+        os.set_inheritable(_FIRST_PASSED, False)
         listener = socket.socket(fileno=_FIRST_PASSED)
         listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError:
         raise BridgeError(f"what LISTEN_FDS passes is no socket, {hint}") from None
     if not listening or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        listener.close()
         raise BridgeError(f"what LISTEN_FDS passes is no listening TCP socket, {hint}")
     return listener
 

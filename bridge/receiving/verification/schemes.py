@@ -39,13 +39,13 @@ class HmacSettings(Strict):
     separator: str = Field("", description="what stands between the items of the header, where it is a list")
     prefix: str = Field("", description="what a signature begins with, such as sha256=")
     item: str = Field("", description="the key of the signature in a list of key=value items, such as v1")
-    encoding: Literal["hex", "base64"] = "hex"
-    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = Field("hex", description="how the signature is written")
+    algorithm: Literal["sha1", "sha256", "sha512"] = Field("sha256", description="the hash of the HMAC")
     signed: tuple[str, ...] = Field(
         ("body",), description="what is signed, in order: body, method, header:NAME, item:KEY, lit:TEXT"
     )
     timestamp: str = Field("", description="where the signed time is: header:NAME or item:KEY")
-    timestamp_unit: Literal["s", "ms"] = "s"
+    timestamp_unit: Literal["s", "ms"] = Field("s", description="what the time is counted in")
     tolerance: Tolerance = None
     key: KeyForm = Field("utf8", description="what the secret's text stands for: itself, or encoded bytes")
     delivery_id: str = Field("", description="where the sender's delivery id is: header:NAME")

@@ -142,6 +142,8 @@ def _change(
 ) -> None:
     wanted = filter_of(*which)
     chosen = {name: getattr(wanted, name) for name in ("state", "source", "rule", "target", "since")}
+    if not ids and not any(value is not None for value in chosen.values()):
+        raise typer.BadParameter("name ids, or choose by options such as --state or --source")
     payload: dict[str, Any] = {"filter": {name: value for name, value in chosen.items() if value is not None}}
     if ids:
         payload["ids"] = ids

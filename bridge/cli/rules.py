@@ -82,11 +82,14 @@ def run_tests(
         for line in result.different:
             print_text(f"  {line}")
     if junit:
-        junit.write_bytes(reports.junit(results))
+        try:
+            junit.write_bytes(reports.junit(results))
+        except OSError as error:
+            fail(f"{junit} cannot be written: {error.strerror}")
     if coverage:
         print_text(f"{len(untested)} rules that no test covers" + "".join(f"\n  {name}" for name in untested))
     print_text(f"{len(results) - len(failed)} passed, {len(failed)} failed" + f", {updated} updated" * update)
-    if failed and not update:
+    if len(failed) > updated:
         raise typer.Exit(1)
 
 

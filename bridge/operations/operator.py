@@ -3,6 +3,7 @@
 Whatever names more than ids is shown first: how much, of what time, what it would send twice; `yes` does it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,14 +41,11 @@ class Operator:
         Raises:
             StoreError: an id is not there.
         """
-        with reading.reading(self.store_url) as connection:
-            if selection.ids is not None:
-                changes.existing(connection, selection.ids, "event")
-            answer = changes.preview_events(connection, selection, action) | {"done": 0, "ids": [], "out_of_order": []}
+        answer = await asyncio.to_thread(self._events, action, selection)
+        answer |= {"done": 0, "ids": [], "out_of_order": []}
         if not yes:
             return answer
-        query = changes.selected_events(selection, action)
-        for ids in self._batches(query):
+        for ids in await asyncio.to_thread(self._batches, changes.selected_events(selection, action)):
             changed = await self.store.change(action, ids)
             self.wake(changed.targets)
             answer["done"] += len(changed.ids)
@@ -62,9 +60,10 @@ class Operator:
         Raises:
             StoreError: an id is not there.
         """
-        answer = self._webhooks(selection) | {"replaced": 0, "untouched": 0, "already_delivered": 0, "discarded": 0}
+        answer = await asyncio.to_thread(self._webhooks, selection)
+        answer |= {"replaced": 0, "untouched": 0, "already_delivered": 0, "discarded": 0}
         answer |= {"new": [], "failed": []}
-        for ids in self._batches(changes.selected_webhooks(selection)):
+        for ids in await asyncio.to_thread(self._batches, changes.selected_webhooks(selection)):
             for id_ in ids:
                 await self._remap_one(id_, answer, yes=yes, again=again)
         if yes:
@@ -97,7 +96,7 @@ class Operator:
             answer["discarded"] += sum(s == EventState.PENDING for id_, s in states.items() if id_ not in made)
         if yes:
             await self.store.remap(webhook, mapping, again=again)
-            self.wake({event.target for event in mapping.events})
+            self.wake(self.target_urls)  # what a discarded event kept waiting may be for any of them
 
     async def erase(self, selection: Selection, *, yes: bool) -> dict[str, Any]:
         """Delete webhooks with their events and attempts, for good.
@@ -105,16 +104,24 @@ class Operator:
         Raises:
             StoreError: an id is not there.
         """
-        answer = self._webhooks(selection) | {"done": 0, "being_sent": []}
-        for ids in self._batches(changes.selected_webhooks(selection)):
+        answer = await asyncio.to_thread(self._webhooks, selection)
+        answer |= {"done": 0, "being_sent": []}
+        for ids in await asyncio.to_thread(self._batches, changes.selected_webhooks(selection)):
             for id_ in ids if yes else ():
                 if await self.store.erase(id_):
                     answer["done"] += 1
                 else:
                     answer["being_sent"] = [*answer["being_sent"], id_][:_LISTED]
+            self.wake(self.target_urls)  # what an erased event kept waiting may be for any of them
         if yes:
             log.warning(logs.OPERATOR_CHANGED, action="erase", webhooks=answer["done"])
         return answer
+
+    def _events(self, action: Action, selection: Selection) -> dict[str, Any]:
+        with reading.reading(self.store_url) as connection:
+            if selection.ids is not None:
+                changes.existing(connection, selection.ids, "event")
+            return changes.preview_events(connection, selection, action)
 
     def _webhooks(self, selection: Selection) -> dict[str, Any]:
         with reading.reading(self.store_url) as connection:

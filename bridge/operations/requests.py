@@ -1,5 +1,6 @@
 """An operator's request as JSON, as the admin API takes it and the commands send it, into what the Operator does."""
 
+import asyncio
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,6 +9,8 @@ from bridge.errors import BridgeError
 from bridge.operations.operator import Operator
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
+
+LATEST = 1 << 62  # milliseconds since 1970: what a database can hold
 
 
 class InvalidRequest(BridgeError):
@@ -21,7 +24,7 @@ class _Filter(BaseModel):
     source: str | None = None
     rule: str | None = None
     target: str | None = None
-    since: int | None = None
+    since: int | None = Field(None, ge=0, lt=LATEST)
 
 
 class _Request(BaseModel):
@@ -51,7 +54,7 @@ async def perform(operator: Operator, path: str, payload: Any) -> Any:
             request, selection = _read(payload)
             return await operator.erase(selection, yes=request.yes)
         case ["targets"]:
-            return operator.targets()
+            return await asyncio.to_thread(operator.targets)
         case ["targets", name]:
             return operator.target(name)
         case ["targets", name, "pause"]:

@@ -1,7 +1,11 @@
 """`bridge test`: each source's tests, run over its rules: what differs, what no test covers, new expectations."""
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +19,10 @@ from bridge.model import Event, Mapping
 from bridge.operations.dry_run import dry_run
 from bridge.settings.configuration import Source
 from bridge.settings.source_schema import ExpectedEvent, TestSettings
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_ID = re.compile(r"(ev|wh)_[0-9a-f]{8}-")
+_NO_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,35 +65,52 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
 
 
 def _differences(test: TestSettings, mapping: Mapping) -> Iterator[str]:
+    yield from _broken(mapping)
+    for number, wanted, event in _aligned(test, mapping):
+        if wanted is not None and event is not None:
+            yield from (f"event {number}: {line}" for line in _event_differences(wanted, event))
+        elif wanted is not None:
+            yield f"event {number}: expected one by rule {wanted.rule}, there is none{_because(wanted, mapping)}"
+        elif event is not None:
+            yield f"event {number}: not expected: rule {event.rule}, type {event.type}, {_shown(event.attributes)}"
+
+
+def _broken(mapping: Mapping) -> Iterator[str]:
     if mapping.error:
         yield f"the webhook is {mapping.state}: {mapping.error}"
     for why in mapping.why:
         if why.error:
             yield f"rule {why.rule} broke: {why.error}"
-    for number, wanted in enumerate(test.expect):
-        if number >= len(mapping.events):
-            yield f"event {number + 1}: expected one by rule {wanted.rule}, there is none{_because(wanted, mapping)}"
+
+
+def _aligned(test: TestSettings, mapping: Mapping) -> Iterator[tuple[int, ExpectedEvent | None, Event | None]]:
+    """Expected and made events side by side, by rule: one that is missing does not make all later ones differ.
+
+    The number, from 1, is that of the expected event, or of one that is not expected.
+    """
+    rules = [wanted.rule for wanted in test.expect], [event.rule for event in mapping.events]
+    for same, start, end, made_start, made_end in SequenceMatcher(None, *rules, autojunk=False).get_opcodes():
+        expected, made = test.expect[start:end], mapping.events[made_start:made_end]
+        if same == "equal":
+            yield from zip(count(start + 1), expected, made, strict=False)
         else:
-            yield from (f"event {number + 1}: {line}" for line in _event_differences(wanted, mapping.events[number]))
-    for number, event in enumerate(mapping.events[len(test.expect) :], len(test.expect) + 1):
-        yield f"event {number}: not expected: rule {event.rule}, type {event.type}, {_shown(event.attributes)}"
+            yield from ((number, wanted, None) for number, wanted in enumerate(expected, start + 1))
+            yield from ((number, None, event) for number, event in enumerate(made, made_start + 1))
 
 
 def _because(wanted: ExpectedEvent, mapping: Mapping) -> str:
     why = next((why for why in mapping.why if why.rule == wanted.rule), None)
     if why is None:
         return f"; there is no rule {wanted.rule}"
+    if why.matched:
+        return f"; it made {len(why.events)} in all"
     if why.clause is None:
         return ""
     return f"; false was {why.clause}" + (f" with {jsontext.as_text(dict(why.values))}" if why.values else "")
 
 
 def _event_differences(wanted: ExpectedEvent, event: Event) -> Iterator[str]:
-    for field, expected, found in (
-        ("rule", wanted.rule, event.rule),
-        ("type", wanted.type, event.type),
-        ("target", wanted.target, event.target),
-    ):
+    for field, expected, found in (("type", wanted.type, event.type), ("target", wanted.target, event.target)):
         if expected is not None and expected != found:
             yield f"{field}: expected {expected}, got {found}"
     if isinstance(wanted.attributes, dict) and isinstance(event.attributes, dict):
@@ -114,34 +139,56 @@ def uncovered(source: Source, results: Iterable[TestResult]) -> list[str]:
 
 
 def update(source: Source, results: Iterable[TestResult]) -> int:
-    """Write what the rules make today into the `expect` of failed tests, keeping the file's comments; return how many.
+    """Write what the rules make today into the `expect` of tests that differ, and nothing else; return how many.
 
-    Of each event, the fields that the test named are kept; a new event is written whole.
+    Of each event, the fields that the test named are kept; a new event is written whole, except for ids. Left alone
+    are tests that show a broken rule, for it makes nothing to expect, and those that share `expect` with others.
 
     Raises:
-        BridgeError: the file cannot be written.
+        BridgeError: the file cannot be read or written.
     """
     assert source.settings is not None  # noqa: S101 - its tests have run
     path = Path(source.section.document.file)
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 120
-    document = yaml.load(path.read_text())
-    changed = 0
-    for number, (test, result) in enumerate(zip(source.settings.tests, results, strict=True)):
-        if result.different and result.mapping is not None:
-            document["tests"][number]["expect"] = [
-                _expected(event, test.expect[index] if index < len(test.expect) else None)
-                for index, event in enumerate(result.mapping.events)
-            ]
-            changed += 1
-    if changed:
-        try:
-            with path.open("w") as file:
-                yaml.dump(document, file)
-        except OSError as error:
-            raise BridgeError(f"{path} cannot be written: {error.strerror}") from error
-    return changed
+    edits = []
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        tests = _value(YAML().compose(text), "tests").value
+        for test, node, result in zip(source.settings.tests, tests, results, strict=True):
+            place = _value(node, "expect")
+            is_own = place is not None and not place.anchor and place.start_mark.index > node.start_mark.index
+            if result.different and is_own and result.mapping is not None and not any(_broken(result.mapping)):
+                edits.append((place.start_mark.index, _end(place), _written(place, test, result.mapping)))
+        line_end = "\r\n" if "\r\n" in text else "\n"
+        for start, end, expected in reversed(edits):
+            old = text[start:end].rstrip()
+            text = text[:start] + expected.replace("\n", line_end) + text[start + len(old) :]
+        if edits:
+            path.write_bytes(text.encode())
+    except OSError as error:
+        raise BridgeError(f"{path} cannot be updated: {error.strerror}") from error
+    return len(edits)
+
+
+def _value(mapping: Any, key: str) -> Any:
+    """The node of a key's value; None where the key is merged into the mapping from elsewhere."""
+    return next((value for name, value in mapping.value if name.value == key), None)
+
+
+def _end(node: Any) -> int:
+    """Where a node's text ends; a block's own mark would be after the comments that follow it."""
+    if node.flow_style is False and isinstance(node.value, list):
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    end: int = node.end_mark.index
+    return end
+
+
+def _written(place: Any, test: TestSettings, mapping: Mapping) -> str:
+    """The events in YAML, one a line, in the style of the list in whose place they come."""
+    events = [_flow(_expected(event, before)) for _, before, event in _aligned(test, mapping) if event is not None]
+    if place.flow_style or not events:
+        return "[" + f",\n{' ' * (place.start_mark.column + 1)}".join(events) + "]"
+    return f"\n{' ' * place.start_mark.column}".join(f"- {event}" for event in events)
 
 
 def _expected(event: Event, before: ExpectedEvent | None) -> dict[str, Any]:
@@ -150,10 +197,31 @@ def _expected(event: Event, before: ExpectedEvent | None) -> dict[str, Any]:
         expected["type"] = event.type
     if before is not None and before.target is not None:
         expected["target"] = event.target
-    named = before.attributes if before is not None and before.rule == event.rule else event.attributes
-    if isinstance(named, dict) and isinstance(event.attributes, dict):
-        kept = {name: value for name, value in event.attributes.items() if name in named}
-        expected["attributes"] = kept
-    elif named is not None:
+    if before is not None and before.attributes is None:
+        return expected
+    named = before.attributes if before is not None else None
+    if isinstance(event.attributes, dict):
+        names = named if isinstance(named, dict) else [n for n, value in event.attributes.items() if _lasts(value)]
+        expected["attributes"] = {name: value for name, value in event.attributes.items() if name in names}
+    elif named is not None or _lasts(event.attributes):
         expected["attributes"] = event.attributes
     return expected
+
+
+def _lasts(value: Any) -> bool:
+    """Whether it may be the same in the next run: ids are made anew."""
+    return not _ID.search(jsontext.as_text(value))
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line: words as they are, all other text in quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(name)}: {_flow(its)}" for name, its in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if not isinstance(value, str):
+        return jsontext.encode(value).decode()
+    if _WORD.fullmatch(value) and value.lower() not in _NO_TEXT:
+        return value
+    quoted = json.dumps(value.replace("${", "$${"), ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in quoted)

@@ -11,6 +11,9 @@ from bridge.settings.schema import BridgeSettings
 from bridge.settings.source_schema import SourceSettings
 from bridge.superoffice import authorization
 
+_NARROW = ("type", "enum", "pattern", "minimum", "maximum")
+_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+
 
 def json_schema() -> dict[str, Any]:
     """One schema for both kinds of file: `bridge.yaml`, and each of `sources/`."""
@@ -20,10 +23,15 @@ def json_schema() -> dict[str, Any]:
         [(model, "validation") for model in dict.fromkeys(models)], ref_template="#/$defs/{model}"
     )
     definitions: dict[str, Any] = schema["$defs"]
-    definitions["SourceSettings"]["properties"]["verify"] = _one_of(definitions, "verify", verify)
-    definitions["TargetSettings"]["properties"]["authorization"] = _one_of(definitions, "authorization", log_in)
+    for definition in definitions.values():
+        _as_written(definition)
+    for owner, key, by_scheme in (
+        ("SourceSettings", "verify", verify),
+        ("TargetSettings", "authorization", log_in),
+    ):
+        properties = definitions[owner]["properties"]
+        properties[key] = {"description": properties[key]["description"], **_one_of(definitions, key, by_scheme)}
     definitions.pop("SchemeSettings", None)
-    _without_inner_defaults(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The bridge's configuration: bridge.yaml, or a file of sources/",
@@ -43,13 +51,24 @@ def _one_of(definitions: dict[str, Any], key: str, models: Mapping[str, type[Bas
     return {"oneOf": [{"$ref": f"#/$defs/{key}:{scheme}"} for scheme in models]}
 
 
-def _without_inner_defaults(node: Any) -> None:
-    """Take out defaults that are not as one writes them: durations and sizes are numbers inside."""
-    if isinstance(node, dict):
-        patterns = [node, *node.get("anyOf", ())] if isinstance(node.get("anyOf", []), list) else [node]
-        if any("pattern" in choice for choice in patterns) and not isinstance(node.get("default"), str):
-            node.pop("default", None)
-        if isinstance(node.get("default"), dict):
-            node.pop("default")  # a part of its own, whose keys have theirs
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _without_inner_defaults(child)
+def _as_written(schema: dict[str, Any]) -> None:
+    """Make a schema one of what stands in the file, not of what it is inside.
+
+    Nothing is written as null, durations and sizes are text, and `${...}` may stand for any value.
+    """
+    inner = (schema.get("items"), schema.get("additionalProperties"))
+    for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *inner):
+        if isinstance(part, dict):
+            _as_written(part)
+    schema.pop("gt", None)  # pydantic's, where the value inside is a number
+    choices = [choice for choice in schema.pop("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        schema |= choices[0] | schema
+    elif choices:
+        schema["anyOf"] = choices
+    default = schema.get("default")
+    if default is None or isinstance(default, dict) or ("pattern" in schema and not isinstance(default, str)):
+        schema.pop("default", None)
+    if "pattern" in schema or "enum" in schema or schema.get("type") in ("integer", "number", "boolean"):
+        plain = {name: schema.pop(name) for name in _NARROW if name in schema}
+        schema["anyOf"] = [plain, _VARIABLE]

@@ -81,7 +81,7 @@ def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
 def store_url(directory: Path, settings: StoreSettings) -> str:
     """The store's URL; a relative file is relative to the parent of the configuration's directory."""
     path = database.sqlite_path(settings.url)
-    return settings.url if path is None else f"sqlite:///{directory.resolve().parent / path}"
+    return settings.url if path is None else database.sqlite_url(directory.resolve().parent / path)
 
 
 def _rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Problem]]]:

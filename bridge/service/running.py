@@ -103,14 +103,13 @@ class _Bridge:
         await self._drain(serving)
 
     def _open(self) -> list[Serving]:
-        listeners = [self._passed or listen(self._settings.listen.host, self._settings.listen.port)]
-        applications = [public.application(self._webhooks, self._is_ready)]
+        listener = self._passed or listen(self._settings.listen.host, self._settings.listen.port)
+        application = public.application(self._webhooks, self._is_ready)
+        serving = [Serving(application, listener, self._webhooks.connections)]
         if self._settings.admin:
-            listeners.append(listen(self._settings.admin.host, self._settings.admin.port))
-            applications.append(
-                admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
-            )
-        serving = [Serving(app, listener) for app, listener in zip(applications, listeners, strict=True)]
+            listener = listen(self._settings.admin.host, self._settings.admin.port)
+            application = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
+            serving.append(Serving(application, listener))
         for one in serving:
             one.start()
         return serving

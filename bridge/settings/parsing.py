@@ -173,7 +173,9 @@ Duration = Annotated[
 ]
 """Milliseconds, written as `200ms`, `2s`, `15m`, `48h` or `90d`."""
 
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": ["string", "integer"], "pattern": _SIZE.pattern})]
+Size = Annotated[
+    int, BeforeValidator(size), WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{_SIZE.pattern}$"})
+]
 """Bytes, written as `64KiB`, `1MiB` or a plain number."""
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -185,7 +187,7 @@ HeaderText = Annotated[str, AfterValidator(_header_text)]
 HeaderSecret = Annotated[Secret, AfterValidator(_header_secret)]
 """A secret that an HTTP header can carry."""
 
-Expression = Annotated[str, BeforeValidator(_expression)]
+Expression = Annotated[str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]})]
 """An expression as text; YAML's true and false are expressions too."""
 
 Secrets = Annotated[

@@ -17,7 +17,7 @@ from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
 from bridge.operations.operator import Operator
-from bridge.operations.requests import InvalidRequest, perform
+from bridge.operations.requests import LATEST, InvalidRequest, perform
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.web.problems import problem
@@ -94,13 +94,9 @@ def _records(operator: Operator, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if kind == "targets":
         return operator.target(id_) if id_ else operator.targets()
-    shows = {
-        "events": (reading.list_events, reading.show_event),
-        "webhooks": (reading.list_webhooks, reading.show_webhook),
-    }
-    if kind not in shows:
+    if kind not in _RECORDS:
         raise StoreError(f"there is no /api/{kind[:100]}, only events, webhooks and targets")
-    list_, show = shows[kind]
+    list_, show = _RECORDS[kind]
     with reading.reading(operator.store_url) as connection:
         return show(connection, id_) if id_ else list_(connection, _filter(request))
 
@@ -112,6 +108,8 @@ def _filter(request: Request) -> reading.Filter:
         raise InvalidRequest(f"unknown filter {', '.join(sorted(unknown))[:100]}")
     if not 1 <= numbers.get("limit", 1) <= _LIMIT:
         raise InvalidRequest(f"limit must be from 1 to {_LIMIT}")
+    if not 0 <= numbers.get("since", 0) < LATEST:
+        raise InvalidRequest("since must be milliseconds since 1970")
     return reading.Filter(**given, **numbers)  # type: ignore[arg-type]
 
 

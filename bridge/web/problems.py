@@ -36,7 +36,8 @@ def for_error(error: BridgeError) -> Answer:
             return problem(401, "the request could not be verified")
         case Refused():
             # The rest of the body is not read, so the connection cannot carry another request.
-            return problem(error.status, error.detail, (b"connection", b"close"))
+            again = [(b"retry-after", str(RETRY_AFTER).encode())] if error.status == 503 else []
+            return problem(error.status, error.detail, (b"connection", b"close"), *again)
         case StoreUnavailable():
             return unavailable("the webhook could not be stored, please send it again")
     return problem(500)

@@ -5,13 +5,17 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
+from bridge.web.connections import Connections
 
 _BACKLOG = 2048
+_LAST_READ = 0.1  # seconds
 _FIRST_PASSED = 3  # the first descriptor that a service manager passes: sd_listen_fds(3)
 
 
@@ -61,15 +65,23 @@ class _Server(uvicorn.Server):
         """Leave signals alone: the service decides what they mean."""
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting a moment before idle connections are closed: one just accepted may hold a request unread."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_READ)
+        await super().shutdown(sockets)
+
 
 class Serving:
-    """One application on one listening socket."""
+    """One application on one listening socket; `connections` bound what strangers do where the port is public."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, connections: Connections | None = None) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=cast("type[asyncio.Protocol]", connections) if connections else HttpToolsProtocol,
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -256,20 +256,22 @@ def test_lists_longer_than_a_statement_has_parameters_are_read(postgresql_url: s
     count = 66_000
     engine = create_engine(postgresql_url)
     with engine.begin() as connection:
-        for statement in (
-            "INSERT INTO webhooks (id, source, state, received_at, head, body) "
-            "SELECT 'wh' || n, 's', 'mapped', 0, '', '' FROM generate_series(1, :count) n",
-            "INSERT INTO attempts (event_id, number, started_at, duration, outcome, detail, result, late, probe) "
-            "SELECT 'ev' || n, 1, 0, 0, 'delivered', '', '1', false, false FROM generate_series(1, :count) n",
+        for columns, values in (
+            ("webhooks (id, source, state, received_at, head, body)", "'wh' || n, 's', 'mapped', 0, '', ''"),
+            (
+                "attempts (event_id, number, started_at, duration, outcome, detail, result, late, probe)",
+                "'ev' || n, 1, 0, 0, 'delivered', '', '1', false, false",
+            ),
         ):
+            statement = f"INSERT INTO {columns} SELECT {values} FROM generate_series(1, :count) n"
             connection.execute(text(statement), {"count": count})
         webhook = a_webhook()
         acceptance = Acceptance(webhook=webhook, mapping=mapped(an_event(webhook)), now=NOW, window=WINDOW, targets={})
         accept(connection, [acceptance])
-        columns = [column.name for column in events.c if column.name != "seq"]
-        values = ["'ev' || n" if name == "id" else "'wh' || n" if name == "webhook_id" else name for name in columns]
-        copied = f"SELECT {', '.join(values)} FROM events, generate_series(1, :count) n"
-        connection.execute(text(f"INSERT INTO events ({', '.join(columns)}) {copied}"), {"count": count})
+        names = [column.name for column in events.c if column.name != "seq"]
+        copies = ["'ev' || n" if name == "id" else "'wh' || n" if name == "webhook_id" else name for name in names]
+        copied = f"SELECT {', '.join(copies)} FROM events, generate_series(1, :count) n"
+        connection.execute(text(f"INSERT INTO events ({', '.join(names)}) {copied}"), {"count": count})
     engine.dispose()
     found = _webhooks(postgresql_url, source="s", limit=count)
     assert len(found) == count

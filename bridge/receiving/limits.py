@@ -1,0 +1,20 @@
+"""How much a stranger may send, and how long that may take, before anything about it is proven.
+
+docs/configuration.md lists these limits. They are settings only for tests: what they allow is far beyond any webhook.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes, times in seconds. `listen.max_body`, the size of one body, is the only one that ops set."""
+
+    head: int = 64 * 1024  # the request line and all headers
+    headers: int = 200  # how many of them
+    head_within: float = 10  # from the connection, or the first byte of its next request, to the end of the headers
+    body_within: float = 30  # from the end of the headers to the end of the body
+    bodies: int = 64 * 1024 * 1024  # all bodies together of which a part has come and a part has not
+    connections: int = 800  # that wait for their clients; below the 1,024 files that many systems allow a process
+    pipelined: int = 32  # requests that wait on one connection for the answers before theirs
+    linger: float = 2  # how long what follows a refusal is thrown away, so that the sender gets to read the answer

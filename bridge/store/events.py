@@ -168,7 +168,10 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
     recorded: list[Recorded] = []
     moves: list[dict[str, Any]] = []
     for result in results:
-        standing = found[result.claim.event_id]
+        standing = found.get(result.claim.event_id)
+        if standing is None:  # erased meanwhile: there is nothing left to record on
+            recorded.append(Recorded(state=EventState.DISCARDED, late=True, moved=False))
+            continue
         late = standing.state is not EventState.SENDING or standing.attempts != result.claim.attempt
         if late and not _settles(standing.state, result):
             recorded.append(Recorded(state=standing.state, late=True, moved=False))
@@ -184,9 +187,9 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
         for result in moved:
             if result.claim.order_key is not None:
                 advance(connection, [key_of(result.claim)], result.now)
-    connection.execute(
-        attempts.insert(), [_attempt_row(result, r.late) for result, r in zip(results, recorded, strict=True)]
-    )
+    tried = zip(results, recorded, strict=True)
+    if rows := [_attempt_row(result, its.late) for result, its in tried if result.claim.event_id in found]:
+        connection.execute(attempts.insert(), rows)
     return recorded
 
 

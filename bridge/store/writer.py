@@ -50,6 +50,8 @@ class Writer:
             StoreUnavailable: it was not committed, or nobody can tell.
             StoreError: what the operation itself has to say against it.
         """
+        if not self._thread.is_alive():
+            raise StoreUnavailable("the store is closed")
         if self._jobs.qsize() >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
         future = asyncio.get_running_loop().create_future()

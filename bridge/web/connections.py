@@ -141,9 +141,12 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._in_body and not self.pipeline:
-            self.transport.close()  # it is answered, so nobody would ever read the rest of its body
-        elif not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        answered = self.cycle.response_complete  # all of them: it is the last
+        if answered and self._in_body:
+            self.transport.close()  # nobody would ever read the rest
+        elif answered or self._in_body:
             self._connections.waits(self)
 
     def _start_clock(self) -> None:

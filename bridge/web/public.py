@@ -137,9 +137,7 @@ class Webhooks:
                 if not message.get("more_body", False):
                     return bytes(body)
                 if self._held > self._bodies:
-                    raise Refused(
-                        503, "too_many_bodies", "too many large bodies are on their way, please send it again"
-                    )
+                    raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
                 message = await receive()
         finally:
             self._held -= len(body)

@@ -347,6 +347,19 @@ async def test_another_late_result_settles_nothing(settled: Decision, store: Sto
     assert event_row(look, id_) == before
 
 
+async def test_a_result_of_an_event_that_was_erased_meanwhile_is_let_go(store: Store, look: Engine) -> None:
+    await _pending(store, 1)
+    gone = await _claim_one(store)
+    await store.release([gone])
+    assert await store.erase(gone.webhook_id)
+    await _pending(store, 1)
+    kept = await _claim_one(store)
+    recorded = await together(store, *(store.record(claim, an_attempt(), Delivered()) for claim in (gone, kept)))
+    assert [one.moved for one in recorded] == [False, True]
+    with look.connect() as connection:
+        assert connection.execute(select(attempts.c.event_id)).scalars().all() == [kept.event_id]
+
+
 async def test_a_late_delivery_leaves_what_was_discarded(store: Store, look: Engine) -> None:
     webhook, mapping = one()
     await store.accept(webhook, mapping, WINDOW)

@@ -295,8 +295,8 @@ async def test_a_remap_to_another_value_frees_the_old_one_and_waits_at_the_end_o
     anna, bert = await accepted(store, "anna", "bert")
     await store.remap(webhook, mapped(an_event(webhook, order_key="bert")))
     taken = (await store.claim("crm", 100, LEASE)).claims
-    assert ids(taken) == [bert, anna]
-    await end(store, taken[0], Delivered())
+    assert ids(taken) == [anna, bert]
+    await end(store, taken[1], Delivered())
     assert await claimed(store) == [first]
 
 

@@ -259,3 +259,10 @@ async def test_a_database_that_another_program_locks_is_told_and_passes(tmp_path
 def _limit_pages(engine: Engine, pages: int) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all()
+
+
+async def test_a_closed_writer_refuses_instead_of_keeping_a_caller_waiting(engine: Engine) -> None:
+    writer = Writer(engine)
+    writer.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await writer.run(note, "a")

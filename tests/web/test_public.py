@@ -18,6 +18,7 @@ from running import by_github
 
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.limits import Limits
 from bridge.service import building
 from bridge.store import reading
 from bridge.store.store import Store, owned
@@ -98,9 +99,10 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        webhooks = public.Webhooks(Intake(sources, store, metrics, lambda _: None), MAX_BODY, body_within=WITHIN)
+        intake = Intake(sources, store, metrics, lambda _: None)
+        webhooks = public.Webhooks(intake, MAX_BODY, limits=Limits(body_within=WITHIN, linger=WITHIN))
         listener = listen("127.0.0.1", 0)
-        serving = Serving(public.application(webhooks, ready), listener)
+        serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()
         yield Port(listener.getsockname()[1], webhooks, metrics, url)
         await serving.stop()

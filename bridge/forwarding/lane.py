@@ -34,6 +34,7 @@ from bridge.times import Clock, iso
 Send = Callable[[Claim], Awaitable[Attempt]]
 
 _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
+_LOOK_AGAIN = 30.0  # seconds; due times are on the wall clock, which may jump while we wait on another
 _SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
 
 
@@ -87,7 +88,7 @@ class Lane:
                     self._due_at = self._clock() + _STORE_WAIT
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(None if wait is None else min(wait, _LOOK_AGAIN)):
                     await self._stirred.wait()
 
     async def drain(self, within: float) -> int:

@@ -20,7 +20,7 @@ demo: .venv/ready
 	$(BIN)/bridge --config config demo $(if $(KEEP),--keep)
 
 test: .venv/ready $(CORPUS)
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -m "not faults" --numprocesses auto --dist loadfile
 
 test-faults: .venv/ready
 	BRIDGE_KILLS=$${BRIDGE_KILLS:-200} $(BIN)/python -m pytest -m faults tests/faults

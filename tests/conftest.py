@@ -1,11 +1,16 @@
 """What tests of several rooms need."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Server
 from running import Bridge, Superoffice, superoffice
+
+from bridge.store import database
 
 
 @pytest.fixture
@@ -33,3 +38,40 @@ def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     yield make
     for bridge in made:
         bridge.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    # Not below pytest's own directory: root's server runs as another user, whom any other pytest locks out of that.
+    with tempfile.TemporaryDirectory(prefix="bridge-postgresql-") as directory:
+        server = Server(Path(directory) / "data")
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store without a row."""
+    path = tmp_path_factory.mktemp("template") / "bridge.db"
+    engine = database.writing_engine(f"sqlite:///{path}")
+    database.migrate(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    path = tmp_path / "bridge.db"
+    shutil.copy(migrated_file, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server) -> str:
+    return postgresql.database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Any:
+    """A migrated database; each contract test runs on both kinds."""
+    return request.getfixturevalue(f"{request.param}_url")

@@ -9,6 +9,7 @@ from bridge import __version__
 from bridge.cli import changing, records, rules, starting
 from bridge.cli.printing import fail, print_problems
 from bridge.errors import BridgeError, ConfigError
+from bridge.observing import logs
 
 app = typer.Typer(
     name="bridge",
@@ -47,6 +48,7 @@ def common(
 ) -> None:
     """What every command shares."""
     context.obj = config
+    logs.configure_command()
 
 
 def main() -> None:

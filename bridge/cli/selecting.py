@@ -42,4 +42,4 @@ def _moment(text: str | None) -> int | None:
     except ValueError:
         hint = "write 15m, 48h, 7d, or a time such as 2026-11-24T08:00Z"
         raise typer.BadParameter(hint, param_hint="--since") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

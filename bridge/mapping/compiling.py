@@ -108,6 +108,9 @@ class _Compiling:
         return named, lambda scope: _chosen(templates, scope)
 
     def known_type(self, type_: str, target: str, place: Section) -> None:
+        if "{{" in type_:
+            self.problems.append(place.problem("cannot be computed", "write a rule for each type, told apart by when"))
+            return
         known = self.targets.get(target, UNKNOWN_TARGET).event_types
         if known is not None and type_ not in known:
             hint = _nearest(type_, known, "the types are")

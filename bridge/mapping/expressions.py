@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.lexer import describe_token
 from jinja2.parser import Parser
 
 from bridge.errors import ExpressionError, MappingError
+from bridge.mapping.mistakes import left_over, mistake
 from bridge.mapping.operators import Missing
 from bridge.mapping.spelling import spell
 from bridge.mapping.translation import Run, translate
@@ -69,11 +69,13 @@ def compile_expression(text: str, names: Collection[str]) -> Expression:
     """
     if text.strip().startswith("{{"):
         raise ExpressionError("braces around an expression", "write it without `{{ }}` here")
+    if text.strip().startswith(("{%", "{#")):
+        raise ExpressionError("statements and comments are not available", "write an expression")
     with _parsing(text):
         parser = Parser(_ENVIRONMENT, text, state="variable")
         node = parser.parse_expression()
         if not parser.stream.eos:
-            raise ExpressionError(f"unexpected {describe_token(parser.stream.current)!r} after `{spell(node)}`")
+            raise left_over(parser.stream.current, spell(node), text)
     return _compile(text, node, names)
 
 
@@ -103,9 +105,7 @@ def _parsing(text: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # '\d' in a string: Jinja keeps the backslash, and Python warns
             yield
     except TemplateSyntaxError as error:
-        message = error.message or "not an expression"
-        line = f" in line {error.lineno}" if "\n" in text.strip() else ""
-        raise ExpressionError(message[:1].lower() + message[1:].removesuffix(".") + line) from None
+        raise mistake(error, text) from None
     except RecursionError:
         raise _too_deep() from None
 

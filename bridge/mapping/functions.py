@@ -15,7 +15,7 @@ import re2
 
 from bridge.errors import ExpressionError
 from bridge.jsontext import type_name
-from bridge.mapping.operators import ITEM, Budget, Missing, Unsuitable, charge, text
+from bridge.mapping.operators import ITEM, Budget, Missing, Unsuitable, charge, size, text
 
 MAX_TRIMMED = 256
 
@@ -62,12 +62,19 @@ def _otherwise(value: Any, fallback: Any) -> Any:
 
 def upper(budget: Budget, value: Any) -> str:
     """`x | upper`; some letters become two or three."""
-    return text(budget, text(budget, value).upper())
+    return text(budget, _to_be_cased(budget, value).upper())
 
 
 def lower(budget: Budget, value: Any) -> str:
     """`x | lower`."""
-    return text(budget, text(budget, value).lower())
+    return text(budget, _to_be_cased(budget, value).lower())
+
+
+def _to_be_cased(budget: Budget, value: Any) -> str:
+    whole = text(budget, value)
+    if not whole.isascii():  # Python makes room for three letters of each
+        charge(budget, 2 * len(whole))
+    return whole
 
 
 def trim(budget: Budget, value: Any, chars: Any = None) -> str:
@@ -89,7 +96,9 @@ def join(budget: Budget, value: Any, d: Any = "") -> str:
     """`x | join(', ')`: the items of a list (keys of an object, characters of text) with `d` between them."""
     separator = text(budget, d)
     charge(budget, ITEM * len(value) + len(separator) * max(len(value) - 1, 0))
-    parts = [text(budget, item) for item in value]
+    items = list(value)
+    charge(budget, size(items))
+    parts = list(map(str, items))
     charge(budget, sum(map(len, parts)) + len(separator) * max(len(value) - 1, 0))
     return separator.join(parts)
 

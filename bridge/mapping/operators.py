@@ -105,28 +105,32 @@ def charge(budget: Budget, amount: int, message: str = "") -> None:
 
 
 def size(value: Any) -> int:
-    """A lower bound of the characters a value has as text; counting ends beyond MAX_TEXT."""
-    total, waiting = 0, [value]
-    while waiting and total <= MAX_TEXT:
-        part = waiting.pop()
-        total += ITEM
-        if isinstance(part, str):
-            total += len(part)
-        elif isinstance(part, int):
-            total += part.bit_length() >> 2
-        elif isinstance(part, list | Mapping):
-            if len(part) * ITEM > MAX_TEXT:
-                return MAX_TEXT + 1
-            waiting.extend(part)
-            if isinstance(part, Mapping):
-                waiting.extend(part.values())
+    """About the characters a value has as text; counting ends beyond MAX_TEXT."""
+    total, level = 0, [value]
+    while level:
+        total += ITEM * len(level)
+        if total > MAX_TEXT:
+            break
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, str):
+                total += len(part) if part.isprintable() else len(repr(part))
+            elif isinstance(part, int):
+                total += part.bit_length() >> 2
+            elif isinstance(part, list | dict):
+                if len(inner) + len(part) > MAX_TEXT // ITEM:
+                    return MAX_TEXT + 1
+                inner += part
+                if isinstance(part, dict):
+                    inner += part.values()
+        level = inner
     return total
 
 
 def text(budget: Budget, value: Any, write: Callable[[Any], str] = str) -> str:
     """A value as Jinja's `string` filter and `~` write it, or as `write` does."""
     if not isinstance(value, str):
-        if isinstance(value, list | Mapping):
+        if isinstance(value, list | dict):
             charge(budget, size(value))
         value = write(value)
     charge(budget, len(value))
@@ -158,6 +162,41 @@ def calculate(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> An
     if not (-MAX_INTEGER <= result <= MAX_INTEGER if isinstance(result, int) else math.isfinite(result)):
         raise OverflowError
     return result
+
+
+def within(left: Any, right: Any) -> bool:
+    """`a in b`."""
+    return left in right
+
+
+def without(left: Any, right: Any) -> bool:
+    """`a not in b`."""
+    return left not in right
+
+
+def compare(budget: Budget, left: Any, *steps: tuple[Callable[[Any, Any], bool], Callable[[], Any]]) -> bool:
+    """`a < b <= c`: each step is an operation and what gives its right side, asked for only where it matters."""
+    result = True
+    for operation, side in steps:
+        right = side()
+        charge(budget, _looked_at(operation, left, right), "compares too much text or too many values")
+        if not (result := operation(left, right)):
+            break
+        left = right
+    return result
+
+
+def _looked_at(operation: Callable[[Any, Any], bool], left: Any, right: Any) -> int:
+    """What a comparison costs, in characters that could be made in that time."""
+    if operation in (within, without):
+        if isinstance(right, list):
+            return 2 * (size(right) if isinstance(left, list | dict) else len(right))
+        return len(right) // 2 if isinstance(right, str) else 0
+    if isinstance(left, str) and isinstance(right, str):
+        return min(len(left), len(right)) // 4
+    if isinstance(left, list | dict) and isinstance(right, list | dict):
+        return 2 * size(min(left, right, key=len))
+    return 0
 
 
 def add(budget: Budget, left: Any, right: Any) -> Any:

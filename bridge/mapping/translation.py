@@ -30,6 +30,16 @@ _COMPARISONS: dict[str, type[ast.cmpop]] = {
     "in": ast.In,
     "notin": ast.NotIn,
 }
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+    "in": operators.within,
+    "notin": operators.without,
+}
 _ARITHMETIC: dict[type[nodes.Node], Callable[[Any, Any], Any]] = {
     nodes.Sub: operator.sub,
     nodes.Mul: operator.mul,
@@ -37,15 +47,22 @@ _ARITHMETIC: dict[type[nodes.Node], Callable[[Any, Any], Any]] = {
     nodes.FloorDiv: operator.floordiv,
     nodes.Mod: operator.mod,
 }
+_ELSEWHERE = {
+    "item": "it is an entry of the list that for_each gives",
+    "event": "there is one only in event.attributes",
+    "webhook": "there is one only in rules",
+}
 _CALLED: dict[str, Any] = {
     "__builtins__": {},
     "add": operators.add,
     "calculate": operators.calculate,
+    "compare": operators.compare,
     "concatenate": operators.concatenate,
     "guard": operators.guard,
     "key": operators.key,
     "template": operators.template,
     "text_key": operators.text_key,
+    **{f"compared_{name}": function for name, function in _COMPARED.items()},
     **{f"operator_{kind.__name__}": function for kind, function in _ARITHMETIC.items()},
     **{f"filter_{name}": function for name, function in functions.FILTERS.items()},
     **{f"test_{name}": function for name, function in functions.TESTS.items()},
@@ -86,6 +103,8 @@ class _Translation:
                 return ast.Constant(_constant(node))
             case nodes.Name():
                 if node.name not in self.names:
+                    if elsewhere := _ELSEWHERE.get(node.name):
+                        raise ExpressionError(f"`{node.name}` does not exist here", elsewhere)
                     raise _unknown("name", node.name, self.names, {"null": "none", "nil": "none"})
                 return ast.Subscript(_name("scope"), ast.Constant(node.name), ast.Load())
             case nodes.Getattr():
@@ -124,9 +143,7 @@ class _Translation:
     def operation(self, node: nodes.Node) -> ast.expr:
         match node:
             case nodes.Compare():
-                operators = [_COMPARISONS[operand.op]() for operand in node.ops]
-                operands = [self.operand(operand) for operand in node.ops]
-                return ast.Compare(self.value(node.expr), operators, operands)
+                return self.comparison(node)
             case nodes.Neg() | nodes.Pos():
                 sign = ast.USub() if isinstance(node, nodes.Neg) else ast.UAdd()
                 return ast.UnaryOp(sign, self.value(node.node))
@@ -160,9 +177,21 @@ class _Translation:
             case _:
                 raise _refused(node, "not available in expressions")
 
+    def comparison(self, node: nodes.Compare) -> ast.expr:
+        """Python's own comparison where a constant keeps it short, else one that is charged for what it looks at."""
+        sides = [node.expr, *(operand.expr for operand in node.ops)]
+        rights = [self.operand(operand) for operand in node.ops]
+        if all(_is_short(left, operand) for left, operand in zip(sides, node.ops, strict=False)):
+            return ast.Compare(self.value(node.expr), [_COMPARISONS[operand.op]() for operand in node.ops], rights)
+        steps = [
+            ast.Tuple([_name(f"compared_{operand.op}"), _lambda(right)], ast.Load())
+            for operand, right in zip(node.ops, rights, strict=True)
+        ]
+        return self.call("compare", _name("budget"), self.value(node.expr), *steps)
+
     def operand(self, operand: nodes.Operand) -> ast.expr:
         if operand.op in ("in", "notin") and isinstance(operand.expr, nodes.Tuple):
-            return ast.Tuple([self.value(item) for item in operand.expr.items], ast.Load())
+            return ast.List([self.value(item) for item in operand.expr.items], ast.Load())
         return self.value(operand.expr)
 
     def applied(self, kind: str, node: nodes.Filter | nodes.Test, known: Mapping[str, Callable[..., Any]]) -> ast.expr:
@@ -178,7 +207,8 @@ class _Translation:
         try:
             bound = parameters.bind(*[None] * takes_budget, *given, **keywords).arguments
         except TypeError as error:
-            raise _refused(node, str(error).replace("'compiled'", "the pattern")) from None
+            hint = "write arguments in their order, without names" if keywords else ""
+            raise _refused(node, str(error).replace("'compiled'", "the pattern"), hint) from None
         arguments = {
             name: _name("budget") if name == "budget" else self.argument(node, parameters.parameters[name], value)
             for name, value in bound.items()
@@ -195,6 +225,15 @@ class _Translation:
             self.called[name] = functions.pattern(value.value)
             return _name(name)
         return _lambda(self.value(value)) if parameter.annotation == Callable[[], Any] else self.value(value)
+
+
+def _is_short(left: nodes.Expr, operand: nodes.Operand) -> bool:
+    if operand.op in ("in", "notin"):
+        listed = operand.expr
+        return isinstance(listed, nodes.List | nodes.Tuple) and all(
+            isinstance(one, nodes.Const) for one in listed.items
+        )
+    return isinstance(left, nodes.Const) or isinstance(operand.expr, nodes.Const)
 
 
 def _constant(node: nodes.Const) -> Any:

@@ -66,6 +66,14 @@ def configure(level: str = "info", format_: Format = "auto") -> None:
     logging.captureWarnings(capture=True)
 
 
+def configure_command() -> None:
+    """Send what is worse than a warning to stderr, and nothing else: a command's stdout is its answer."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def where(error: BaseException) -> dict[str, Any]:
     """An unexpected exception as fields: its type and the way to it. Its text is left out: it may quote a body."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]

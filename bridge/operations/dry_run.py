@@ -21,8 +21,10 @@ def dry_run(
     headers: MappingOf[str, str],
     query: MappingOf[str, str] | None = None,
     method: str = "POST",
+    *,
+    explain: bool = True,
 ) -> Mapping:
-    """Map a payload as if its source had sent it, with why each rule did or did not match."""
+    """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match."""
     received_at = now()
     request = Request(
         source=source,
@@ -34,7 +36,7 @@ def dry_run(
         received_at=received_at,
         client="",
     )
-    return interpret(rules, _UNPROVEN.verify(request, received_at), explain=True)
+    return interpret(rules, _UNPROVEN.verify(request, received_at), explain=explain)
 
 
 def as_json(mapping: Mapping) -> dict[str, Any]:

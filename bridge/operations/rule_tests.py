@@ -18,6 +18,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import Event, Mapping
 from bridge.operations.dry_run import dry_run
 from bridge.settings.configuration import Source
+from bridge.settings.reading import read_yaml
 from bridge.settings.source_schema import ExpectedEvent, TestSettings
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -52,8 +53,10 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
         except OSError as error:
             different = [f"the payload {payload} cannot be read: {error.strerror}"]
         else:
-            mapping = dry_run(source.name, rules, content, test.headers, test.query, test.method)
-            different = list(_differences(test, mapping))
+            for explain in (False, True):  # the why takes most of the time, and only failures need it
+                mapping = dry_run(source.name, rules, content, test.headers, test.query, test.method, explain=explain)
+                if not (different := list(_differences(test, mapping))):
+                    break
         yield TestResult(
             source=source.name,
             place=str(location),
@@ -145,9 +148,11 @@ def update(source: Source, results: Iterable[TestResult]) -> int:
     are tests that show a broken rule, for it makes nothing to expect, and those that share `expect` with others.
 
     Raises:
-        BridgeError: the file cannot be read or written.
+        BridgeError: the file cannot be read or written, or YAML cannot say what the rules make.
     """
-    assert source.settings is not None  # noqa: S101 - its tests have run
+    results = list(results)
+    if source.settings is None or not any(result.different for result in results):
+        return 0
     path = Path(source.section.document.file)
     edits = []
     try:
@@ -162,6 +167,8 @@ def update(source: Source, results: Iterable[TestResult]) -> int:
         for start, end, expected in reversed(edits):
             old = text[start:end].rstrip()
             text = text[:start] + expected.replace("\n", line_end) + text[start + len(old) :]
+        if problems := read_yaml(text, str(path), lambda scalar: (scalar, []))[1]:
+            raise BridgeError(f"what the rules make cannot be expected, the file is left as it was: {problems[0]}")
         if edits:
             path.write_bytes(text.encode())
     except OSError as error:
@@ -176,7 +183,7 @@ def _value(mapping: Any, key: str) -> Any:
 
 def _end(node: Any) -> int:
     """Where a node's text ends; a block's own mark would be after the comments that follow it."""
-    if node.flow_style is False and isinstance(node.value, list):
+    if isinstance(node.value, list) and not node.flow_style:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     end: int = node.end_mark.index

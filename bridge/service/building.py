@@ -14,6 +14,7 @@ from bridge.settings.configuration import Settings, Source
 from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings, StoreSettings, TargetSettings
 from bridge.store import database
+from bridge.superoffice.authorization import compile_authorization
 from bridge.superoffice.event_types import EVENT_TYPES
 from bridge.superoffice.send_event import SuperOffice, compile_target
 
@@ -44,6 +45,8 @@ def build(directory: Path) -> Built:
             problems += found
             if compiled:
                 targets[name] = compiled
+        elif isinstance(section.value, dict) and isinstance(section.value.get("authorization"), dict):
+            problems += compile_authorization(section["authorization"])[1]
     sources = {}
     for source, rules, found in _rules(settings):
         verifier, faults = _verifier(source)

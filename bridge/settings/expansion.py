@@ -53,10 +53,10 @@ class Expansion:
         return (_join(parts) if literal else Expanded(_join(parts))), []
 
     def _look_up(self, reference: str) -> "str | _File":
-        if reference.startswith("file:"):
-            return _File(self._directory / reference.removeprefix("file:"))
+        if path := reference.removeprefix("file:") if reference.startswith("file:") else "":
+            return _File(self._directory / path)
         if not (match := _VARIABLE.fullmatch(reference)):
-            message = "`${` must be followed by a variable's name or file:PATH, and by `}`"
+            message = "`${` must be followed by a variable's name (letters, digits, _) or file:PATH, and by `}`"
             raise _NotThere(message, "write $${ where the text itself holds ${")
         name, default = match.groups()
         value = self._environ.get(name)
@@ -90,6 +90,15 @@ def reason(error: OSError) -> str:
     return f"cannot be read: {text[:1].lower()}{text[1:]}"
 
 
+def remedy(error: OSError) -> str:
+    """What to do about a file that cannot be used."""
+    return (
+        "let the bridge's user read it"
+        if isinstance(error, PermissionError)
+        else "make it a text file of at most 1 MiB"
+    )
+
+
 class _NotThere(Exception):
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -107,8 +116,10 @@ class _File:
             self._refresh()
         except UnicodeDecodeError:
             raise _NotThere(f"the file {path} is not UTF-8", "write it as text") from None
+        except FileNotFoundError:
+            raise _NotThere(f"there is no file {path}", "make it, or correct the path") from None
         except OSError as error:
-            raise _NotThere(f"the file {path} {reason(error)}", "let the bridge read it") from None
+            raise _NotThere(f"the file {path} {reason(error)}", remedy(error)) from None
         except ValueError:
             raise _NotThere("a file's name holds a NUL character", "remove it") from None
 

@@ -13,7 +13,7 @@ from bridge.settings.configuration import (
     repeated_rules,
 )
 from bridge.settings.document import Section
-from bridge.settings.expansion import Expansion, read_bytes, reason
+from bridge.settings.expansion import Expansion, read_bytes, reason, remedy
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
 from bridge.settings.reading import read_yaml
 from bridge.settings.schema import AdminSettings, BridgeSettings, StoreSettings
@@ -129,7 +129,7 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:
-    return _about(path, reason(error), "let the bridge read it")
+    return _about(path, reason(error), remedy(error))
 
 
 def _about(path: Path, message: str, hint: str) -> Problem:

@@ -41,6 +41,13 @@ _INT = re.compile(r"-?[1-9][0-9]{0,299}|0")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)")
 _LONGEST_FLOAT = 300
 _NO_CHARACTER = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
+_WORDS = {
+    r"expected <block end>, but found .*": "the indentation does not fit the lines above",
+    r"mapping values are not allowed here": "a colon is not allowed here",
+    r"expected the node content": "expected a value",
+    r"'<stream end>'": "the end of the file",
+    r"'<scalar>'": "text",
+}
 _SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
 
@@ -265,11 +272,20 @@ def _resolve(event: Any) -> Any:
     return text
 
 
+def _in_words(message: str) -> str:
+    """The parser's message, without its own names of things."""
+    for said, meant in _WORDS.items():
+        message = re.sub(said, meant, message)
+    return message
+
+
 def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = error.problem or error.context or "it cannot be read"
+        message = _in_words(error.problem or error.context or "it cannot be read")
+        if error.context_mark and mark and error.context_mark.line < mark.line and "flow" in (error.context or ""):
+            message += f" (what is open begins in line {error.context_mark.line + 1})"
         if "'\\t'" in message:
             return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
         bare = mark is not None and text[mark.index - 1 : mark.index + 1] == "${"

@@ -114,7 +114,7 @@ class SchemeSettings(Strict):
 
     model_config = ConfigDict(extra="ignore")
 
-    scheme: Text = Field(description="the name of the scheme")
+    scheme: Text = Field(description="the name of the scheme, such as basic")
 
 
 class RetrySettings(Strict):

@@ -3,13 +3,25 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from bridge.model import OnUnknown
 from bridge.settings.parsing import Duration, Expression, Strict, duration, wrong
 from bridge.settings.schema import SchemeSettings, Text
 
-Targets = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+
+def _target_names(value: Any) -> Any:
+    if not isinstance(value, str | list):
+        raise wrong("must be the name of a target, or a list of names")
+    if not value:
+        raise wrong("is empty", "name a target, or remove it")
+    for number, name in enumerate(value if isinstance(value, list) else []):
+        if not isinstance(name, str) or not name:
+            raise wrong(f"entry {number + 1} is no name of a target", "name each by text")
+    return value
+
+
+Targets = Annotated[Text | tuple[Text, ...], BeforeValidator(_target_names)]
 Method = Literal["POST", "PUT", "PATCH", "GET", "DELETE"]
 
 

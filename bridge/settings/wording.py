@@ -135,7 +135,8 @@ def _short(text: str) -> str:
 
 
 def _nearest(text: str, known: list[str]) -> str:
-    return next(iter(difflib.get_close_matches(text[:100], known, n=1)), "")
+    lower = {one.lower(): one for one in known}
+    return next((lower[near] for near in difflib.get_close_matches(text[:100].lower(), lower, n=1)), "")
 
 
 def _holds(value: Any, key: str | int) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy.exc import DatabaseError
 
 from bridge import jsontext
-from bridge.errors import StoreError, StoreVersion
+from bridge.errors import StoreError, StoreUnavailable, StoreVersion
 from bridge.model import EventState
 from bridge.store import database
 from bridge.store.order import WAITING
@@ -36,6 +37,7 @@ def reading(url: str) -> Iterator[Connection]:
 
     Raises:
         StoreError, StoreVersion: there is none, or it is not migrated.
+        StoreUnavailable: a query failed.
     """
     engine = database.reading_engine(url)
     try:
@@ -47,6 +49,8 @@ def reading(url: str) -> Iterator[Connection]:
                     "run `bridge migrate`"
                 )
             yield connection
+    except DatabaseError as error:
+        raise StoreUnavailable(f"the store cannot be read: {str(error.orig).partition(chr(10))[0]}") from error
     finally:
         engine.dispose()
 

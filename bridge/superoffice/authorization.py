@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Generator
+from difflib import get_close_matches
 from typing import Annotated
 
 import httpx
@@ -11,7 +12,7 @@ from bridge.errors import Problem
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.schema import Text
-from bridge.settings.secrets import Secret
+from bridge.settings.secrets import Expanded, Secret
 
 LATER = ("oauth", "system_user")
 
@@ -89,7 +90,9 @@ def compile_authorization(section: Section) -> tuple[Authorization | None, list[
     if scheme in LATER:
         return None, [section["scheme"].problem(f"`{scheme}` is not available yet", f"use one of {', '.join(SCHEMES)}")]
     if scheme not in SCHEMES:
-        return None, [section["scheme"].problem(f"unknown scheme `{scheme}`", f"use one of {', '.join(SCHEMES)}")]
+        shown = "scheme" if isinstance(scheme, Expanded) else f"scheme `{str(scheme)[:60]}`"
+        near = [f"did you mean `{name}`? " for name in get_close_matches(str(scheme).lower(), SCHEMES, 1)]
+        return None, [section["scheme"].problem(f"unknown {shown}", f"{''.join(near)}use one of {', '.join(SCHEMES)}")]
     settings, problems = parse(section, SCHEMES[scheme])
     if settings is None:
         return None, problems

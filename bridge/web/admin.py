@@ -27,7 +27,7 @@ _RECORDS = {
     "events": (reading.list_events, reading.show_event),
     "webhooks": (reading.list_webhooks, reading.show_webhook),
 }
-_LIMIT = 100_000
+_NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
 
 class _Bearer:
@@ -103,14 +103,16 @@ def _records(operator: Operator, request: Request) -> Any:
 
 def _filter(request: Request) -> reading.Filter:
     given = dict(request.query_params)
-    numbers = {name: int(given.pop(name)) for name in ("since", "limit") if name in given}
+    numbers = {name: _number(name, given.pop(name), *span) for name, span in _NUMBERS.items() if name in given}
     if unknown := set(given) - {"state", "source", "rule", "target"}:
         raise InvalidRequest(f"unknown filter {', '.join(sorted(unknown))[:100]}")
-    if not 1 <= numbers.get("limit", 1) <= _LIMIT:
-        raise InvalidRequest(f"limit must be from 1 to {_LIMIT}")
-    if not 0 <= numbers.get("since", 0) < LATEST:
-        raise InvalidRequest("since must be milliseconds since 1970")
     return reading.Filter(**given, **numbers)  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str, lowest: int, highest: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and lowest <= int(text) <= highest):
+        raise InvalidRequest(f"{name} must be a number from {lowest} to {highest}")
+    return int(text)
 
 
 def _refused(status: int) -> Callable[[Request, Exception], Response]:

@@ -126,6 +126,7 @@ class Connection(HttpToolsProtocol):
             raise httptools.HttpParserError
         self._in_body = True
         super().on_headers_complete()
+        self.headers = []  # for what stands after a chunked body: uvicorn would add it to the request's headers
 
     def on_body(self, body: bytes) -> None:
         self._fruitless = 0

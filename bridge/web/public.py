@@ -1,14 +1,12 @@
 """The public port: bytes in, status out. A raw ASGI endpoint, since everything a sender waits for passes here."""
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from bridge import jsontext
 from bridge.errors import BridgeError, Refused
@@ -19,6 +17,7 @@ from bridge.receiving.intake import Intake
 from bridge.receiving.limits import Limits
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import Clock, now
+from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.problems import Answer, for_error, problem, unavailable
 
@@ -34,11 +33,8 @@ class Webhooks:
 
     def __init__(self, intake: Intake, max_body: int, clock: Clock = now, limits: Limits = _LIMITS) -> None:
         self._intake = intake
-        self._max_body = max_body
         self._clock = clock
-        self._limits = limits
-        self._bodies = max(limits.bodies, max_body)
-        self._held = 0  # bytes of bodies of which more is to come
+        self._bodies = Bodies(limits, max_body)
         self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
         self.closing = False
 
@@ -48,15 +44,8 @@ class Webhooks:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": unread})
         if unread:
-            await self._linger(receive)
+            await self._bodies.skip(receive)
             await send({"type": "http.response.body", "body": b""})
-
-    async def _linger(self, receive: Receive) -> None:
-        """Throw away the rest of a refused request: a socket closed over unread bytes would take the answer along."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.linger):
-                while (await receive()).get("more_body", False):
-                    pass
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if self.closing:
@@ -73,10 +62,9 @@ class Webhooks:
             allowed = ", ".join(compiled.settings.methods)
             self._intake.refused(source, "method", client, 0)
             return problem(405, f"send by {allowed}", (b"allow", allowed.encode()), _CLOSE)
-        headers = tuple(scope["headers"])  # the server adds to the list what stands after a chunked body: no headers
+        headers = tuple(scope["headers"])
         try:
-            self._check_head(scope, headers)
-            body = await self._body(receive)
+            body = await self._bodies.read(scope, headers, receive)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
             return for_error(error)
@@ -97,53 +85,6 @@ class Webhooks:
         except Exception as error:
             log.error(logs.WEBHOOK_UNSTORED, source=source, client=client, **logs.where(error))
             return unavailable("the bridge itself failed, please send it again")
-
-    def _check_head(self, scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        size = len(scope["raw_path"]) + len(scope["query_string"])
-        size += sum([len(name) + len(value) for name, value in headers])
-        if size > self._limits.head or len(headers) > self._limits.headers:
-            raise Refused(431, "headers_too_large", "the headers are too large")
-        for name, value in headers:
-            if name == b"content-length" and int(value) > self._max_body:
-                raise self._too_large()
-
-    async def _body(self, receive: Receive) -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.body_within):
-                message = await receive()
-                if message["type"] == "http.request" and not message.get("more_body", False):
-                    return self._whole(message["body"])
-                return await self._pieces(message, receive)
-        except TimeoutError:
-            detail = f"the body did not arrive within {self._limits.body_within:g} s"
-            raise Refused(408, "body_too_slow", detail) from None
-
-    def _whole(self, body: bytes) -> bytes:
-        if len(body) > self._max_body:
-            raise self._too_large()
-        return body
-
-    async def _pieces(self, message: Message, receive: Receive) -> bytes:
-        body = bytearray()
-        try:
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise Refused(400, "body_cut_off", "the body was cut off")
-                piece = message.get("body", b"")
-                body += piece
-                self._held += len(piece)
-                if len(body) > self._max_body:
-                    raise self._too_large()
-                if not message.get("more_body", False):
-                    return bytes(body)
-                if self._held > self._bodies:
-                    raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
-                message = await receive()
-        finally:
-            self._held -= len(body)
-
-    def _too_large(self) -> Refused:
-        return Refused(413, "body_too_large", f"the body is larger than {self._max_body} bytes")
 
 
 def _accepted(receipt: Receipt, respond: RespondSettings) -> Answer:

@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,33 @@ def test_webhooks_queue_while_no_bridge_runs_and_are_accepted_by_the_next(
         assert got(sandbox, "activated") == dict.fromkeys((event["id"] for event in bridge.events()), 1)
         assert len(bridge.events()) == 4
         assert bridge.stop() == 0
+
+
+def test_no_sender_sees_a_restart_but_by_the_time_it_takes(make_manager: Callable[..., Manager]) -> None:
+    answers: list[str] = []
+    over = threading.Event()
+
+    def sender(number: int) -> None:
+        while not over.is_set():
+            number += 1
+            answers.append(status(manager.send(number)))
+
+    def answered(count: int) -> Callable[[], bool]:
+        return lambda: len(answers) > count
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        manager = make_manager("restarted", listener)
+        manager.spawn()
+        senders = [pool.submit(sender, first) for first in (1000, 2000, 3000, 4000)]
+        for wanted in (50, 150):
+            eventually(answered(wanted))
+            assert manager.bridge.stop() == 0
+            manager.spawn()
+        eventually(lambda: any(line["event"] == "bridge.started" for line in manager.bridge.lines()[-20:]))
+        over.set()
+        for one in senders:
+            one.result(30)
+    assert set(answers) == {"HTTP/1.1 202 Accepted"}
 
 
 def started(bridge: Bridge) -> dict[str, Any]:

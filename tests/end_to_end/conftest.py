@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import structlog
 
 from bridge.cli.main import main
 
@@ -18,6 +19,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         monkeypatch.setattr(sys, "argv", ["bridge", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
+        structlog.reset_defaults()  # what the command set up is for its own process
         out, err = capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err

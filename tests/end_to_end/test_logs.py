@@ -126,15 +126,24 @@ def test_every_name_and_field_that_the_code_logs_is_documented_and_no_other() ->
 
 def test_every_reason_of_a_refusal_is_documented() -> None:
     page = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
-    public = ast.parse((_ROOT / "bridge" / "web" / "public.py").read_text(encoding="utf-8"))
+    web = [ast.parse(path.read_text(encoding="utf-8")) for path in (_ROOT / "bridge" / "web").glob("*.py")]
     reasons = {
         str(part.value)
-        for call in ast.walk(public)
-        if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")).lower() == "refused"
+        for call in (node for module in web for node in ast.walk(module))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", getattr(call.func, "attr", "")).lower() in ("refused", "_refuse")
         for part in ast.walk(call)
         if isinstance(part, ast.Constant) and re.fullmatch(r"[a-z]{3,}(_[a-z]+)*", str(part.value))
     }
-    assert reasons >= {"unknown_source", "method", "headers_too_large", "body_too_large", "body_too_slow"}
+    assert reasons >= {
+        "unknown_source",
+        "method",
+        "headers_too_large",
+        "body_too_large",
+        "body_too_slow",
+        "bad_request",
+    }
+    assert reasons >= {"head_too_slow", "too_many_connections", "too_many_bodies"}
     assert [reason for reason in {*reasons, *map(str, Reason)} if f"`{reason}`" not in page] == []
 
 

@@ -1,8 +1,6 @@
 import json
 import math
 import re
-import time
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -284,8 +282,8 @@ def test_constant_means_that_no_name_is_used() -> None:
         ("body.a is match('\\bx')", "the pattern holds a backspace", "write `\\\\b`"),
         ("{{ body.a }}", "braces around an expression", "without"),
         ("body.a body.b", "unexpected 'body' after `body.a`", ""),
-        ("", "unexpected 'end of template'", ""),
-        ("body.a ==\n ?", "unexpected char '?'", ""),
+        ("", "it ends too early", ""),
+        ("body.a ==\n ?", "unexpected `?` after `body.a ==` in line 2", "if condition else"),
         ("1e999", "a number is too large", ""),
         ("'\\ud800'", "half a character", ""),
     ],
@@ -303,179 +301,6 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
             compile_it(text, NAMES)
         except ExpressionError:
             continue
-
-
-HOSTILE = r"""
-''.__class__
-''.__class__.__mro__[1].__subclasses__()
-''['__class__']['__mro__']
-().__class__.__bases__[0].__subclasses__()
-[].__class__.__base__
-body.__class__.__init__.__globals__
-body['__class__']
-body.items.__self__
-body.__getitem__('name')
-body.get('name').__class__
-headers.__init__.__globals__['os'].system('id')
-cycler.__init__.__globals__.os.popen('id').read()
-joiner.__init__.__globals__
-namespace.__init__.__globals__
-lipsum.__globals__['os']
-lipsum()
-self.__init__.__globals__
-self._TemplateReference__context
-request.application.__globals__
-config.items()
-range(10**9)
-range(1000000000) | list
-dict(a=1).__class__
-__builtins__
-__import__('os')
-scope
-budget
-guard
-key
-run.__globals__
-body | attr('__class__')
-body | map(attribute='__class__') | list
-body | map('upper') | list
-body.words | select('callable')
-body | tojson
-body | xmlattr
-'%s' % body
-'%1000000000d' % 1
-'{0.__class__}'.format(body)
-'{0.__class__}' | format(body)
-'a' * 10**9
-'a' * 1000000000
-[0] * 1000000000
-2 ** 9 ** 9
-9 ** 9 ** 9 ** 9
-body.name.join
-'a'.join(['b'])
-(lambda: 1)()
-body.name if
-body := 1
-[x for x in body]
-f'{body}'
-body is callable
-body is sameas(body)
-body is filter('upper')
-loop.index
-caller()
-super()
-import os
-body; 1
-body.name | default(value=1)
-body.name | default(budget=1)
-body.name | upper(budget=[1])
-body.name | replace('a', **body)
-body.name is match('(?=a)')
-body.name is match('(a)\\1')
-body.name is match('a{1000}{1000}')
-""".strip().splitlines()
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_expressions_find_nothing(text: str) -> None:
-    with pytest.raises((ExpressionError, MissingKey)):
-        value(text)
-
-
-def test_there_are_enough_hostile_expressions() -> None:
-    assert len(HOSTILE) >= 60
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 2000 + "1" + ")" * 2000,
-        "[" * 2000,
-        "not " * 1000 + "body",
-        "-" * 4000 + "1",
-        "body" + ".a" * 60,
-        "1" + "+1" * 100,
-        "body" + " | trim" * 100,
-        "'" + "a" * 5000 + "'",
-        "9" * 5000,
-        "0x" + "f" * 4000,
-        "body.a" + "\x00",
-    ],
-)
-def test_oversized_expressions_are_refused(text: str) -> None:
-    assert len(str(refusal(text))) < 300
-
-
-LARGE = {
-    "text": "a" * (1 << 20),
-    "wide": "ΐ" * 500_000,
-    "list": [0] * 500_000,
-    "strings": ["x" * 10] * 100_000,
-    "digits": [10**4299] * 240,
-    "number": 10**4299,
-    "letters": "".join(map(chr, range(0x4E00, 0x9000))),
-    "ab": "ab" * 100_000,
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "body.text | replace('a', 'aaaa')",
-        "body.text | replace('', body.text)",
-        "body.text | replace('a', body.text)",
-        "body.text ~ 'b'",
-        "body.text + body.text",
-        "body.text | upper ~ body.text | upper",
-        "body.wide | upper",
-        "[body.text | lower, body.text | upper, body.text | lower, body.text | upper, body.text | lower]",
-        "body.list + body.list",
-        "body.list | string",
-        "body.list | join(',')",
-        "body.strings | join(body.text)",
-        "body.strings | join(', ')",
-        "[body.text, body.text] | string",
-        "[body, body, body] | join",
-        "body ~ ''",
-        "body | upper",
-        "(body.digits + body.digits + body.digits + body.digits + body.digits) | string",
-        "body.number * body.number",
-        "body.number * 100",
-        "body.number / 3",
-        "body.number | float",
-        "body.text | int",
-        "body.text | trim(body.letters)",
-        "body.text | join(body.text)",
-        "body.text is match('(a|b)*a(a|b){500}c')",
-        "body.ab is match('(a|b)*a(a|b){500}c')",
-    ],
-)
-def test_bombs_fail_before_they_cost_anything(text: str) -> None:
-    expression = compile_expression(text, NAMES)
-    tracemalloc.start()
-    try:
-        with pytest.raises(MappingError):
-            expression({"body": LARGE})
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 20_000_000
-    begin = time.process_time()
-    with pytest.raises(MappingError):
-        expression({"body": LARGE})
-    assert time.process_time() - begin < 0.5  # a tenth of that on an idle machine
-
-
-def test_mixed_text_is_bounded_like_any_other() -> None:
-    template = compile_template("{{ body.text }}{{ body.text }}", NAMES)
-    with pytest.raises(MappingError, match="too much text"):
-        template({"body": LARGE})
-    with pytest.raises(MappingError, match="too much text"):
-        compile_template("x{{ body.list }}", NAMES)({"body": LARGE})
-
-
-def test_text_up_to_the_bound_is_fine() -> None:
-    assert len(value("body.text | upper", body=LARGE)) == 1 << 20
 
 
 # The oracle

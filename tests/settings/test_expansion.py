@@ -36,7 +36,7 @@ def test_what_came_from_a_variable_is_marked_and_what_did_not_is_not() -> None:
     assert not isinstance(expansion.expand("$${A}")[0], Expanded)
 
 
-SHAPE = "`${` must be followed by a variable's name or file:PATH, and by `}`"
+SHAPE = "`${` must be followed by a variable's name (letters, digits, _) or file:PATH, and by `}`"
 ESCAPE = "write $${ where the text itself holds ${"
 
 
@@ -59,9 +59,9 @@ ESCAPE = "write $${ where the text itself holds ${"
         ("${NONE:-${A}}", [(SHAPE, ESCAPE)]),
         (
             "${file:no/such}",
-            [("the file base/no/such cannot be read: no such file or directory", "let the bridge read it")],
+            [("there is no file base/no/such", "make it, or correct the path")],
         ),
-        ("${file:}", [("the file base cannot be read: no such file or directory", "let the bridge read it")]),
+        ("${file:}", [(SHAPE, ESCAPE)]),
         ("${file:a\0}", [("a file's name holds a NUL character", "remove it")]),
     ],
 )

@@ -97,7 +97,7 @@ def test_all_problems_of_all_files_come_at_once_in_order(home: Path) -> None:
         f"config/bridge.yaml:9:1: qqq: unknown key `qqq`, known here: {KEYS}",
         f"config/sources/D.yaml: is not a valid name of a source, {NAME_HINT}",
         (
-            "config/sources/a.yaml:2:1: is not valid YAML: expected the node content, but found '<stream end>', "
+            "config/sources/a.yaml:2:1: is not valid YAML: expected a value, but found the end of the file, "
             "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
         ),
         (
@@ -109,11 +109,8 @@ def test_all_problems_of_all_files_come_at_once_in_order(home: Path) -> None:
         "config/sources/c.yml: is not read, its name must end in .yaml, rename it to c.yaml",
         "config/sources/e.yaml:2:3: is not UTF-8, save the file as UTF-8",
         "config/sources/f.yaml:1:1: is empty, write its keys, or remove it",
-        "config/sources/g.yaml: cannot be read: it is larger than 1 MiB, let the bridge read it",
-        (
-            "config/sources/h.yaml:1:31: verify.secrets[0]: the file config/nope cannot be read: "
-            "no such file or directory, let the bridge read it"
-        ),
+        "config/sources/g.yaml: cannot be read: it is larger than 1 MiB, make it a text file of at most 1 MiB",
+        ("config/sources/h.yaml:1:31: verify.secrets[0]: there is no file config/nope, make it, or correct the path"),
     ]
     settings = load(Path("config"), ENVIRON)[0]
     assert settings.bridge is None
@@ -149,7 +146,7 @@ def test_warnings_do_not_keep_the_bridge_from_starting(home: Path) -> None:
 def test_a_source_file_that_is_a_directory_is_a_problem(home: Path) -> None:
     Path("config/sources/a.yaml").mkdir()
     assert problems({"bridge.yaml": BRIDGE}) == [
-        "config/sources/a.yaml: cannot be read: it is not a file, let the bridge read it"
+        "config/sources/a.yaml: cannot be read: it is not a file, make it a text file of at most 1 MiB"
     ]
 
 

@@ -156,7 +156,10 @@ def test_of_duplicate_keys_the_first_counts_and_every_other_is_a_problem() -> No
         ("a:\n\tb: 1", "f:2:1: a tab is no indentation in YAML, use spaces"),
         (
             "a: [1, 2\nb: 3",
-            f"f:2:2: is not valid YAML: expected ',' or ']', but got ':', {SYNTAX_HINT}",
+            (
+                "f:2:2: is not valid YAML: expected ',' or ']', but got ':' (what is open begins in line 1), "
+                f"{SYNTAX_HINT}"
+            ),
         ),
         (
             "a: @x",

@@ -307,7 +307,7 @@ def test_a_finding_about_a_target(text: str, problem: str) -> None:
 def test_a_target_needs_a_url_and_an_authorization_with_a_scheme() -> None:
     assert texts(parse(section("authorization: {}"), TargetSettings)[1]) == [
         "f:1:1: url: is missing, add it: the URL of its web API, ending in /api",
-        "f:1:1: authorization.scheme: is missing, add it: the name of the scheme",
+        "f:1:1: authorization.scheme: is missing, add it: the name of the scheme, such as basic",
     ]
 
 
@@ -321,7 +321,7 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
         ("verify: {scheme: none}", "1:1: rules: is missing, add it: what becomes of a webhook; [] only records it"),
         ("verify: {scheme: none}\nrules:", "2:1: rules: is empty, give it a value, or remove it"),
         ("verify: none\nrules: []", "1:1: verify: must be a mapping (key: value), not text"),
-        ("verify: {}\nrules: []", "1:1: verify.scheme: is missing, add it: the name of the scheme"),
+        ("verify: {}\nrules: []", "1:1: verify.scheme: is missing, add it: the name of the scheme, such as basic"),
         ("rules: []", "1:1: verify: is missing, add it: how a webhook is proven genuine: a scheme and what it needs"),
         ("verify: {scheme: none}\nrules: {}", "2:1: rules: must be a list, not a mapping"),
         ("verify: {scheme: none}\nrules: []\ncontent: json", "3:1: content: `content` is not available yet, remove it"),

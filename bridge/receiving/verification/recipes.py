@@ -92,7 +92,7 @@ class Recipe:
 def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     """What makes a recipe unsound: the key at fault, what is wrong, what to do."""
     if not is_header_name(recipe.header):
-        yield ("header",), "is no name of a header", "such as X-Hub-Signature-256"
+        yield ("header",), "is no name of a header", "write one like X-Hub-Signature-256"
     if recipe.item and recipe.prefix:
         yield ("prefix",), "stands beside item, which already says how a signature begins", "leave one of them out"
     if _IN_ENCODED_TEXT.search(recipe.separator):
@@ -100,7 +100,11 @@ def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     if recipe.item and not is_header_name(recipe.item):
         yield ("item",), "is no key of an item", "say v1 where the header reads t=...,v1=..."
     elif recipe.item and not recipe.separator:
-        yield ("item",), "needs a separator", "or say prefix instead, where the header is one value"
+        yield (
+            ("item",),
+            "needs a separator",
+            "say what stands between items; where the header is one value, say prefix instead",
+        )
     if recipe.separator and recipe.separator in recipe.marker.strip():
         yield ("separator",), "is part of what a signature begins with, so none would ever be found", "take another"
     yield from _part_faults(recipe)
@@ -122,7 +126,7 @@ def _part_faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     ):
         source = _source(text)
         if text and (source is None or f"{source.kind.value}:" not in allowed):
-            yield (key,), "is not where it could be read from", f"use {allowed}"
+            yield (key,), "cannot be read from there", f"use {allowed}"
         elif source and key == "timestamp" and source not in parts:
             yield (key,), "is not signed, so it proves nothing", "add it to signed, or leave timestamp out"
 

@@ -17,7 +17,9 @@ from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, Secrets, Strict, parse
 from bridge.settings.secrets import Expanded, Secret
 
-Keys = Annotated[Secrets, Field(description="a list; any of them may have signed or be shown, as during a rotation")]
+Keys = Annotated[
+    Secrets, Field(description="what the sender signs with or shows, as a list: several while one replaces another")
+]
 Header = Annotated[str, Field(description="the name of the header, such as X-Signature or X-Token")]
 Tolerance = Annotated[Duration | None, Field(description="how far a signed timestamp may be off, such as 5m")]
 
@@ -82,8 +84,7 @@ def compile_verifier(section: Section) -> tuple[Verifier | None, list[Problem]]:
         return None, [section.problem("must be a mapping", "such as {scheme: github, secrets: [...]}")]
     scheme = section.value.get("scheme")
     if not isinstance(scheme, str):
-        place = section["scheme"] if "scheme" in section.value else section
-        return None, [place.problem("needs a scheme", f"one of {', '.join(COMPILERS)}")]
+        return None, [section["scheme"].problem("must be the name of a scheme", f"one of {', '.join(COMPILERS)}")]
     if scheme not in COMPILERS:
         return None, [_unknown(section["scheme"], scheme)]
     proof, problems = COMPILERS[scheme](section)
@@ -139,7 +140,7 @@ def _token(section: Section) -> Compiled:
     if settings is None:
         return None, problems
     if not is_header_name(settings.header):
-        problems.append(section["header"].problem("is no name of a header", "such as X-Token"))
+        problems.append(section["header"].problem("is no name of a header", "write one like X-Token"))
     problems += _check_secrets(section, settings.secrets, _fits_header, _NEVER)
     return Token(settings.header, settings.secrets), problems
 

@@ -53,7 +53,8 @@ def test_verify_must_be_a_mapping(settings: object) -> None:
 def test_a_scheme_is_needed_and_the_known_ones_are_listed(settings: object) -> None:
     (problem,) = found(settings)
     assert problem.endswith(
-        "needs a scheme, one of github, standard-webhooks, stripe, slack, shopify, hmac, token, basic, none"
+        "must be the name of a scheme, "
+        "one of github, standard-webhooks, stripe, slack, shopify, hmac, token, basic, none"
     )
 
 
@@ -103,10 +104,10 @@ def test_a_sender_is_either_known_or_not_yet() -> None:
         ({**HMAC, "signed": ["url", "body"]}, "signed[0]: is not available yet"),
         ({**HMAC, "signed": ["item:t", "body"]}, "separator: is needed to find the items of the header"),
         ({**HMAC, "timestamp": "header:X-Time"}, "timestamp: is not signed, so it proves nothing"),
-        ({**HMAC, "timestamp": "body"}, "timestamp: is not where it could be read from, use header:NAME or item:KEY"),
-        ({**HMAC, "timestamp": "X-Time"}, "timestamp: is not where it could be read from"),
-        ({**HMAC, "delivery_id": "X-Id"}, "delivery_id: is not where it could be read from, use header:NAME"),
-        ({**STRIPE, "delivery_id": "item:t"}, "delivery_id: is not where it could be read from"),
+        ({**HMAC, "timestamp": "body"}, "timestamp: cannot be read from there, use header:NAME or item:KEY"),
+        ({**HMAC, "timestamp": "X-Time"}, "timestamp: cannot be read from there"),
+        ({**HMAC, "delivery_id": "X-Id"}, "delivery_id: cannot be read from there, use header:NAME"),
+        ({**STRIPE, "delivery_id": "item:t"}, "delivery_id: cannot be read from there"),
         ({**HMAC, "key": "hex", "secrets": ["0x00"]}, "secrets[0]: is not hexadecimal"),
         ({**HMAC, "key": "base64"}, "secrets[0]: is not base64"),
         ({**STANDARD, "secrets": ["whsec_"]}, "secrets[0]: is not base64 after an optional whsec_"),

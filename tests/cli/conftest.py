@@ -1,0 +1,5 @@
+"""Commands, called in this process."""
+
+from end_to_end.conftest import command
+
+__all__ = ["command"]

@@ -1,0 +1,108 @@
+"""Commands that change the record, without a bridge that runs: what they print, and what they refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from end_to_end.conftest import Command
+
+BRIDGE = """
+admin: {token: "${UNSET_TOKEN}"}
+targets:
+  crm: {url: http://127.0.0.1:1/api, authorization: {scheme: bearer, token: "${UNSET}"}}
+  erp: {url: http://127.0.0.1:1/api, authorization: {scheme: bearer, token: "${UNSET}"}}
+default_target: crm
+"""
+CHANGES = [("events", verb) for verb in ("replay", "discard", "release")] + [
+    ("webhooks", verb) for verb in ("remap", "erase")
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    directory = tmp_path / "config"
+    (directory / "sources").mkdir(parents=True)
+    (directory / "bridge.yaml").write_text(BRIDGE)
+    (directory / "sources" / "shop.yaml").write_text('verify: {scheme: github, secrets: ["${UNSET}"]}\nrules: []\n')
+    return directory
+
+
+def answered(command: Command, config: Path, *arguments: str) -> Any:
+    code, out, err = command("--config", str(config), *arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("words", CHANGES, ids="-".join)
+def test_a_change_needs_no_secret_and_tells_what_it_would_do(
+    words: tuple[str, str], command: Command, config: Path
+) -> None:
+    answer = answered(command, config, *words, "--source", "shop")
+    assert (answer["count"], answer["done"], answer["oldest"]) == (0, 0, None)
+    code, out, err = command("--config", str(config), *words, "--source", "shop", "--since", "1h")
+    assert (code, err) == (0, "")
+    assert "count" in out
+    assert "--yes" not in out  # there is nothing to do
+
+
+@pytest.mark.parametrize("words", CHANGES, ids="-".join)
+@pytest.mark.parametrize("yes", [(), ("--yes",)])
+def test_a_change_of_everything_is_refused_as_wrong_usage(
+    words: tuple[str, str], yes: tuple[str, ...], command: Command, config: Path
+) -> None:
+    code, out, err = command("--config", str(config), *words, *yes)
+    assert (code, out) == (2, "")
+    assert "name ids" in err
+
+
+@pytest.mark.parametrize("words", CHANGES, ids="-".join)
+def test_an_id_that_is_not_there_is_named(words: tuple[str, str], command: Command, config: Path) -> None:
+    code, out, err = command("--config", str(config), *words, "gone", "--yes")
+    assert (code, out) == (1, "")
+    assert err == f"bridge: there is no {words[0][:-1]} gone, `bridge {words[0]} list` shows the newest\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("events", "replay", "--state", "lost"),
+        ("events", "release", "--state", "held"),
+        ("webhooks", "erase", "--state", "delivered"),
+        ("events", "replay", "--since", "yesterday"),
+        ("events", "replay", "--again", "--source", "shop"),
+        ("targets", "pause"),
+        ("targets", "show"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], command: Command, config: Path) -> None:
+    assert command("--config", str(config), *arguments)[0] == 2
+
+
+def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Command, config: Path) -> None:
+    assert [target["name"] for target in answered(command, config, "targets", "list")] == ["crm", "erp"]
+    paused = answered(command, config, "targets", "pause", "erp")
+    assert (paused["state"], paused["reason"]) == ("paused", "operator")
+    assert answered(command, config, "targets", "show", "erp") == paused
+    code, out, _ = command("--config", str(config), "targets", "list")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [["name", "state"], ["crm", "open"], ["erp", "paused"]]
+    assert answered(command, config, "targets", "resume", "erp")["state"] == "open"
+    for verb in ("show", "pause", "resume"):
+        code, out, err = command("--config", str(config), "targets", verb, "crn")
+        assert (code, out, err) == (1, "", "bridge: there is no target crn, the targets are crm, erp\n")
+
+
+def test_a_configuration_whose_rules_are_wrong_refuses_only_to_remap(command: Command, config: Path) -> None:
+    (config / "sources" / "shop.yaml").write_text("verify: {scheme: none}\nrules: [{name: a, when: boddy}]\n")
+    assert answered(command, config, "events", "replay", "--source", "shop")["count"] == 0
+    code, out, err = command("--config", str(config), "webhooks", "remap", "--source", "shop")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {config}/sources/shop.yaml:2:")
+
+
+def test_a_configuration_that_is_not_there_is_told(command: Command, tmp_path: Path) -> None:
+    code, out, err = command("--config", str(tmp_path), "targets", "list")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {tmp_path}/bridge.yaml: there is no such file")

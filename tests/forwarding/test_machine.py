@@ -1,0 +1,485 @@
+"""Whatever happens to a bridge in whatever order: nothing acknowledged vanishes, gets stuck or goes unexplained.
+
+After each step the database is looked at: every version that an event had since the last look must follow from the
+one before, by an arrow of the documentation, for a reason that the record shows.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Coroutine, Iterator
+from itertools import groupby
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from sqlalchemy import Engine
+
+from bridge.model import Claim, Event, Outcome, Webhook, WebhookState
+from bridge.observing import logs
+from bridge.receiving.interpreting import interpret
+from bridge.store import database
+from bridge.store.changes import Action, Selection
+from bridge.store.order import WAITING
+from bridge.store.reading import Filter
+
+from .machine import (
+    GONE,
+    LEASE,
+    MAX_ATTEMPTS,
+    ROOM,
+    RULES,
+    SWEEP,
+    WINDOW,
+    Call,
+    Seen,
+    Tried,
+    World,
+    new_webhook,
+    note_everything,
+)
+from .support import Log, logged
+
+# By whatever happens, the forwarder goes on.
+FORWARDER = {
+    *(("pending", "sending"), ("pending", "dead"), ("pending", "pending")),
+    *(("sending", state) for state in ("delivered", "pending", "dead", "held")),
+    *((state, "delivered") for state in ("pending", "dead", "held")),
+}
+OTHERS: dict[str, set[tuple[str | None, str]]] = {
+    "receive": {(None, "pending"), (None, "discarded")},
+    "replay": {(state, "pending") for state in ("dead", "held", "delivered", "discarded")},
+    "release": {("held", "pending")},
+    "discard": {(state, "discarded") for state in ("pending", "dead", "held")},
+    "remap": {
+        *((None, "pending"), (None, "discarded")),
+        *((state, "discarded") for state in ("pending", "dead", "held")),
+        *(("dead", "pending"), ("held", "pending"), ("discarded", "discarded")),
+    },
+    "erase": {(state, GONE) for state in ("pending", "delivered", "dead", "held", "discarded")},
+}
+BLOCKING = ("pending", "sending", "held")
+FINAL = {"delivered": logs.EVENT_DELIVERED, "dead": logs.EVENT_DEAD, "held": logs.EVENT_HELD}
+ENDED = "the bridge ended during the attempt, SuperOffice may have taken the event"
+RAN_OUT = "the attempt's lease ran out, SuperOffice may have taken the event"
+
+outcomes = st.sampled_from(
+    [Outcome.DELIVERED, Outcome.UNAVAILABLE, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.UNAUTHORIZED]
+)
+waits = st.sampled_from([0, 1_000, 11_000, 45_000, 240_000])
+which = st.integers(0, 11)
+item = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from("ab"),
+        "rule": st.sampled_from(["sold", "asked", "sold", "asked", "shadow"]),
+        "to": st.sampled_from(["crm", "crm", "erp"]),
+        "by": st.sampled_from(["anna", "anna", "bert", None]),
+        "then": st.sampled_from(["anna", "bert", None, "none"]),
+    }
+)
+items = st.lists(item, min_size=1, max_size=3)
+source = st.sampled_from(["shop", "shop", "forms"])
+delivery = st.sampled_from([None, "one", "two"])
+
+
+def picked(values: Collection[Any], number: int) -> Any:
+    """One of some values."""
+    return list(values)[number % len(values)]
+
+
+class Machine(RuleBasedStateMachine):
+    """What may happen, and what must be true whatever did."""
+
+    def __init__(self, url: str, look: Engine, log: Log) -> None:
+        super().__init__()
+        self.log = log
+        self.log.lines.clear()
+        self.acknowledged: dict[str, set[str]] = {}  # webhooks, with their events
+        self.bodies: dict[str, Webhook] = {}
+        self.made: dict[str, Event] = {}  # events, as the rules last made them
+        self.known: dict[tuple[str, str], tuple[str, int]] = {}  # webhooks by delivery id, with the time
+        self.rows: dict[str, Any] = {}  # events as they were last seen
+        self.tried: list[Tried] = []
+        self.under_way: Counter[tuple[str, int]] = Counter()  # claims that nobody has said a word of
+        self.sound = True
+        self.world = World(url, look)
+
+    # What may happen
+
+    @rule(source=source, items=items, delivery=delivery)
+    def a_webhook_comes(self, source: str, items: list[dict[str, Any]], delivery: str | None) -> None:
+        self.take("receive", self.receive(source, items, delivery))
+
+    @rule(source=source, items=items, others=items, delivery=delivery, outcomes=st.lists(outcomes, max_size=3))
+    def much_comes_at_once(self, source: str, items: Any, others: Any, delivery: str | None, outcomes: Any) -> None:
+        async def both() -> None:
+            async with self.world.at_once():
+                for call, outcome in zip(list(self.world.calls), outcomes, strict=False):
+                    await self.world.answer(call, outcome)
+                receiving = [self.receive(source, these, delivery) for these in (items, others)]
+                tasks = [asyncio.create_task(one) for one in receiving]
+            for task in tasks:
+                await task
+
+        self.take("receive", both())
+
+    @precondition(lambda self: self.world.calls)
+    @rule(which=which, outcome=outcomes)
+    def superoffice_answers(self, which: int, outcome: Outcome) -> None:
+        call: Call = picked(self.world.calls, which)
+        self.answers("answer", call.claim, outcome, self.world.answer(call, outcome))
+
+    @precondition(lambda self: self.world.lost)
+    @rule(which=which, outcome=outcomes)
+    def an_answer_comes_after_its_process_was_given_up(self, which: int, outcome: Outcome) -> None:
+        claim: Claim = picked(self.world.lost, which)
+        self.answers("answer", claim, outcome, self.world.answer_late(claim, outcome))
+
+    @rule(milliseconds=waits.filter(bool))
+    def time_passes(self, milliseconds: int) -> None:
+        self.take("time", self.world.turn(milliseconds))
+
+    @rule(after=waits)
+    def it_crashes(self, after: int) -> None:
+        self.take("crash", self.world.crash(after))
+
+    @rule(after=waits)
+    def it_is_restarted(self, after: int) -> None:
+        self.take("crash", self.world.restart(after))
+
+    @rule(after=waits)
+    def it_is_stopped_while_it_claims(self, after: int) -> None:
+        self.take("stop", self.world.end_while_claiming(after))
+
+    @precondition(lambda self: self.rows)
+    @rule(action=st.sampled_from(Action), which=which)
+    def somebody_changes_an_event(self, action: Action, which: int) -> None:
+        self.change(action, Selection(ids=(picked(self.rows, which),)))
+
+    @precondition(lambda self: self.rows)
+    @rule(action=st.sampled_from(Action), state=st.sampled_from(["dead", "held", "discarded", None]))
+    def somebody_changes_many(self, action: Action, state: str | None) -> None:
+        self.change(action, Selection(filter=Filter(state=state)))
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(which=which, rules=st.sampled_from(["second", "second", "first", "silent", "broken"]), again=st.booleans())
+    def somebody_remaps(self, which: int, rules: str, again: bool) -> None:
+        webhook = self.bodies[picked(self.acknowledged, which)]
+        self.world.rules[webhook.source] = RULES[rules]
+        mapping = interpret(RULES[rules], webhook)
+        states = {id_: self.rows[id_].state for id_ in self.acknowledged[webhook.id]}
+        replaceable = ("pending", "dead", "held") if again else ("pending", "dead")
+        replaced = {event.id: event for event in mapping.events if states.get(event.id, "dead") in replaceable}
+        removed = {id_ for id_, state in states.items() if state == "pending"} - {event.id for event in mapping.events}
+        to_the_end = {id_ for id_, event in replaced.items() if self._starts_behind(id_, event)}
+        self.made |= replaced
+        self.acknowledged[webhook.id] |= set(replaced)
+        remapping = self.world.operator.remap(Selection(ids=(webhook.id,)), yes=True, again=again)
+        seen = self.take("remap", remapping)
+        for id_, event in replaced.items():
+            first = next(row for row in seen.versions if row.id == id_)
+            assert (first.state, first.reason, first.retries) == (
+                ("pending", None, 0) if event.send else ("discarded", "shadow", 0)
+            )
+        self.are_at_the_end(to_the_end)
+        if mapping.state is not WebhookState.FAILED:
+            assert {id_: (self.rows[id_].state, self.rows[id_].reason) for id_ in removed} == dict.fromkeys(
+                removed, ("discarded", "remapped")
+            )
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(which=which)
+    def somebody_erases(self, which: int) -> None:
+        id_ = picked(self.acknowledged, which)
+        busy = any(self.rows[event].state == "sending" for event in self.acknowledged[id_])
+        if not busy:
+            for event in self.acknowledged.pop(id_):
+                del self.made[event]
+            self.known = {key: value for key, value in self.known.items() if value[0] != id_}
+        self.take("erase", self.world.operator.erase(Selection(ids=(id_,)), yes=True))
+
+    @rule(name=st.sampled_from(sorted(ROOM)), pause=st.booleans())
+    def somebody_pauses_or_resumes(self, name: str, pause: bool) -> None:
+        operator = self.world.operator
+        self.take("pause", operator.pause(name) if pause else operator.resume(name))
+
+    def teardown(self) -> None:
+        """Once SuperOffice takes everything and time goes on, nothing that is to be sent is left."""
+        try:
+            if self.sound:
+                self.world.accepting = True
+                for target in ROOM:
+                    self.take("pause", self.world.operator.resume(target))
+                for call in list(self.world.calls):
+                    self.take("answer", self.world.answer(call, Outcome.DELIVERED))
+                self.change(Action.RELEASE, Selection())
+                for _ in range(60):
+                    if not self._in("pending", "sending"):
+                        break
+                    self.take("time", self.world.turn(60_000))
+                assert not self._in(*BLOCKING)
+        finally:
+            self.world.close()
+
+    # How it is done
+
+    def take(self, cause: str, step: Coroutine[Any, Any, Any]) -> Seen:
+        self.sound = False
+        before, sent = dict(self.rows), len(self.world.sent)
+        self.world.run(step)
+        seen = self.world.look_again()
+        self.every_end_was_told(before, seen)
+        self.moves_are_explained(cause, seen, self.world.sent[sent:])
+        assert {id_: row[:-1] for id_, row in self.rows.items()} == {id_: row[:] for id_, row in seen.events.items()}
+        self.nothing_vanished(seen)
+        self.every_attempt_is_on_record(seen)
+        self.keys_are_in_order()
+        self.nothing_is_left_lying()
+        self.sound = True
+        return seen
+
+    async def receive(self, source: str, items: list[dict[str, Any]], delivery: str | None) -> None:
+        webhook, mapping = new_webhook(self.world, source, items, delivery)
+        first, at = self.known.get((source, delivery or ""), ("", 0))
+        duplicate = bool(first) and at > self.world.hand() - WINDOW
+        if not duplicate:
+            first = webhook.id
+            self.bodies[first] = webhook
+            self.acknowledged[first] = {event.id for event in mapping.events}
+            self.made |= {event.id: event for event in mapping.events}
+            if delivery:
+                self.known[source, delivery] = first, self.world.hand()
+        receipt = await self.world.receive(webhook, mapping)
+        assert (receipt.webhook_id, receipt.duplicate) == (first, duplicate)
+        assert set(receipt.event_ids) == self.acknowledged[first]
+
+    def answers(self, cause: str, claim: Claim, outcome: Outcome, answering: Coroutine[Any, Any, Any]) -> None:
+        before = self.rows.get(claim.event_id)
+        self.take(cause, answering)
+        if before is not None and outcome is Outcome.DELIVERED:
+            current = before.state == "sending" and before.attempts == claim.attempt
+            if current or before.state in ("pending", "dead", "held"):
+                assert self.rows[claim.event_id].state == "delivered"
+
+    def change(self, action: Action, selection: Selection) -> None:
+        froms = {before for before, after in OTHERS[action] if before != after}
+        chosen = [
+            row
+            for row in self.rows.values()
+            if row.state in froms
+            and (selection.ids is None or row.id in selection.ids)
+            and selection.filter.state in (None, row.state)
+        ]
+        seen = self.take(action, self.world.operator.events(action, selection, yes=True))
+        for row in chosen:
+            first = next(version for version in seen.versions if version.id == row.id)
+            assert (first.state, first.reason) == (
+                ("discarded", "operator") if action is Action.DISCARD else ("pending", action)
+            )
+        if action is Action.REPLAY:
+            self.are_at_the_end({row.id for row in chosen if row.order_key is not None})
+            for _, line in by_key(chosen):
+                ids = [row.id for row in line]
+                assert ids == sorted(ids, key=lambda id_: self.rows[id_].seq)
+
+    def _starts_behind(self, id_: str, event: Event) -> bool:
+        """Whether a remapped event goes behind all others of its key."""
+        before = self.rows.get(id_)
+        return event.order_key is not None and (
+            before is None or before.state != "pending" or before.order_key != event.order_key
+        )
+
+    def _in(self, *states: str) -> list[Any]:
+        return [row for row in self.rows.values() if row.state in states]
+
+    # What must be true
+
+    def moves_are_explained(self, cause: str, seen: Seen, sent: list[Claim]) -> None:
+        claimed: Counter[tuple[str, int]] = Counter()
+        on_time = {(tried.event_id, tried.number): tried for tried in seen.tried if not tried.late}
+        late = Counter(tried.event_id for tried in seen.tried if tried.late and tried.outcome == "delivered")
+        late -= Counter(tried.event_id for tried in self.tried if tried.late and tried.outcome == "delivered")
+        for after in seen.versions:
+            before: Any = self.rows.get(after.id)
+            arrow = (None if before is None else before.state), after.state
+            assert arrow in FORWARDER | OTHERS.get(cause, set()), (cause, arrow)
+            if before is not None and cause != "remap":
+                content = ("target", "source", "order_key", "text", "on_unknown")
+                assert [getattr(before, name) for name in content] == [getattr(after, name) for name in content]
+            self.has_its_place(cause, before, after)
+            match arrow:
+                case ("pending", "sending"):
+                    self.may_be_sent(before, after)
+                    claimed[after.id, after.attempts] += 1
+                case ("pending", "dead"):
+                    assert after.reason == "max_age"
+                    assert after.expires_at <= self._clock(after.target)
+                case ("sending", "pending") if after.attempts == before.attempts - 1:
+                    assert cause == "stop"
+                    claimed[before.id, before.attempts] -= 1
+                case ("sending", _):
+                    assert after.attempts == before.attempts
+                    tried = on_time[before.id, before.attempts]
+                    assert (after.state, after.reason, after.retries) == decided(before, tried)
+                case (_, "delivered"):
+                    assert after.reason is None
+                    late[after.id] -= 1
+                    assert late[after.id] >= 0
+                case (None, _):
+                    assert (after.attempts, after.retries) == (0, 0)
+                case _:
+                    assert after.attempts == before.attempts
+            assert (after.delivered_at is not None) == (after.state == "delivered") or after.state == GONE
+            self.rows[after.id] = after
+            if after.state == GONE:
+                del self.rows[after.id]
+        assert +claimed == Counter((claim.event_id, claim.attempt) for claim in sent)
+        for claim in sent:
+            if claim.event_id in self.made:
+                assert claim.text == self.made[claim.event_id].text
+        self.tried = seen.tried
+
+    def has_its_place(self, cause: str, before: Any, after: Any) -> None:
+        """The order of commit is kept, until a replay or a remap moves an event behind the others of its key."""
+        others = [row.seq for row in self.rows.values() if row.id != after.id]
+        if before is None:
+            assert all(seq < after.seq for seq in others)
+        elif after.seq != before.seq:
+            assert cause in ("replay", "remap")
+            assert after.order_key is not None
+            assert all(seq < after.seq for seq in others)
+
+    def are_at_the_end(self, ids: set[str]) -> None:
+        for id_ in ids:
+            others = [row for row in self._line(self.rows[id_]) if row.id not in ids]
+            assert all(other.seq < self.rows[id_].seq for other in others)
+
+    def may_be_sent(self, before: Any, after: Any) -> None:
+        assert after.attempts == before.attempts + 1
+        assert after.expires_at > self._clock(after.target)
+        assert before.next_attempt_at <= self.world.hand()
+        for other in self._line(after):
+            assert other.state != "sending"
+            assert other.seq > after.seq or other.state not in BLOCKING
+
+    def nothing_vanished(self, seen: Seen) -> None:
+        assert seen.webhooks == {id_: self.bodies[id_].body for id_ in self.acknowledged}
+        assert seen.events.keys() == self.made.keys() == set().union(*self.acknowledged.values())
+        for id_, row in seen.events.items():
+            event = self.made[id_]
+            assert (row.text.decode(), row.order_key, row.on_unknown, row.target) == (
+                *(event.text, event.order_key, event.on_unknown, event.target),
+            )
+
+    def every_attempt_is_on_record(self, seen: Seen) -> None:
+        """One row for each claim, and one more for each answer that came after its claim was given up."""
+        for tried in seen.tried:
+            assert (tried.event_id, tried.number) in self.world.began
+            if tried.detail == RAN_OUT:
+                assert self.world.began[tried.event_id, tried.number] + LEASE < self.world.hand()
+        given_up = [tried for tried in seen.tried if tried.detail in (ENDED, RAN_OUT)]
+        assert {tried.outcome for tried in given_up} <= {"unknown"}
+        answered = Counter((tried.event_id, tried.number, tried.outcome) for tried in seen.tried)
+        answered -= Counter((tried.event_id, tried.number, tried.outcome) for tried in given_up)
+        assert answered == Counter(answer for answer in self.world.answered if answer[0] in seen.events)
+        numbers: dict[str, list[int]] = {id_: [] for id_ in seen.events}
+        for tried in seen.tried:
+            if not tried.late:
+                numbers[tried.event_id].append(tried.number)
+        for id_, row in seen.events.items():
+            finished = row.attempts - (row.state == "sending")
+            assert sorted(numbers[id_]) == list(range(1, finished + 1))
+
+    def every_end_was_told(self, before: dict[str, Any], seen: Seen) -> None:
+        """One line of the log for each, and none that tells of trouble with the store."""
+        trouble = (logs.CLAIM_FAILED, logs.ATTEMPT_UNRECORDED, logs.MAPPING_FAILED)
+        assert [line for line in self.log.lines if line["event"] in trouble] == []
+        ended = Counter[tuple[str, str]]()
+        states = {id_: row.state for id_, row in before.items()}
+        for row in seen.versions:
+            if row.state in FINAL and row.state != states.get(row.id):
+                ended[FINAL[row.state], row.id] += 1
+            states[row.id] = row.state
+        told = Counter((line["event"], line["event_id"]) for line in self.log.lines if line["event"] in FINAL.values())
+        assert told == ended
+        self.log.lines.clear()
+
+    def keys_are_in_order(self) -> None:
+        """The first of each key waits for nobody, all others wait for it."""
+        for key, line in by_key(self._in(*BLOCKING)):
+            first, *others = [row.next_attempt_at == WAITING for row in line]
+            assert not first, f"{key} is stuck"
+            assert all(others)
+            assert [row.state for row in line[1:]] == ["pending"] * len(others)
+        assert all(row.next_attempt_at < WAITING for row in self._in("pending") if row.order_key is None)
+
+    def nothing_is_left_lying(self) -> None:
+        """What is due is being sent, as far as there is room; what hangs too long was given up."""
+        now = self.world.hand()
+        hanging = Counter((call.claim.event_id, call.claim.attempt) for call in self.world.calls)
+        for row in self._in("sending"):
+            assert hanging[row.id, row.attempts] == 1
+            assert row.lease_until + SWEEP >= now
+        for target, room in ROOM.items():
+            state = self.world.store.target(target)
+            due = [row for row in self._in("pending") if row.target == target and row.next_attempt_at <= now]
+            calls = sum(call.claim.target == target for call in self.world.calls)
+            assert calls <= room
+            if state.paused_at is None:
+                assert not due or calls == room
+            elif state.next_probe_at is not None and state.next_probe_at <= now:
+                assert not due or calls
+
+    def _line(self, row: Any) -> list[Any]:
+        """The others of an event's key."""
+        if row.order_key is None:
+            return []
+        same = [other for other in self.rows.values() if key_of(other) == key_of(row)]
+        return [other for other in same if other.id != row.id]
+
+    def _clock(self, target: str) -> int:
+        return self.world.store.target(target).clock(self.world.hand())
+
+
+def key_of(row: Any) -> tuple[str, ...]:
+    return row.target, row.source, row.order_key
+
+
+def by_key(rows: list[Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """Ordered events by key, each key's in order of commit."""
+    ordered = sorted((row for row in rows if row.order_key is not None), key=lambda row: (key_of(row), row.seq))
+    return ((key, list(line)) for key, line in groupby(ordered, key_of))
+
+
+def decided(before: Any, tried: Tried) -> tuple[str, str | None, int]:
+    """State, reason and retries of an event after an attempt, as the documentation has it."""
+    retries = before.retries
+    match tried.outcome:
+        case "delivered":
+            return "delivered", None, retries
+        case "rejected":
+            return "dead", "rejected", retries
+        case "unknown" if before.on_unknown == "hold":
+            return "held", "unknown", retries
+        case "unauthorized":
+            return "pending", "unauthorized", retries
+    if tried.probe:
+        return "pending", tried.outcome, retries
+    if retries + 1 == MAX_ATTEMPTS.get(before.target):
+        return "dead", "max_attempts", retries
+    return "pending", tried.outcome, retries + 1
+
+
+@pytest.mark.parametrize("examples", [40])
+def test_whatever_happens_nothing_is_lost_stuck_or_unexplained(url: str, examples: int) -> None:
+    engine = database.writing_engine(url)
+    note_everything(engine)
+    engine.dispose()
+    look = database.reading_engine(url)
+    with logged() as log:
+        run_state_machine_as_test(
+            lambda: Machine(url, look, log),  # type: ignore[arg-type] # it takes what makes a machine, too
+            settings=settings(max_examples=examples, stateful_step_count=30, deadline=None),
+        )
+    look.dispose()

@@ -1,0 +1,375 @@
+"""What an operator does: shown first, done with `yes`, in portions, and told to whoever sends."""
+
+import itertools
+
+import pytest
+
+from bridge.errors import StoreError
+from bridge.model import EventState, TargetState
+from bridge.store.changes import Action, Selection
+from bridge.store.reading import Filter
+
+from .support import DAY, HOUR, LINES, MINUTE, NOW, Office
+
+pytestmark = pytest.mark.anyio
+
+SHOP = Selection(filter=Filter(source="shop"))
+BROKEN = LINES.replace("item.sku }}", "item.size }}")
+CHEAPER = LINES.replace('sku: "{{ item.sku }}"', 'sku: "cheap {{ item.sku }}"')
+
+
+def only(*ids: str) -> Selection:
+    return Selection(ids=ids)
+
+
+# replay, discard, release
+
+
+async def test_without_yes_an_action_only_tells_what_it_would_do(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    await office.bring(EventState.DELIVERED)
+    office.now += MINUTE
+    await office.receive_lines("c")
+    await office.bring(EventState.DEAD)
+    before = office.events()
+    assert await office.operator.events(Action.REPLAY, SHOP, yes=False) == {
+        "count": 3,
+        "oldest": "2023-11-14T22:13:20.000Z",
+        "newest": "2023-11-14T22:14:20.000Z",
+        "already_delivered": 2,
+        "done": 0,
+        "ids": [],
+        "out_of_order": [],
+    }
+    assert office.events() == before
+    assert office.woken == []
+
+
+@pytest.mark.parametrize("action", Action)
+async def test_with_yes_it_is_done_told_and_heard_of_at_once(action: Action, office: Office) -> None:
+    await office.receive_lines("a", "b")
+    await office.bring(EventState.HELD)
+    made = [event["id"] for event in office.events()]
+    office.woken.clear()
+    answer = await office.operator.events(action, SHOP, yes=True)
+    assert (answer["count"], answer["done"], answer["ids"]) == (2, 2, made)
+    assert {event["state"] for event in office.events()} == {"discarded" if action is Action.DISCARD else "pending"}
+    assert office.woken == [{"crm"}]
+
+
+async def test_many_are_done_in_portions_and_a_hundred_of_them_named(office: Office) -> None:
+    for _ in range(3):
+        await office.receive_lines(*map(str, range(150)))
+    await office.bring(EventState.DEAD)
+    made = [event["id"] for event in office.events()]
+    answer = await office.operator.events(Action.REPLAY, SHOP, yes=True)
+    assert (answer["count"], answer["done"]) == (450, 450)
+    assert answer["ids"] == made[:100]
+    assert office.store.asked == [200, 200, 50]
+    assert {event["state"] for event in office.events()} == {"pending"}
+
+
+async def test_events_that_go_to_the_end_of_their_line_are_replayed_once(office: Office) -> None:
+    office.configuration.write(LINES.replace("    key:", "    order_by: body.customer\n    key:"))
+    await office.receive({"customer": 7, "lines": [{"id": number, "sku": "a"} for number in range(250)]})
+    await office.bring(EventState.DISCARDED)
+    made = [event["id"] for event in office.events()]
+    assert (await office.operator.events(Action.REPLAY, SHOP, yes=True))["done"] == 250
+    assert office.store.asked == [250, 200, 50]
+    assert [event["id"] for event in office.events()] == made
+
+
+async def test_an_id_that_is_not_there_is_named_and_nothing_changes(office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    await office.bring(EventState.DEAD)
+    (made,) = office.events()
+    with pytest.raises(StoreError, match="there is no event ev_gone,"):
+        await office.operator.events(Action.REPLAY, only(made["id"], "ev_gone"), yes=True)
+    for change in (office.operator.remap, office.operator.erase):
+        with pytest.raises(StoreError, match="there is no webhook wh_gone,"):
+            await change(only(webhook, "wh_gone"), yes=True)
+    assert office.events() == [made]
+    assert office.webhooks() == [webhook]
+
+
+async def test_ids_of_events_in_another_state_are_left_alone(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    claims = await office.claim(1)
+    await office.end(claims, EventState.DEAD)
+    made = [event["id"] for event in office.events()]
+    answer = await office.operator.events(Action.REPLAY, only(*made), yes=True)
+    assert (answer["count"], answer["done"], answer["ids"]) == (1, 1, made[:1])
+
+
+async def test_an_overtaken_replay_is_told(office: Office) -> None:
+    office.configuration.write(LINES.replace("    key:", "    order_by: body.customer\n    key:"))
+    await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "a"}, {"id": 2, "sku": "b"}]})
+    await office.bring(EventState.DEAD)
+    await office.bring(EventState.DELIVERED)
+    first, second = office.events()
+    preview = await office.operator.events(Action.REPLAY, only(first["id"]), yes=False)
+    assert preview["out_of_order"] == []
+    answer = await office.operator.events(Action.REPLAY, only(first["id"]), yes=True)
+    assert answer["out_of_order"] == [first["id"]]
+    assert [event["id"] for event in office.events()] == [second["id"], first["id"]]
+
+
+# remap
+
+
+@pytest.mark.parametrize(("state", "again"), list(itertools.product(EventState, [False, True])))
+async def test_a_remap_replaces_pending_and_dead_events_and_held_ones_where_asked(
+    state: EventState, again: bool, office: Office
+) -> None:
+    await office.receive_lines("a")
+    await office.bring(state)
+    (before,) = office.events()
+    office.configuration.write(CHEAPER)
+    is_replaced = state in (EventState.PENDING, EventState.DEAD) or (again and state is EventState.HELD)
+    expected = {
+        "count": 1,
+        "oldest": "2023-11-14T22:13:20.000Z",
+        "newest": "2023-11-14T22:13:20.000Z",
+        "replaced": int(is_replaced),
+        "untouched": int(not is_replaced),
+        "already_delivered": int(state is EventState.DELIVERED),
+        "discarded": 0,
+        "new": [],
+        "failed": [],
+    }
+    assert await office.operator.remap(SHOP, yes=False, again=again) == expected | {"done": 0}
+    assert office.events() == [before]
+    assert await office.operator.remap(SHOP, yes=True, again=again) == expected | {"done": 1}
+    (after,) = office.events()
+    if is_replaced:
+        assert (after["id"], after["state"], after["reason"]) == (before["id"], "pending", None)
+        assert after["attributes"] == {"sku": "cheap a"}
+    else:
+        assert after == before
+
+
+async def test_a_replaced_event_starts_anew_with_todays_max_age(office: Office) -> None:
+    await office.receive_lines("a")
+    await office.bring(EventState.DEAD)
+    office.configuration.write(LINES.replace("    key:", "    max_age: 1h\n    key:"))
+    office.now += DAY
+    await office.operator.remap(SHOP, yes=True)
+    (claim,) = await office.claim()
+    assert (claim.attempt, claim.retries, claim.expires_at) == (2, 0, office.now + HOUR)
+
+
+@pytest.mark.parametrize("state", EventState)
+async def test_of_what_is_no_longer_made_only_the_pending_is_discarded(state: EventState, office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    await office.bring(state)
+    (before,) = office.events()
+    office.configuration.write(LINES.replace("    key:", "    when: item.sku == 'b'\n    key:"))
+    is_pending = state is EventState.PENDING
+    for yes in (False, True):
+        answer = await office.operator.remap(only(webhook), yes=yes)
+        assert (answer["discarded"], answer["replaced"], answer["untouched"]) == (int(is_pending), 0, 0)
+    (after,) = office.events()
+    assert (after["state"], after["reason"]) == ("discarded", "remapped") if is_pending else after == before
+    assert office.webhook(webhook)["state"] == "ignored"
+
+
+async def test_a_remap_lists_the_events_that_were_never_there(office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    (before,) = office.events()
+    office.configuration.write(LINES + LINES.split("rules:\n")[1].replace("name: line", "name: more\n    target: erp"))
+    preview = await office.operator.remap(SHOP, yes=False)
+    (new,) = preview["new"]
+    assert (new["webhook_id"], new["rule"], new["target"]) == (webhook, "more", "erp")
+    assert office.events() == [before]
+    await office.operator.remap(SHOP, yes=True)
+    assert [event["id"] for event in office.events()] == [before["id"], new["id"]]
+    assert office.woken[-1] == {"crm", "erp"}
+
+
+@pytest.mark.parametrize(("was", "new"), [("", 1), ("    was: line\n", 0)])
+async def test_a_renamed_rule_makes_new_events_unless_it_says_what_it_was(was: str, new: int, office: Office) -> None:
+    await office.receive_lines("a")
+    await office.bring(EventState.DELIVERED)
+    (before,) = office.events()
+    office.configuration.write(LINES.replace("name: line\n", f"name: renamed\n{was}"))
+    answer = await office.operator.remap(SHOP, yes=True)
+    assert (len(answer["new"]), answer["untouched"]) == (new, 1 - new)
+    assert office.events()[0] == before
+    assert len(office.events()) == 1 + new
+
+
+async def test_an_item_is_the_same_by_its_key_or_else_by_its_content(office: Office) -> None:
+    await office.receive({"lines": [{"id": 1, "sku": "a"}, {"id": 1, "sku": "a"}]})
+    made = [event["id"] for event in office.events()]
+    assert len(set(made)) == 2  # a key that is repeated gets its occurrence added
+    office.configuration.write(CHEAPER)
+    assert (await office.operator.remap(SHOP, yes=True))["replaced"] == 2
+    assert [event["id"] for event in office.events()] == made
+    office.configuration.write(LINES.replace("    key: item.id\n", ""))
+    assert len((await office.operator.remap(SHOP, yes=False))["new"]) == 2
+
+
+async def test_a_rule_that_breaks_discards_nothing_and_is_told(office: Office) -> None:
+    webhook = await office.receive_lines("a", "b")
+    before = office.events()
+    office.configuration.write(BROKEN)
+    for yes in (False, True):
+        answer = await office.operator.remap(SHOP, yes=yes)
+        (failed,) = answer["failed"]
+        assert failed["id"] == webhook
+        assert "size" in failed["error"]
+        assert (answer["discarded"], answer["replaced"]) == (0, 0)
+    assert office.events() == before
+    assert office.webhook(webhook)["state"] == "failed"
+
+
+async def test_a_failed_webhook_becomes_mapped_by_the_repaired_rule(office: Office) -> None:
+    office.configuration.write(BROKEN)
+    webhook = await office.receive_lines("a")
+    assert (office.webhook(webhook)["state"], office.events()) == ("failed", [])
+    office.configuration.write(LINES)
+    answer = await office.operator.remap(Selection(filter=Filter(state="failed")), yes=True)
+    assert (answer["count"], len(answer["new"]), answer["failed"]) == (1, 1, [])
+    assert (office.webhook(webhook)["state"], office.webhook(webhook)["why"]) == ("mapped", None)
+    assert [event["state"] for event in office.events()] == ["pending"]
+
+
+async def test_an_unreadable_webhook_stays_so_and_is_told(office: Office) -> None:
+    webhook = await office.receive(b"[")
+    answer = await office.operator.remap(SHOP, yes=True)
+    assert [one["id"] for one in answer["failed"]] == [webhook]
+    assert office.webhook(webhook)["state"] == "unreadable"
+
+
+async def test_webhooks_of_a_source_that_left_the_configuration_are_told_and_left_alone(office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    before = office.events()
+    (office.configuration.directory / "sources" / "shop.yaml").unlink()
+    answer = await office.operator.remap(only(webhook), yes=True)
+    assert answer["failed"] == [{"id": webhook, "error": "its source is not configured"}]
+    assert office.events() == before
+
+
+async def test_a_remap_of_many_lists_a_hundred(office: Office) -> None:
+    for _ in range(101):
+        await office.receive_lines("a")
+    office.configuration.write(BROKEN)
+    assert len((await office.operator.remap(SHOP, yes=False))["failed"]) == 100
+    office.configuration.write(LINES.replace("name: line", "name: renamed"))
+    answer = await office.operator.remap(SHOP, yes=True)
+    assert (answer["count"], answer["done"], len(answer["new"]), answer["discarded"]) == (101, 101, 100, 101)
+
+
+async def test_what_a_remap_frees_is_heard_of_by_its_target(office: Office) -> None:
+    ordered = LINES.replace("    key:", "    order_by: body.customer\n    target: erp\n    key:")
+    office.configuration.write(ordered)
+    first = await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "a"}]})
+    await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "b"}]})
+    office.configuration.write(ordered.replace("target: erp", "target: erp\n    when: item.sku == 'b'"))
+    await office.operator.remap(only(first), yes=True)
+    assert "erp" in office.woken[-1]
+    assert [claim.event_id for claim in await office.claim(target="erp")] == [office.events()[1]["id"]]
+
+
+# erase
+
+
+async def test_erase_deletes_for_good_what_is_not_being_sent(office: Office) -> None:
+    busy = await office.receive_lines("a", key="one")
+    await office.claim()
+    gone = await office.receive_lines("b", key="two")
+    shown = {"count": 2, "oldest": "2023-11-14T22:13:20.000Z", "newest": "2023-11-14T22:13:20.000Z"}
+    assert await office.operator.erase(SHOP, yes=False) == shown | {"done": 0, "being_sent": []}
+    assert office.webhooks() == [busy, gone]
+    assert await office.operator.erase(SHOP, yes=True) == shown | {"done": 1, "being_sent": [busy]}
+    assert office.webhooks() == [busy]
+    assert [event["webhook_id"] for event in office.events()] == [busy]
+    assert await office.receive_lines("b", key="two") != gone
+    assert await office.receive_lines("a", key="one") == busy
+
+
+async def test_what_an_erased_event_kept_waiting_is_heard_of_by_its_target(office: Office) -> None:
+    office.configuration.write(LINES.replace("    key:", "    order_by: body.customer\n    target: erp\n    key:"))
+    first, _ = [await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "a"}]}) for _ in range(2)]
+    await office.operator.erase(only(first), yes=True)
+    assert "erp" in office.woken[-1]
+    assert office.events()[0]["next_attempt_at"] == "2023-11-14T22:13:20.000Z"
+    assert len(await office.claim(target="erp")) == 1
+
+
+# targets
+
+
+async def test_targets_are_those_configured_and_those_that_events_wait_for(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    open_ = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
+    assert office.operator.targets() == [
+        {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2}
+        | {"oldest": "2023-11-14T22:13:20.000Z"},
+        {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
+    ]
+    left = office.operator
+    alone = type(left)(
+        store=left.store, store_url=left.store_url, rules={}, target_urls={}, wake=lambda _: None, clock=left.clock
+    )
+    assert [(one["name"], one["url"], one["pending"]) for one in alone.targets()] == [("crm", None, 2)]
+    assert (await alone.pause("crm"))["state"] == "paused"
+
+
+async def test_a_target_that_is_none_is_told_with_those_that_are(office: Office) -> None:
+    operator = office.operator
+    with pytest.raises(StoreError, match=r"^there is no target nope, the targets are crm, erp$"):
+        operator.target("nope")
+    for change in (operator.pause, operator.resume):
+        with pytest.raises(StoreError, match="there is no target nope"):
+            await change("nope")
+    assert office.store.targets == {}
+
+
+async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(office: Office) -> None:
+    operator = office.operator
+    paused = await operator.pause("crm")
+    assert (paused["state"], paused["reason"], paused["paused_at"], paused["next_probe_at"]) == (
+        *("paused", "operator", "2023-11-14T22:13:20.000Z"),
+        None,
+    )
+    assert office.store.target("crm").by_operator
+    await office.store.start()  # as after a restart
+    office.now += HOUR
+    assert await operator.pause("crm") == paused  # it is since then, however often it is said
+    assert office.woken == []
+    resumed = await operator.resume("crm")
+    assert (resumed["state"], resumed["paused_at"]) == ("open", None)
+    assert office.woken == [{"crm"}]
+    assert office.store.target("crm").paused_total == HOUR
+    await operator.resume("crm")
+    assert office.store.target("crm").paused_total == HOUR
+    assert office.woken == [{"crm"}]
+
+
+async def test_a_pause_by_a_fault_becomes_the_operators_and_goes_on_since_then(office: Office) -> None:
+    fault = TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + HOUR)
+    await office.store.save_target(fault)
+    office.now += MINUTE
+    paused = await office.operator.pause("crm")
+    assert (paused["reason"], paused["paused_at"], paused["next_probe_at"]) == (
+        *("operator", "2023-11-14T22:13:20.000Z"),
+        None,
+    )
+    assert office.store.target("crm").probes == 0
+
+
+async def test_max_age_stands_still_while_a_target_is_paused(office: Office) -> None:
+    office.configuration.write(LINES.replace("    key:", "    max_age: 1h\n    key:"))
+    await office.receive_lines("a")
+    office.now += HOUR - MINUTE
+    await office.operator.pause("crm")
+    office.now += 30 * DAY
+    await office.operator.resume("crm")
+    office.now += MINUTE - 1
+    taken = await office.store.claim("crm", 1, 1000)
+    assert (len(taken.claims), len(taken.expired)) == (1, 0)
+    await office.store.release(taken.claims)
+    office.now += 1
+    taken = await office.store.claim("crm", 1, 1000)
+    assert (len(taken.claims), len(taken.expired)) == (0, 1)

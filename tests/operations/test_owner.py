@@ -1,0 +1,152 @@
+"""Where a change is carried out: here where no bridge runs, else by the bridge that does, or a clear line why not."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.errors import BridgeError
+from bridge.mapping.rules import Rules
+from bridge.operations import owner
+from bridge.settings.schema import AdminSettings
+from bridge.settings.secrets import Secret
+from bridge.store import reading
+from bridge.store.store import owned
+
+from .support import Configuration
+
+ALL = {"filter": {"source": "shop"}, "yes": True}
+TARGETS = {"crm": "http://127.0.0.1:1/crm/api"}
+
+Answers = Callable[[int, str], int]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'bridge.db'}"
+
+
+@pytest.fixture
+def asked() -> list[tuple[str, str, Any]]:
+    """What the running bridge heard: path, authorization, payload."""
+    return []
+
+
+@pytest.fixture
+def answers(asked: list[tuple[str, str, Any]]) -> Iterator[Answers]:
+    """Starts what stands on the admin port and answers this; gives the port."""
+    servers: list[HTTPServer] = []
+
+    def start(status: int, text: str) -> int:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["content-length"])
+                asked.append((self.path, self.headers["authorization"], json.loads(self.rfile.read(length))))
+                self.send_response(status)
+                self.send_header("content-length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name is the library's
+                """Tests are quiet."""
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return int(server.server_address[1])
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def nobody_asks() -> Any:
+    raise AssertionError("nobody needs to know")
+
+
+def ask(url: str, path: str, payload: dict[str, Any] = ALL, **parts: Any) -> Any:
+    """As a command does."""
+    usual: dict[str, Any] = {"admin": nobody_asks, "rules": nobody_asks, "targets": TARGETS}
+    return owner.ask(path, payload, store_url=url, **usual | parts)
+
+
+def admin(port: int, host: str = "127.0.0.1") -> Callable[[], AdminSettings]:
+    return lambda: AdminSettings(host=host, port=port, token=Secret("the-token"))
+
+
+def test_where_no_bridge_runs_it_is_done_here_and_needs_no_admin_token(url: str) -> None:
+    assert ask(url, "events/replay")["count"] == 0
+    assert ask(url, "targets/crm/pause")["state"] == "paused"
+    assert ask(url, "targets", {})[0]["paused_at"] is not None
+    with owned(url), reading.reading(url) as connection:  # nothing is held any more
+        assert reading.list_events(connection, reading.Filter()) == []
+
+
+def test_only_a_remap_needs_the_rules(url: str, tmp_path: Path) -> None:
+    configuration = Configuration(tmp_path, shop="verify: {scheme: none}\nrules: []\n")
+    read: list[str] = []
+
+    def rules() -> dict[str, Rules]:
+        read.append("rules")
+        return {source.name: its for source, its in configuration.built()}
+
+    assert ask(url, "webhooks/erase")["count"] == 0
+    assert ask(url, "webhooks/remap", rules=rules)["count"] == 0
+    assert read == ["rules"]
+
+
+def test_what_is_refused_here_is_told(url: str) -> None:
+    with pytest.raises(BridgeError, match="there is no event ev_gone,"):
+        ask(url, "events/replay", {"ids": ["ev_gone"], "yes": True})
+    with pytest.raises(BridgeError, match="name ids, or a filter"):
+        ask(url, "events/replay", {"yes": True})
+
+
+def test_beside_a_running_bridge_it_is_asked_for_with_the_token(
+    url: str, answers: Answers, asked: list[tuple[str, str, Any]]
+) -> None:
+    port = answers(200, '{"count": 7}')
+    with owned(url):
+        assert ask(url, "events/replay", admin=admin(port)) == {"count": 7}
+        assert ask(url, "targets", {}, admin=admin(port, "0.0.0.0")) == {"count": 7}
+    assert asked == [
+        ("/api/events/replay", "Bearer the-token", ALL),
+        ("/api/targets", "Bearer the-token", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "told"),
+    [
+        (401, '{"detail": "x"}', "^the running bridge refuses the admin token, give this command the same one$"),
+        (404, '{"detail": "there is no event ev_1"}', "^there is no event ev_1$"),
+        (400, '{"detail": "yes: not so"}', "^yes: not so$"),
+        (503, "{}", "^the running bridge answered 503$"),
+        (500, "[1]", "^the running bridge answered 500$"),
+        (
+            404,
+            "<html>",
+            "^what answers at .*/api/events/replay is no bridge's admin port, correct admin",
+        ),
+        (200, "hello", "^what answers at .* is no bridge's admin port"),
+        (502, "", "^what answers at .* is no bridge's admin port"),
+    ],
+)
+def test_whatever_else_answers_is_told_in_a_line(status: int, text: str, told: str, url: str, answers: Answers) -> None:
+    port = answers(status, text)
+    with owned(url), pytest.raises(BridgeError, match=told) as refused:
+        ask(url, "events/replay", admin=admin(port))
+    assert "the-token" not in str(refused.value)
+
+
+def test_a_running_bridge_that_nobody_can_ask_is_told(url: str) -> None:
+    with owned(url):
+        with pytest.raises(BridgeError, match=r"^the store belongs to a running bridge that has no admin port, add"):
+            ask(url, "events/replay", admin=lambda: None)
+        with pytest.raises(BridgeError, match=r"^the running bridge does not answer at http://127.0.0.1:1/api/events/"):
+            ask(url, "events/replay", admin=admin(1))

@@ -1,0 +1,133 @@
+"""What may be asked for: everything the commands send, and nothing that is not one of them."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import BridgeError, StoreError
+from bridge.model import EventState
+from bridge.operations.requests import InvalidRequest, _read, perform
+from bridge.store.changes import Selection
+from bridge.store.reading import Filter
+
+from .support import Office
+
+ALL = {"filter": {"source": "shop"}}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "state", "after"),
+    [
+        ("events/replay", EventState.DEAD, "pending"),
+        ("events/discard", EventState.DEAD, "discarded"),
+        ("events/release", EventState.HELD, "pending"),
+        ("webhooks/remap", EventState.DEAD, "pending"),
+    ],
+)
+async def test_each_change_is_done_where_the_request_says_yes(
+    path: str, state: EventState, after: str, office: Office
+) -> None:
+    await office.receive_lines("a")
+    await office.bring(state)
+    for payload in (ALL, ALL | {"yes": False}):
+        assert (await perform(office.operator, path, payload))["done"] == 0
+    assert [event["state"] for event in office.events()] == [state]
+    assert (await perform(office.operator, path, ALL | {"yes": True}))["done"] == 1
+    assert [event["state"] for event in office.events()] == [after]
+
+
+@pytest.mark.anyio
+async def test_a_remap_of_held_events_is_asked_for_by_again(office: Office) -> None:
+    await office.receive_lines("a")
+    await office.bring(EventState.HELD)
+    assert (await perform(office.operator, "webhooks/remap", ALL))["replaced"] == 0
+    assert (await perform(office.operator, "webhooks/remap", ALL | {"again": True}))["replaced"] == 1
+
+
+@pytest.mark.anyio
+async def test_webhooks_are_erased_by_id(office: Office) -> None:
+    first, second = await office.receive_lines("a"), await office.receive_lines("b")
+    assert (await perform(office.operator, "webhooks/erase", {"ids": [first], "yes": True}))["done"] == 1
+    assert office.webhooks() == [second]
+
+
+@pytest.mark.anyio
+async def test_targets_are_listed_shown_paused_and_resumed_by_path(office: Office) -> None:
+    listed = await perform(office.operator, "targets", {})
+    assert [target["name"] for target in listed] == ["crm", "erp"]
+    assert await perform(office.operator, "targets/erp", {}) == listed[1]
+    assert (await perform(office.operator, "targets/erp/pause", {}))["state"] == "paused"
+    assert (await perform(office.operator, "targets/erp", {}))["state"] == "paused"
+    assert (await perform(office.operator, "targets/erp/resume", {}))["state"] == "open"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["", "events", "events/erase", "webhooks/replay", "targets/crm/x", "a/b/c", "x" * 999])
+async def test_what_is_not_there_to_do_is_refused_in_few_words(path: str, office: Office) -> None:
+    with pytest.raises(InvalidRequest, match="there is nothing to do by the name of") as refused:
+        await perform(office.operator, path, ALL)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("payload", [{}, {"yes": True}, {"filter": {}, "yes": True}, {"filter": {"state": None}}])
+def test_ids_or_a_filter_must_say_which_ones(payload: Any) -> None:
+    with pytest.raises(InvalidRequest, match="name ids, or a filter such as state or source"):
+        _read(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (None, "dictionary"),
+        ([], "dictionary"),
+        ("all", "dictionary"),
+        ({"id": ["ev_1"]}, "id: "),
+        ({"ids": "ev_1"}, "ids: "),
+        ({"ids": [1]}, "ids.0: "),
+        ({"ids": ["ev_1"] * 10_001}, "ids: "),
+        ({"filter": {"sate": "dead"}}, "filter.sate: "),
+        ({"filter": {"state": 1}}, "filter.state: "),
+        ({"filter": {"limit": 1}}, "filter.limit: "),
+        ({"filter": {"since": "yesterday"}}, "filter.since: "),
+        ({"filter": {"since": 2**63}}, "filter.since: "),
+        ({"filter": {"since": -1}}, "filter.since: "),
+        ({"filter": {"source": "shop"}, "yes": "perhaps"}, "yes: "),
+        ({"filter": {"source": "shop"}, "force": True}, "force: "),
+    ],
+)
+def test_a_request_that_is_wrong_is_refused_with_the_key_at_fault(payload: Any, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told) as refused:
+        _read(payload)
+    assert "pydantic" not in str(refused.value)
+
+
+def test_ids_and_filters_become_a_selection() -> None:
+    filters = {"state": "dead", "source": "s", "rule": "r", "target": "t", "since": 5}
+    request, selection = _read({"ids": ["ev_1", "ev_2"], "filter": filters, "yes": True})
+    assert request.yes
+    expected = Filter(state="dead", source="s", rule="r", target="t", since=5)
+    assert selection == Selection(ids=("ev_1", "ev_2"), filter=expected)
+    assert _read({"ids": []})[1] == Selection(ids=())
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["ids", "filter", "yes", "state", "since"]), inner),
+)
+
+
+@given(anything)
+def test_any_json_is_a_selection_or_a_refusal(payload: Any) -> None:
+    with contextlib.suppress(InvalidRequest):
+        request, selection = _read(payload)
+        assert selection.ids is not None or selection.filter != Filter()
+        assert isinstance(request.yes, bool)
+
+
+def test_a_refusal_is_no_fault_of_the_store() -> None:
+    assert issubclass(InvalidRequest, BridgeError)
+    assert not issubclass(InvalidRequest, StoreError)

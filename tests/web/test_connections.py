@@ -1,0 +1,307 @@
+"""What uvicorn leaves to a proxy is bounded on the public port: heads, clocks, connections, what is sent ahead."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from bridge.observing.metrics import Metrics
+from bridge.receiving.intake import Intake
+from bridge.receiving.limits import Limits
+from bridge.service import building
+from bridge.store.store import Store, owned
+from bridge.web import public
+from bridge.web.serving import Serving, listen
+
+from .test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
+
+MAX_BODY = 200_000
+SMALL = Limits(
+    head=2000, headers=20, head_within=0.2, body_within=1.5, bodies=300_000, connections=10, pipelined=5, linger=0.2
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[Port]:
+    """A public port with limits that a test can reach."""
+    (tmp_path / "config" / "sources").mkdir(parents=True)
+    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE)
+    sources = building.build(tmp_path / "config").sources
+    url = f"sqlite:///{tmp_path}/bridge.db"
+
+    async def ready() -> bool:
+        return True
+
+    with owned(url) as engine:
+        store, metrics = Store(engine), Metrics()
+        webhooks = public.Webhooks(Intake(sources, store, metrics, lambda _: None), MAX_BODY, limits=SMALL)
+        listener = listen("127.0.0.1", 0)
+        serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
+        serving.start()
+        yield Port(listener.getsockname()[1], webhooks, metrics, url)
+        await serving.stop()
+        store.close()
+
+
+async def ended(connection: Connection) -> bool:
+    """Whether the other side ends the connection, in whatever way, and says nothing."""
+    try:
+        return await connection.closed()
+    except ConnectionError:
+        return True
+
+
+async def flood(connection: Connection, piece: bytes, most: int = 100_000_000) -> int:
+    """Send a piece again and again until the other side has had enough; how many bytes that took."""
+    sent = 0
+    try:
+        while sent < most and not connection.reader.at_eof():
+            await connection.write(piece)
+            sent += len(piece)
+            await asyncio.sleep(0)
+    except ConnectionError:
+        pass
+    return sent
+
+
+async def test_a_connection_that_sends_nothing_is_closed_in_time(port: Port) -> None:
+    async with port.connection() as connection:
+        assert await connection.closed()
+    assert port.refused("head_too_slow", source="") is None
+
+
+@pytest.mark.parametrize("beginning", [b"P", b"POST /webhooks/github HTTP/1.1\r\nX: y\r\n", b"\r\n"])
+async def test_a_head_that_is_too_slow_is_408(port: Port, beginning: bytes) -> None:
+    async with port.connection() as connection:
+        await connection.write(beginning)
+        status, headers, content = await connection.answer()
+        assert (status, headers["connection"], content["status"]) == (408, "close", 408)
+        assert await connection.closed()
+    assert port.refused("head_too_slow", source="") == 1
+
+
+async def test_the_head_of_a_later_request_has_its_time_too_but_a_pause_before_it_does_not_count(port: Port) -> None:
+    async with port.connection() as connection:
+        assert await usable(connection)
+        await asyncio.sleep(2 * SMALL.head_within)
+        assert await usable(connection)
+        await connection.write(b"POST")
+        assert (await connection.answer())[0] == 408
+
+
+async def test_a_trickled_head_is_408_however_lively(port: Port) -> None:
+    async with port.connection() as connection, asyncio.timeout(5):
+        await connection.write(b"POST / HTTP/1.1\r\n")
+        await flood(connection, b"a", 1500)
+        assert (await connection.answer())[0] == 408
+
+
+async def test_the_clock_of_the_head_stands_while_a_body_arrives_in_pieces(port: Port) -> None:
+    async with port.connection() as connection:
+        for piece in (
+            head(b"{}", content_length="", transfer_encoding="chunked"),
+            b"2\r\n",
+            b"{}",
+            b"\r\n0",
+            b"\r\n\r\n",
+        ):
+            await connection.write(piece)
+            await asyncio.sleep(SMALL.head_within * (0.2 if piece.startswith(b"POST") else 1.1))
+        assert (await connection.answer())[0] == 202
+    assert port.stored() == [2]
+
+
+@pytest.mark.parametrize("pieces", ["declared", "chunked"])
+async def test_a_trickled_body_is_408_however_lively(port: Port, pieces: str) -> None:
+    length, encoding, piece = ("", "chunked", chunk(b"x")) if pieces == "chunked" else (1000, "", b"x")
+    async with port.connection() as connection:
+        await connection.write(head(content_length=length, transfer_encoding=encoding))
+        async with asyncio.timeout(5):
+            while not connection.reader.at_eof() and not port.refused("body_too_slow"):
+                await connection.write(piece)
+                await asyncio.sleep(0.05)
+        assert (await connection.answer())[0] == 408
+    assert port.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [
+        (b"POST /", b"a" * 1000),
+        (b"POST / HTTP/1.1\r\nX: ", b"y" * 1000),
+        (b"POST / HTTP/1.1\r\n", b"X: y\r\n" * 10),
+        (b"", b"\r\n" * 500),
+    ],
+    ids=["path", "one header", "many headers", "nothing but line ends"],
+)
+async def test_a_head_that_never_ends_is_431_soon(port: Port, beginning: bytes, piece: bytes) -> None:
+    async with port.connection() as connection:
+        await connection.write(beginning)
+        await flood(connection, piece, 2500)
+        status, headers, _ = await connection.answer()
+        assert (status, headers["connection"]) == (431, "close")
+    async with port.connection() as connection:
+        await connection.write(beginning)
+        assert await flood(connection, piece) < 50_000_000
+    assert port.refused("headers_too_large", source="") == 2
+
+
+@pytest.mark.parametrize(
+    "tail", [b"0\r\nX: " + b"y" * 5000, b"0\r\n" + b"X: y\r\n" * 50, b"1;" + b"x" * 5000], ids=["one", "many", "chunk"]
+)
+async def test_what_stands_around_a_chunked_body_is_bounded(port: Port, tail: bytes) -> None:
+    async with port.connection() as connection:
+        await connection.write(head(content_length="", transfer_encoding="chunked") + chunk(b"{}"))
+        await asyncio.sleep(0.05)
+        await connection.write(tail)
+        status, headers, _ = await connection.answer()
+        assert (status, headers["connection"]) == (431, "close")
+        assert await connection.closed()
+    assert port.refused("headers_too_large", source="") == 1
+    assert port.stored() == []
+
+
+async def test_fields_after_the_body_are_no_headers(port: Port) -> None:
+    unsigned, signature = head(b"{}", signed=False, content_length="", transfer_encoding="chunked"), head(b"{}")
+    line = next(line for line in signature.split(b"\r\n") if line.startswith(b"X-Hub-Signature-256"))
+    async with port.connection() as connection:
+        await connection.write(unsigned + chunk(b"{}") + b"0\r\n" + line + b"\r\n\r\n")
+        assert (await connection.answer())[0] == 401
+        signed = head(b"{}", content_length="", transfer_encoding="chunked")
+        await connection.write(signed + chunk(b"{}") + b"0\r\nX-After: 1\r\n" + line + b"\r\n\r\n")
+        assert (await connection.answer())[0] == 202
+    assert port.refused("signature_missing") == 1
+
+
+async def test_the_wish_for_another_protocol_is_ignored(port: Port) -> None:
+    requests = b""
+    for protocol, connection_field in (("h2c", "Upgrade, HTTP2-Settings"), ("websocket", "keep-alive, upgrade")):
+        requests += head(b"{}", connection=connection_field, upgrade=protocol, x_more="1") + b"{}"
+        wish = head(b"{}", connection="Upgrade", upgrade=protocol, content_length="", transfer_encoding="chunked")
+        requests += wish + chunk(b"{}") + b"0\r\n\r\n"
+    for size in (len(requests), 1000, 7):
+        async with port.connection() as connection:
+            for start in range(0, len(requests), size):
+                await connection.write(requests[start : start + size])
+                if size < len(requests):
+                    await asyncio.sleep(0)
+            assert [(await connection.answer())[0] for _ in range(4)] == [202, 202, 202, 202]
+    assert port.stored() == [2] * 12
+
+
+async def test_requests_sent_ahead_are_answered_in_order_up_to_a_limit_then_the_connection_ends(port: Port) -> None:
+    fits = SMALL.pipelined + 1  # one is being answered
+    async with port.connection() as connection:
+        await connection.write((head(b"{}") + b"{}") * 1000)
+        statuses = [(await connection.answer())[0] for _ in range(fits)]
+        assert statuses == [202] * fits
+        assert await ended(connection)
+    assert port.stored() == [2] * fits
+    assert port.refused("bad_request", source="") == 1
+
+
+async def test_many_requests_in_a_row_are_all_answered_by_a_client_that_reads(port: Port) -> None:
+    async with port.connection() as connection:
+        for _ in range(10):
+            await connection.write((head(b"{}") + b"{}") * SMALL.pipelined)
+            assert [(await connection.answer())[0] for _ in range(SMALL.pipelined)] == [202] * SMALL.pipelined
+    assert len(port.stored()) == 10 * SMALL.pipelined
+
+
+async def test_a_genuine_webhook_before_noise_gets_its_own_answer(port: Port) -> None:
+    async with port.connection() as connection:
+        await connection.write(head(b"{}") + b"{}" + b"noise\r\n\r\n")
+        status, headers, _ = await connection.answer()
+        assert (status, headers["connection"]) == (202, "close")
+        assert await connection.closed()
+    assert port.stored() == [2]
+
+
+async def test_noise_within_a_body_is_400(port: Port) -> None:
+    async with port.connection() as connection:
+        await connection.write(head(content_length="", transfer_encoding="chunked") + chunk(b"{}") + b"noise\r\n")
+        status, headers, content = await connection.answer()
+        assert (status, headers["content-type"], content["status"]) == (400, "application/problem+json", 400)
+        assert await connection.closed()
+    assert port.stored() == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing"])
+async def test_a_body_that_nobody_reads_ends_with_the_answer(port: Port, path: str) -> None:
+    async with port.connection() as connection:
+        await connection.write(head(content_length=10**12, path=path, signed=False))
+        assert (await connection.answer())[0] in (404, 405)
+        assert await ended(connection)
+
+
+async def test_the_connection_that_waited_longest_makes_room_for_a_new_one(port: Port) -> None:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(port.connection())
+        busy = await stack.enter_async_context(port.connection())
+        await busy.write(b"POST")
+        slow = await stack.enter_async_context(port.connection())
+        await slow.write(head(content_length=100) + b"{")
+        later = [await stack.enter_async_context(port.connection()) for _ in range(SMALL.connections)]
+        for connection in (first, busy, slow):
+            assert await ended(connection)
+        assert await usable(later[-1])
+        assert port.refused("too_many_connections", source="") == 3
+
+
+async def test_no_number_of_silent_connections_keeps_a_webhook_out(port: Port) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            for _ in range(SMALL.connections):
+                await stack.enter_async_context(port.connection())
+            good = await stack.enter_async_context(port.connection())
+            assert await usable(good)
+
+
+async def test_a_client_that_reads_no_answers_is_cut_off(port: Port) -> None:
+    async with port.connection() as connection:
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        request = head(b"{}", path="/webhooks/github", signed=False) + b"{}"
+        sent = 0
+        async with asyncio.timeout(30):
+            try:
+                while sent < 1_000_000_000:
+                    await connection.write(request * 3)
+                    sent += len(request) * 3
+            except ConnectionError:
+                pass
+        assert sent < 1_000_000_000
+
+
+async def test_unfinished_bodies_are_bounded_together_and_whole_ones_are_not_held_up(port: Port) -> None:
+    large = head(content_length=MAX_BODY) + b"x" * (MAX_BODY - 1)
+    async with port.connection() as one, port.connection() as two, port.connection() as good:
+        await one.write(large)
+        await asyncio.sleep(0.1)
+        await two.write(large)
+        status, headers, _ = await two.answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
+        assert await usable(good)
+        await one.write(b"x")
+        assert (await one.answer())[0] == 401
+    async with port.connection() as three:  # what was held is let go
+        await three.write(large + b"x")
+        assert (await three.answer())[0] == 401
+    assert port.refused("too_many_bodies") == 1
+    assert port.stored() == [2]
+
+
+async def test_connect_makes_no_tunnel(port: Port) -> None:
+    for request in (b"CONNECT /webhooks/github HTTP/1.1\r\n\r\n", b"CONNECT example.com:443 HTTP/1.1\r\n\r\n"):
+        async with port.connection() as connection:
+            await connection.write(request + head(b"{}") + b"{}")
+            status, headers, _ = await connection.answer()
+            assert status in (400, 405)
+            assert headers["connection"] == "close"
+            assert await ended(connection)
+    assert port.stored() == []

@@ -164,6 +164,7 @@ class Receipt:
     event_ids: tuple[str, ...]
     state: WebhookState
     duplicate: bool
+    discarded: tuple[str, ...] = ()  # events that a remap no longer makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,6 @@ def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
         payload,
         store_url=building.store_url(context.obj, load_store(context.obj)),
         admin=lambda: load_admin(context.obj),
-        rules=lambda: {source.name: rules for source, rules in building.build_rules(context.obj)},
+        rules=lambda: {name: source.rules for name, source in building.build(context.obj).sources.items()},
         targets={name: target.url for name, target, _ in settings.targets() if target},
     )

@@ -1,15 +1,16 @@
 """Changes by command: asked of the running bridge on its admin port, or done here where none runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
 from bridge.errors import BridgeError, StoreError, StoreLocked
 from bridge.mapping.rules import Rules
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
-from bridge.operations.requests import perform
+from bridge.operations.requests import look, perform
 from bridge.operations.sending import reachable
 from bridge.settings.schema import AdminSettings
 from bridge.store.store import Store, owned
@@ -28,11 +29,17 @@ def ask(
 ) -> Any:
     """Perform `path` (below /api, such as `events/replay`) with a JSON payload, wherever the store's owner is.
 
+    What only reads is read here, beside a running bridge or without one.
+
     Raises:
         BridgeError: it was refused, and why.
     """
+    its_rules = rules() if path == "webhooks/remap" else {}
+    looking = Looking(store_url=store_url, rules=its_rules, target_urls=targets)
+    if (seen := look(looking, path, payload)) is not None:
+        return seen
     try:
-        return _here(path, payload, store_url, rules, targets)
+        return _here(path, payload, store_url, its_rules, targets)
     except StoreLocked:
         settings = admin()
         if settings is None:
@@ -45,22 +52,21 @@ def _here(
     path: str,
     payload: dict[str, Any],
     store_url: str,
-    rules: Callable[[], Mapping[str, Rules]],
+    rules: Mapping[str, Rules],
     targets: Mapping[str, str],
 ) -> Any:
-    async def run(do: Callable[[Operator], Awaitable[Any]], store: Store, its_rules: Mapping[str, Rules]) -> Any:
+    async def run(store: Store) -> Any:
         await store.start()
         try:
             operator = Operator(
-                store=store, store_url=store_url, rules=its_rules, target_urls=targets, wake=lambda _: None
+                store=store, store_url=store_url, rules=rules, target_urls=targets, wake=lambda _: None
             )
-            return await do(operator)
+            return await perform(operator, path, payload)
         finally:
             await asyncio.to_thread(store.close)
 
     with owned(store_url) as engine:
-        its_rules = rules() if path.startswith("webhooks/remap") else {}
-        return asyncio.run(run(lambda operator: perform(operator, path, payload), Store(engine), its_rules))
+        return asyncio.run(run(Store(engine)))
 
 
 def _there(path: str, payload: dict[str, Any], settings: AdminSettings) -> Any:

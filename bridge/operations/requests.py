@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.errors import BridgeError
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
@@ -54,14 +55,40 @@ async def perform(operator: Operator, path: str, payload: Any) -> Any:
             request, selection = _read(payload)
             return await operator.erase(selection, yes=request.yes)
         case ["targets"]:
-            return await asyncio.to_thread(operator.targets)
+            return await asyncio.to_thread(operator.looking.targets)
         case ["targets", name]:
-            return operator.target(name)
+            return await asyncio.to_thread(operator.looking.target, name)
         case ["targets", name, "pause"]:
             return await operator.pause(name)
         case ["targets", name, "resume"]:
             return await operator.resume(name)
     raise InvalidRequest(f"there is nothing to do by the name of {path[:100]}")
+
+
+def look(looking: Looking, path: str, payload: Any) -> Any:
+    """The same for what only reads: targets, and previews. None where the request changes something.
+
+    Raises:
+        InvalidRequest, StoreError: as `perform`.
+    """
+    match path.split("/"):
+        case ["targets"]:
+            return looking.targets()
+        case ["targets", name]:
+            return looking.target(name)
+        case ["targets", *_]:
+            return None
+    request, selection = _read(payload)
+    if request.yes:
+        return None
+    match path.split("/"):
+        case ["events", ("replay" | "discard" | "release") as action]:
+            return looking.events(Action(action), selection)
+        case ["webhooks", "remap"]:
+            return looking.remap(selection, again=request.again)
+        case ["webhooks", "erase"]:
+            return looking.webhooks(selection) | {"being_sent": []}
+    return None
 
 
 def _read(payload: Any) -> tuple[_Request, Selection]:

@@ -93,7 +93,7 @@ def application(
 def _records(operator: Operator, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if kind == "targets":
-        return operator.target(id_) if id_ else operator.targets()
+        return operator.looking.target(id_) if id_ else operator.looking.targets()
     if kind not in _RECORDS:
         raise StoreError(f"there is no /api/{kind[:100]}, only events, webhooks and targets")
     list_, show = _RECORDS[kind]

@@ -1,0 +1,140 @@
+"""What an operator may look at before changing anything: previews and targets, read beside a running bridge or without."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.errors import StoreError
+from bridge.mapping.rules import Rules
+from bridge.model import EventState, TargetState, Webhook
+from bridge.receiving.interpreting import interpret
+from bridge.store import changes, reading, targets, webhooks
+from bridge.store.changes import Action, Selection
+from bridge.store.webhooks import is_replaced
+from bridge.times import Clock, iso, iso_or_none, now
+
+BATCH = 200
+LISTED = 100  # of ids and the like in an answer, beside their count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """Reads the record. `rules` are today's, `target_urls` names the targets that are configured."""
+
+    store_url: str
+    rules: Mapping[str, Rules]
+    target_urls: Mapping[str, str]
+    clock: Clock = now
+
+    def events(self, action: Action, selection: Selection) -> dict[str, Any]:
+        """How many events an action would change, of what time, and how many were delivered before.
+
+        Raises:
+            StoreError: an id is not there.
+        """
+        with reading.reading(self.store_url) as connection:
+            if selection.ids is not None:
+                changes.existing(connection, selection.ids, "event")
+            found = changes.preview_events(connection, selection, action)
+        return found | {"done": 0, "ids": [], "out_of_order": []}
+
+    def webhooks(self, selection: Selection) -> dict[str, Any]:
+        """How many webhooks a selection names, and of what time.
+
+        Raises:
+            StoreError: an id is not there.
+        """
+        with reading.reading(self.store_url) as connection:
+            if selection.ids is not None:
+                changes.existing(connection, selection.ids, "webhook")
+            return changes.preview_webhooks(connection, selection) | {"done": 0}
+
+    def remap(self, selection: Selection, *, again: bool = False) -> dict[str, Any]:
+        """What today's rules would change: counts, and the first of the identities never seen before and of failures.
+
+        Raises:
+            StoreError: an id is not there.
+        """
+        answer = self.webhooks(selection) | dict.fromkeys(("replaced", "untouched", "already_delivered", "discarded"), 0)
+        answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": []}
+        for ids in self.batches(changes.selected_webhooks(selection)):
+            with reading.reading(self.store_url) as connection:
+                for webhook in webhooks.find(connection, ids):
+                    self._preview(webhook, reading.event_states(connection, webhook.id), answer, again=again)
+        return answer
+
+    def _preview(self, webhook: Webhook, states: dict[str, str], answer: dict[str, Any], *, again: bool) -> None:
+        rules = self.rules.get(webhook.source)
+        if rules is None:
+            _list(answer, "failed", {"id": webhook.id, "error": f"source {webhook.source} is not configured"})
+            return
+        mapping = interpret(rules, webhook)
+        made = {event.id: event for event in mapping.events}
+        errors = [why.error for why in mapping.why if why.error] + ([mapping.error] if mapping.error else [])
+        if errors:
+            _list(answer, "failed", {"id": webhook.id, "error": errors[0]})
+        else:
+            answer["discarded"] += sum(s == EventState.PENDING for id_, s in states.items() if id_ not in made)
+        for id_, event in made.items():
+            if id_ not in states:
+                new = {"webhook_id": webhook.id, "id": id_, "rule": event.rule, "target": event.target}
+                _list(answer, "new", new)
+            else:
+                answer["replaced" if is_replaced(states[id_], again=again) else "untouched"] += 1
+                answer["already_delivered"] += states[id_] == EventState.DELIVERED
+
+    def load(self, ids: list[str]) -> list[Webhook]:
+        """Those of some webhooks that are still there."""
+        with reading.reading(self.store_url) as connection:
+            return webhooks.find(connection, ids)
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Every target that is configured, or that events still wait for."""
+        moment = self.clock()
+        with reading.reading(self.store_url) as connection:
+            backlog = targets.backlog(connection)
+            (states,) = targets.load(connection, [None])
+        return [
+            self._target(states.get(name) or TargetState(name=name), *backlog.get(name, (0, moment)))
+            for name in sorted({*self.target_urls, *backlog})
+        ]
+
+    def target(self, name: str) -> dict[str, Any]:
+        """One target.
+
+        Raises:
+            StoreError: there is none of this name.
+        """
+        found = next((target for target in self.targets() if target["name"] == name), None)
+        if found is None:
+            raise StoreError(f"there is no target {name}, the targets are {', '.join(sorted(self.target_urls))}")
+        return found
+
+    def _target(self, state: TargetState, pending: int, oldest: int) -> dict[str, Any]:
+        return {
+            "name": state.name,
+            "url": self.target_urls.get(state.name),
+            "state": "paused" if state.paused_at is not None else "open",
+            "reason": state.reason or None,
+            "paused_at": iso_or_none(state.paused_at),
+            "next_probe_at": iso_or_none(state.next_probe_at),
+            "pending": pending,
+            "oldest": iso(oldest) if pending else None,
+        }
+
+    def batches(self, query: Any) -> list[list[str]]:
+        """The ids that a selection names now. What comes in meanwhile is not among them."""
+        cursor: int | None = 0
+        ids: list[str] = []
+        with reading.reading(self.store_url) as connection:
+            while cursor is not None:
+                cursor, found = changes.ids_after(connection, query, cursor, BATCH)
+                ids += found
+        return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+
+
+def _list(answer: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
+    """Count an entry; show it if it is among the first."""
+    answer[f"{name}_count"] += 1
+    if len(answer[name]) < LISTED:
+        answer[name].append(entry)

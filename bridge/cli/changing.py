@@ -1,15 +1,18 @@
 """Commands that change the record: asked of the running bridge, or done here where none runs."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bridge.cli.printing import print_json, print_one, print_rows, print_text
 from bridge.cli.selecting import AsJson, Rule, Since, Source, Target, filter_of
+from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
 from bridge.operations import owner
 from bridge.service import building
+from bridge.settings.configuration import Settings
 from bridge.settings.loading import load, load_admin, load_store
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids; none to choose by the options.")]
@@ -163,6 +166,13 @@ def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
         payload,
         store_url=building.store_url(context.obj, load_store(context.obj)),
         admin=lambda: load_admin(context.obj),
-        rules=lambda: {name: source.rules for name, source in building.build(context.obj).sources.items()},
+        rules=lambda: _rules(context.obj, settings),
         targets={name: target.url for name, target, _ in settings.targets() if target},
     )
+
+
+def _rules(directory: Path, settings: Settings) -> dict[str, Rules]:
+    """Today's rules; what they make depends on their targets' settings, so all of these must be readable."""
+    if all(target for _, target, _ in settings.targets()):
+        return {source.name: rules for source, rules in building.build_rules(directory)}
+    return {name: source.rules for name, source in building.build(directory).sources.items()}

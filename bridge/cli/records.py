@@ -6,8 +6,11 @@ import typer
 
 from bridge.cli.printing import print_one, print_rows, print_text, print_why
 from bridge.cli.selecting import AsJson, Limit, Rule, Since, Source, Target, filter_of
+from bridge.errors import ConfigError
+from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
 from bridge.operations.explain import explain as explain_record
+from bridge.operations.explain import show as show_with_why
 from bridge.service import building
 from bridge.settings.loading import load_store
 from bridge.store import reading
@@ -69,7 +72,7 @@ def list_webhooks(
 def show_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Show one webhook: what came in, what the rules made of it, and why not more."""
     with reading.reading(_url(context)) as connection:
-        webhook = reading.show_webhook(connection, webhook_id)
+        webhook = show_with_why(connection, webhook_id, _rules(context))
     if as_json:
         print_one(webhook, as_json=True)
         return
@@ -84,7 +87,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a webhook or an event: what came in, why each rule did or did not fire, what was sent."""
-    rules = {source.name: its for source, its in building.build_rules(context.obj)}
+    rules = _rules(context)
     with reading.reading(_url(context)) as connection:
         story = explain_record(connection, record_id, rules)
     if as_json:
@@ -96,6 +99,14 @@ def explain(
     for event in story["events"]:
         print_text()
         print_one(event, as_json=False)
+
+
+def _rules(context: typer.Context) -> dict[str, Rules]:
+    """Today's rules; none where the configuration is wrong, which must not keep anybody from the record."""
+    try:
+        return {source.name: rules for source, rules in building.build_rules(context.obj)}
+    except ConfigError:
+        return {}
 
 
 def _url(context: typer.Context) -> str:

@@ -14,6 +14,7 @@ from bridge.operations.dry_run import as_json as dry_run_as_json
 from bridge.operations.dry_run import dry_run
 from bridge.operations.schema import json_schema
 from bridge.operations.sending import send as send_signed
+from bridge.receiving.verification.schemes import dropped_headers
 from bridge.service import building
 
 Payload = Annotated[Path, typer.Argument(metavar="PAYLOAD", help="The file of the body.", exists=True, dir_okay=False)]
@@ -97,10 +98,12 @@ def try_(
     context: typer.Context, source: SourceName, payload: Payload, header: Header = None, as_json: AsJson = False
 ) -> None:
     """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
-    rules = {built.name: its for built, its in building.build_rules(context.obj)}
-    if source not in rules:
-        fail(f"there is no source {source}, the sources are {', '.join(sorted(rules))}")
-    told = dry_run_as_json(dry_run(source, rules[source], payload.read_bytes(), _headers(header)))
+    built = {found.name: (found, rules) for found, rules in building.build_rules(context.obj)}
+    if source not in built:
+        fail(f"there is no source {source}, the sources are {', '.join(sorted(built))}")
+    found, rules = built[source]
+    dropped = dropped_headers(found.section.value.get("verify"))
+    told = dry_run_as_json(dry_run(source, rules, payload.read_bytes(), _headers(header), dropped=dropped))
     if as_json:
         print_json(told)
         return

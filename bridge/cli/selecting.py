@@ -35,9 +35,9 @@ def filter_of(
 def _moment(text: str | None) -> int | None:
     if text is None:
         return None
-    if re.fullmatch(r"\d{1,9}(ms|s|m|h|d)", text):
-        return now() - duration(text)
     try:
+        if re.fullmatch(r"\d{1,9}(ms|s|m|h|d)", text):
+            return max(0, now() - duration(text))
         moment = datetime.fromisoformat(text)
     except ValueError:
         hint = "write 15m, 48h, 7d, or a time such as 2026-11-24T08:00Z"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.lane import Lane
-from bridge.model import Attempt, Claim, Outcome, RetryAt
+from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store.store import Store
@@ -75,6 +75,8 @@ class Forwarder:
         )
         if lane := self._lanes.get(claim.target):
             await lane.settle(claim, attempt)
-        else:  # its target left the configuration: it waits, without a rule's say, until somebody decides
-            await self._store.record(claim, attempt, RetryAt(moment, counts=False))
+        else:  # its target left the configuration: only the rule's say is known
+            hold = claim.on_unknown is OnUnknown.HOLD
+            decision = Held("unknown") if hold else RetryAt(moment, counts=False)
+            await self._store.record(claim, attempt, decision)
             log.warning(logs.TARGET_UNKNOWN, target=claim.target, pending=1)

@@ -34,7 +34,7 @@ from bridge.times import Clock, iso
 Send = Callable[[Claim], Awaitable[Attempt]]
 
 _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
-_LOOK_AGAIN = 30.0  # seconds; due times are on the wall clock, which may jump while we wait on another
+_LOOK_AGAIN = 30  # seconds; due times are on the wall clock, which may jump while we wait on another
 _SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
 
 
@@ -64,6 +64,7 @@ class Lane:
         self._metrics = metrics
         self._clock = clock
         self._due_at: int | None = clock()  # when the store has something for us, as far as we know
+        self._looked_at = clock()
         self._stirred = asyncio.Event()
         self._woken = False
         self._closing = False
@@ -107,10 +108,11 @@ class Lane:
 
     def _wait(self) -> float | None:
         """Seconds until there may be something to claim; None: until somebody stirs."""
-        if self._due_at is None or len(self._attempts) >= self._room:
+        if len(self._attempts) >= self._room:
             return None
         now, state = self._clock(), self._store.target(self.name)
-        ready_at = self._due_at
+        # What a commit brought whose fate was unknown, nobody told us of: so look now and then.
+        ready_at = self._looked_at + _LOOK_AGAIN * 1000 if self._due_at is None else self._due_at
         if state.paused_at is not None:
             if state.next_probe_at is None or self._attempts:
                 return None
@@ -121,6 +123,7 @@ class Lane:
         probe = self._store.target(self.name).paused_at is not None
         limit = 1 if probe else min(self._room - len(self._attempts), self._bucket.available())
         self._woken = False
+        self._looked_at = self._clock()
         try:
             claimed = await self._store.claim(self.name, limit, self._lease, probe=probe)
         except StoreUnavailable as error:
@@ -176,7 +179,8 @@ class Lane:
         )
         if recorded.moved and recorded.state is not EventState.PENDING:
             self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
-            if claim.order_key is not None:  # the next of its key is due now
+            # The next of its key is due now; and it may have been remapped to one since a claim that is late.
+            if claim.order_key is not None or recorded.late:
                 self.wake()
         if isinstance(decision, RetryAt | Pause):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)

@@ -1,5 +1,6 @@
 """A source's settings into its rules, or into everything that is wrong with them, each with its place."""
 
+import hashlib
 from collections.abc import Callable, Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.jsontext import type_name
 from bridge.mapping.attributes import Value, compile_attributes
 from bridge.mapping.expressions import Expression, compile_expression, compile_template
-from bridge.mapping.rules import MAX_TARGETS, Condition, Rule, Rules, Scope, TargetFacts
+from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, Scope, TargetFacts
 from bridge.mapping.why import Explanation
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
+from bridge.settings.secrets import Expanded
 from bridge.settings.source_schema import DefaultsSettings, RuleSettings
 
 # A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
@@ -31,7 +33,7 @@ def compile_rules(
     `dedupe_by_scheme` is the expression for the delivery id of senders that put it into the body.
     """
     compiling = _Compiling(targets, default_target, source, source.defaults(), [])
-    dedupe = compiling.expression(source.section, "dedupe", _dedupe(source) or dedupe_by_scheme or None, _DEDUPE_NAMES)
+    dedupe = compiling.dedupe(_dedupe(source) or dedupe_by_scheme or None)
     rules = tuple(compiling.rule(rule, section) for rule, section in source.rules())
     return Rules(rules, dedupe, targets), list(dict.fromkeys(compiling.problems))
 
@@ -90,8 +92,9 @@ class _Compiling:
         templates: list[Expression] = []
         for number, text in enumerate([wanted] if isinstance(wanted, str) else wanted):
             written = place if isinstance(wanted, str) else place[number]
+            given = written.value if written.exists else text
             try:
-                template = compile_template(text, names)
+                template = compile_template(given if isinstance(given, Expanded) else text, names)
                 constant = _chosen([template], {}) if template.constant else []
             except (ExpressionError, MappingError) as error:
                 self.problems.append(written.problem(error.message, error.hint))
@@ -101,7 +104,8 @@ class _Compiling:
             for name in constant:
                 if name not in self.targets:
                     hint = _nearest(name, self.targets, "the targets are")
-                    self.problems.append(written.problem(f"there is no target `{name}`", hint))
+                    shown = "there is no such target" if isinstance(given, Expanded) else f"there is no target `{name}`"
+                    self.problems.append(written.problem(shown, hint))
         if all(template.constant for template in templates):
             each_once = list(dict.fromkeys(named))
             return each_once, lambda _: each_once
@@ -116,6 +120,13 @@ class _Compiling:
             hint = _nearest(type_, known, "the types are")
             self.problems.append(place.problem(f"target {target} does not know event type `{type_}`", hint))
 
+    def dedupe(self, text: str | None) -> Dedupe | None:
+        """What tells a webhook's key. `sha256(body)` is that of the raw body, which no expression sees."""
+        if text is not None and text.replace(" ", "") == "sha256(body)":
+            return lambda webhook, _: "sha256:" + hashlib.sha256(webhook.body).hexdigest()
+        expression = self.expression(self.source.section, "dedupe", text, _DEDUPE_NAMES)
+        return None if expression is None else lambda _, scope: expression(scope)
+
     def condition(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Condition | None:
         expression = self.expression(section, field, text, names)
         return None if expression is None else Condition(expression, Explanation(expression, names))
@@ -123,8 +134,9 @@ class _Compiling:
     def expression(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Expression | None:
         if text is None:
             return None
+        written = section.value.get(field)
         try:
-            return compile_expression(text, names)
+            return compile_expression(written if isinstance(written, Expanded) else text, names)
         except ExpressionError as error:
             self.problems.append(section[field].problem(error.message, error.hint))
             return None

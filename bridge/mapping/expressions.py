@@ -5,9 +5,9 @@ failed. The careful one runs only when the fast one did not get through.
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -18,11 +18,13 @@ from bridge.mapping.mistakes import left_over, mistake
 from bridge.mapping.operators import Missing
 from bridge.mapping.spelling import spell
 from bridge.mapping.translation import Run, translate
+from bridge.settings.secrets import Expanded
 
 __all__ = ["Expression", "ExpressionError", "compile_expression", "compile_template"]
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 50
+HIDDEN = "(an expression with ${...} in it, which is not shown)"
 
 _ENVIRONMENT = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - only parses
 _STATEMENTS = {"block_begin", "raw_begin", "linestatement_begin"}
@@ -30,13 +32,17 @@ _STATEMENTS = {"block_begin", "raw_begin", "linestatement_begin"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expression:
-    """A compiled expression. `constant` means that it uses no name; `node` is Jinja's tree of it."""
+    """A compiled expression. `constant` means that it uses no name; `node` is Jinja's tree of it.
+
+    `hidden`: its text holds a `${...}`, which may be a secret, so nothing of it is ever told.
+    """
 
     text: str
     constant: bool
     node: nodes.Node
     _fast: Run
     _careful: Run
+    hidden: bool = False
 
     def __call__(self, scope: Mapping[str, Any]) -> Any:
         """The value in `scope`, which holds every name the expression was compiled with.
@@ -51,6 +57,8 @@ class Expression:
             return self._explained(scope)
 
     def _explained(self, scope: Mapping[str, Any]) -> Any:
+        if self.hidden:
+            raise MappingError("cannot be computed for this webhook", "", self.text) from None
         try:
             return self._careful(scope)
         except Missing as missing:
@@ -67,6 +75,8 @@ def compile_expression(text: str, names: Collection[str]) -> Expression:
     Raises:
         ExpressionError: it is none, or uses what does not exist here.
     """
+    if isinstance(text, Expanded):
+        return _hidden(compile_expression, str(text), names)
     if text.strip().startswith("{{"):
         raise ExpressionError("braces around an expression", "write it without `{{ }}` here")
     if text.strip().startswith(("{%", "{#")):
@@ -87,6 +97,8 @@ def compile_template(text: str, names: Collection[str]) -> Expression:
     """
     if not any(opening in text for opening in ("{{", "{%", "{#")):
         return Expression(text, True, nodes.TemplateData(text), lambda _: text, lambda _: text)
+    if isinstance(text, Expanded):
+        return _hidden(compile_template, str(text), names)
     with _parsing(text):
         if any(kind in _STATEMENTS for _, kind, _ in _ENVIRONMENT.lex(text)):
             raise ExpressionError("`{% %}` statements are not available", "use `{{ a if condition else b }}`")
@@ -94,6 +106,14 @@ def compile_template(text: str, names: Collection[str]) -> Expression:
             part for output in Parser(_ENVIRONMENT, text).parse().body for part in cast("nodes.Output", output).nodes
         ]
     return _compile(text, parts[0] if len(parts) == 1 else nodes.Output(parts), names)
+
+
+def _hidden(compile_: Callable[[str, Collection[str]], Expression], text: str, names: Collection[str]) -> Expression:
+    try:
+        return replace(compile_(text, names), text=HIDDEN, hidden=True)
+    except ExpressionError:
+        message = "is no expression that can be used; it holds ${...}, so it is not shown"
+        raise ExpressionError(message, "try it with the value written in its place") from None
 
 
 @contextmanager

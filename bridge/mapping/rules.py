@@ -30,6 +30,7 @@ _KEY_LENGTH = 255
 _ERRORS_TOLD = 3
 
 Scope = MappingOf[str, Any]
+Dedupe = Callable[[Webhook, Scope], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Rules:
     """A source's compiled rules, and the targets that they may name."""
 
     rules: tuple[Rule, ...]
-    dedupe: Expression | None
+    dedupe: Dedupe | None
     targets: MappingOf[str, TargetFacts]
 
     def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
@@ -111,7 +112,7 @@ class Rules:
         if self.dedupe is None:
             return webhook.delivery_id
         try:
-            value = self.dedupe(scope)
+            value = self.dedupe(webhook, scope)
         except MappingError:  # no key, no dedupe; never a refusal
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))

@@ -23,6 +23,7 @@ class Explanation:
     """Explains one expression. Its pieces are compiled when first needed, and kept."""
 
     def __init__(self, expression: Expression, names: Collection[str]) -> None:
+        self._expression = expression
         self._node = expression.node
         self._names = names
         self._pieces: dict[nodes.Node, Run] = {}
@@ -32,6 +33,8 @@ class Explanation:
 
         A look-up whose key is missing has no value; long values are cut.
         """
+        if self._expression.hidden:
+            return self._expression.text, {}
         clause = self._falsified(self._node, scope)
         return spell(clause, 300), self.values(clause, scope)
 

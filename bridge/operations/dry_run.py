@@ -1,5 +1,6 @@
 """What today's rules would make of a payload, without a sender, a store or a target."""
 
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from typing import Any
 from urllib.parse import urlencode
@@ -23,15 +24,21 @@ def dry_run(
     method: str = "POST",
     *,
     explain: bool = True,
+    dropped: Collection[str] = (),
 ) -> Mapping:
-    """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match."""
+    """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match.
+
+    `dropped`: the headers that the source's scheme takes out, in lower case; no rule sees them.
+    """
     received_at = now()
     request = Request(
         source=source,
         method=method,
         path=f"/webhooks/{source}",
         query=urlencode(query or {}).encode(),
-        headers=tuple((_bytes(name.lower()), _bytes(value)) for name, value in headers.items()),
+        headers=tuple(
+            (_bytes(name.lower()), _bytes(value)) for name, value in headers.items() if name.lower() not in dropped
+        ),
         body=payload,
         received_at=received_at,
         client="",

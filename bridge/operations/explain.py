@@ -1,16 +1,29 @@
-"""The whole story of a webhook: what came in, why each of today's rules does or does not fire on it, what was sent."""
+"""Why: of a stored webhook, by today's rules; and the whole story of it, or of one of its events."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from bridge.mapping.rules import Rules
 from bridge.receiving.interpreting import interpret
 from bridge.store import reading, webhooks
+from bridge.store.reading import Reading
 
 
-def explain(connection: "Connection", record_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
+def show(connection: Reading, webhook_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
+    """A webhook with its `why`: as it was stored where something did not fire then, else by today's rules.
+
+    Raises:
+        StoreError: there is none with this id.
+    """
+    shown = reading.show_webhook(connection, webhook_id)
+    if not shown["why"] and shown["source"] in rules:
+        (webhook,) = webhooks.load(connection, [webhook_id])
+        mapping = interpret(rules[webhook.source], webhook, explain=True)
+        shown["why"] = [why.as_json() for why in mapping.why]
+    return shown
+
+
+def explain(connection: Reading, record_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
     """A webhook by its id or by one of its events': `webhook`, `why` (by today's rules), `events` with their attempts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an operator may look at before changing anything: previews and targets, read beside a running bridge or without."""
+"""What an operator looks at before changing anything: previews and targets, read beside a running bridge or without."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,9 @@ class Looking:
         Raises:
             StoreError: an id is not there.
         """
-        answer = self.webhooks(selection) | dict.fromkeys(("replaced", "untouched", "already_delivered", "discarded"), 0)
+        answer = self.webhooks(selection) | dict.fromkeys(
+            ("replaced", "untouched", "already_delivered", "discarded"), 0
+        )
         answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": []}
         for ids in self.batches(changes.selected_webhooks(selection)):
             with reading.reading(self.store_url) as connection:

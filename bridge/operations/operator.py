@@ -33,9 +33,7 @@ class Operator:
     @property
     def looking(self) -> Looking:
         """What only reads."""
-        return Looking(
-            store_url=self.store_url, rules=self.rules, target_urls=self.target_urls, clock=self.clock
-        )
+        return Looking(store_url=self.store_url, rules=self.rules, target_urls=self.target_urls, clock=self.clock)
 
     async def events(self, action: Action, selection: Selection, *, yes: bool) -> dict[str, Any]:
         """Replay, discard or release events.

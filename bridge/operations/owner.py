@@ -58,9 +58,7 @@ def _here(
     async def run(store: Store) -> Any:
         await store.start()
         try:
-            operator = Operator(
-                store=store, store_url=store_url, rules=rules, target_urls=targets, wake=lambda _: None
-            )
+            operator = Operator(store=store, store_url=store_url, rules=rules, target_urls=targets, wake=lambda _: None)
             return await perform(operator, path, payload)
         finally:
             await asyncio.to_thread(store.close)

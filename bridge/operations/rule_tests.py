@@ -17,6 +17,7 @@ from bridge.errors import BridgeError
 from bridge.mapping.rules import Rules
 from bridge.model import Event, Mapping
 from bridge.operations.dry_run import dry_run
+from bridge.receiving.verification.schemes import dropped_headers
 from bridge.settings.configuration import Source
 from bridge.settings.reading import read_yaml
 from bridge.settings.source_schema import ExpectedEvent, TestSettings
@@ -54,7 +55,16 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
             different = [f"the payload {payload} cannot be read: {error.strerror}"]
         else:
             for explain in (False, True):  # the why takes most of the time, and only failures need it
-                mapping = dry_run(source.name, rules, content, test.headers, test.query, test.method, explain=explain)
+                mapping = dry_run(
+                    source.name,
+                    rules,
+                    content,
+                    test.headers,
+                    test.query,
+                    test.method,
+                    explain=explain,
+                    dropped=dropped_headers(source.section.value.get("verify")),
+                )
                 if not (different := list(_differences(test, mapping))):
                     break
         yield TestResult(

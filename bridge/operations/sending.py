@@ -19,16 +19,19 @@ def send(
     The delivery id is a new one, unless a header gives it.
 
     Raises:
-        BridgeError: nobody answers.
+        BridgeError: nobody answers, or it cannot be sent.
     """
     method = source.settings.methods[0]
     signed = source.verifier.sign(payload, method=method, at=now(), delivery_id=str(uuid.uuid4()), headers=headers)
-    sent = {"content-type": "application/json"} | {name.lower(): value for name, value in headers.items()} | signed
+    given = {name.lower(): value for name, value in headers.items() if name.lower() != "content-length"}
+    sent = {"content-type": "application/json"} | given | signed
     base = url.rstrip("/") if url else f"http://{reachable(listen.host)}:{listen.port}"
     try:
         raw = [(name.encode(), value.encode()) for name, value in sent.items()]
         answer = httpx.request(method, f"{base}/webhooks/{source.name}", content=payload, headers=raw, trust_env=False)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise BridgeError(f"this cannot be sent, correct the headers or --url: {error}") from None
+    except httpx.TransportError as error:
         raise BridgeError(f"no bridge answers at {base} ({type(error).__name__}), start it or give --url") from None
     return answer.status_code, answer.text
 

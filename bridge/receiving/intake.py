@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from bridge.errors import NotVerified, StoreUnavailable
+from bridge.errors import NotVerified, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
 from bridge.observing import logs
@@ -63,13 +63,14 @@ class Intake:
                 stored = await self._store.load(receipt.webhook_id)
                 mapping = interpret(source.rules, stored)
                 receipt = await self._store.remap(stored, mapping)
+                self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
         except NotVerified as error:
             self.refused(request.source, error.reason, request.client, len(request.body))
             raise
-        except StoreUnavailable as error:
+        except StoreError as error:
             self._metrics.refused.labels(request.source, "store_unavailable").inc()
             log.error(logs.WEBHOOK_UNSTORED, source=request.source, client=request.client, error=str(error))
-            raise
+            raise StoreUnavailable(str(error)) from error
         self._wake({event.target for event in mapping.events})
         self._tell(request, webhook, mapping, receipt, perf_counter() - started)
         return receipt
@@ -103,6 +104,10 @@ class Intake:
             log.info(logs.WEBHOOK_ACCEPTED, **fields, why=_clauses(mapping))
         else:
             log.info(logs.WEBHOOK_ACCEPTED, **fields)
+        shadows = [] if receipt.duplicate else [event.id for event in mapping.events if not event.send]
+        for reason, ids in (("shadow", shadows), ("remapped", receipt.discarded)):
+            for event_id in ids:
+                log.info(logs.EVENT_DISCARDED, event_id=event_id, reason=reason)
 
 
 def _clauses(mapping: Mapping) -> str:

@@ -70,18 +70,25 @@ class Settings:
 
 
 def repeated_rules(source: Section) -> list[Problem]:
-    """Rules of a source file that carry the name of an earlier one, whatever else is wrong with them."""
+    """Rules that carry the name of an earlier one, or its `was`, whatever else is wrong with them.
+
+    Events are told apart by `was`, else by the name: two rules of one identity would make the same event twice.
+    """
     rules = source.value.get("rules") if isinstance(source.value, dict) else None
     names: set[str] = set()
+    identities: set[str] = set()
     problems = []
     for number, rule in enumerate(rules if isinstance(rules, list) else []):
-        name = rule.get("name") if isinstance(rule, dict) else None
+        name, was = (rule.get("name"), rule.get("was")) if isinstance(rule, dict) else (None, None)
+        identity = was if isinstance(was, str) else name
+        place = source["rules"][number]
         if isinstance(name, str) and name in names:
-            problems.append(
-                source["rules"][number]["name"].problem("is the name of an earlier rule", "give it its own")
-            )
-        elif isinstance(name, str):
-            names.add(name)
+            problems.append(place["name"].problem("is the name of an earlier rule", "give it its own"))
+        elif isinstance(identity, str) and identity in identities:
+            message = f"makes the same events as an earlier rule, both are or were `{identity}`"
+            problems.append(place["was" if identity == was else "name"].problem(message, "remove was from one of them"))
+        names |= {name} if isinstance(name, str) else set()
+        identities |= {identity} if isinstance(identity, str) else set()
     return problems
 
 

@@ -39,6 +39,15 @@ class Section:
             value = value[key]
         return value
 
+    @property
+    def exists(self) -> bool:
+        """Whether the document has this value."""
+        try:
+            _ = self.value
+        except (KeyError, IndexError, TypeError):
+            return False
+        return True
+
     def __getitem__(self, key: str | int) -> "Section":
         return Section(self.document, (*self.path, key))
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.settings.secrets import Expanded, FileText
+from bridge.settings.secrets import Expanded, FileText, Unset
 
 LARGEST_FILE = 1 << 20
 
@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 class Expansion:
     """Expands the references of scalars. Relative files are looked up in `directory`, the configuration's own.
 
-    Where not `strict`, what is not set or cannot be read becomes the word "unset", and is no problem.
+    Where not `strict`, a text with something that is not set or cannot be read becomes an Unset, and is no problem.
     """
 
     def __init__(self, environ: Mapping[str, str], directory: Path, *, strict: bool = True) -> None:
@@ -42,11 +42,9 @@ class Expansion:
             try:
                 parts.append(self._look_up(match[1] or ""))
             except _NotThere as error:
-                parts.append("unset")
-                if self._strict:
-                    problems.append((error.message, error.hint))
+                problems.append((error.message, error.hint))
         if problems:
-            return Expanded(), problems
+            return (Expanded(), problems) if self._strict else (Unset(*problems[0]), [])
         parts.append(text[end:])
         if any(isinstance(part, _File) for part in parts):
             return FileText(lambda: _join(parts)), []

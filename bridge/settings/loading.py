@@ -1,8 +1,9 @@
 """A configuration directory into Settings, and into all problems of all its files at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import ConfigError, Location, Problem, Severity
 from bridge.settings.configuration import (
@@ -12,12 +13,16 @@ from bridge.settings.configuration import (
     forgotten_duplicates,
     repeated_rules,
 )
-from bridge.settings.document import Section
+from bridge.settings.document import Path as Path_
+from bridge.settings.document import Section, dotted
 from bridge.settings.expansion import Expansion, read_bytes, reason, remedy
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
 from bridge.settings.reading import read_yaml
 from bridge.settings.schema import AdminSettings, BridgeSettings, StoreSettings
+from bridge.settings.secrets import Unset
 from bridge.settings.source_schema import SourceSettings
+
+_NEEDED = ("rules", "dedupe", "defaults", "tests")  # what a rule says cannot be tried without
 
 
 def load(
@@ -27,7 +32,7 @@ def load(
 
     `${VAR}` is looked up in `environ` (the process's own where left out). Files are named in problems as they are
     reached through `directory`; problems are sorted by file, line and column. Where not `strict`, variables that are
-    not set are no problem.
+    not set are no problem, but in what the rules say.
     """
     expansion = Expansion(os.environ if environ is None else environ, directory, strict=strict)
     section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
@@ -124,8 +129,25 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
     settings, found = parse(section, model)
     # What could not be read is already told; that its value is then missing or wrong is no news.
     known = {(problem.location, problem.path) for problem in problems}
+    unset = dict(_unset(document.data))
+    known |= {(document.location(path), dotted(path)) for path in unset}
     problems += [problem for problem in found if (problem.location, problem.path) not in known]
+    problems += [
+        Section(document, path).problem(text.message, text.hint) for path, text in unset.items() if path[0] in _NEEDED
+    ]
     return section, settings, problems
+
+
+def _unset(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Unset]]:
+    """Every value whose variable or file is not there, where that was allowed."""
+    if isinstance(value, Unset):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _unset(child, (*path, key))
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            yield from _unset(child, (*path, number))
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

@@ -13,6 +13,19 @@ class Expanded(str):
     __slots__ = ()
 
 
+class Unset(Expanded):
+    """A scalar whose `${...}` is not there, where that is allowed; what a problem about it would say."""
+
+    __slots__ = ("hint", "message")
+    message: str
+    hint: str
+
+    def __new__(cls, message: str, hint: str) -> "Unset":
+        text = super().__new__(cls, "unset")
+        text.message, text.hint = message, hint
+        return text
+
+
 class FileText(Expanded):
     """A scalar with `${file:...}` in it, as it was read at load; `read` gives it as the files are now."""
 

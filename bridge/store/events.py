@@ -19,7 +19,7 @@ from bridge.model import (
     Outcome,
     RetryAt,
 )
-from bridge.store.order import WAITING, advance, key_of
+from bridge.store.order import WAITING, Key, advance, key_of
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
@@ -105,6 +105,7 @@ class _Standing(NamedTuple):
     state: EventState
     attempts: int
     next_attempt_at: int
+    key: Key | None  # not the claim's: a late result may find the event remapped to another
 
 
 def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
@@ -158,9 +159,10 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
 
     An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late.
     """
-    query = select(events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
+    standing_of = (events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
+    query = select(*standing_of, events.c.target, events.c.source, events.c.order_key)
     found: dict[str, _Standing] = {
-        row.id: _Standing(EventState(row.state), row.attempts, row.next_attempt_at)
+        row.id: _Standing(EventState(row.state), row.attempts, row.next_attempt_at, key_of(row))
         for row in connection.execute(
             query.where(events.c.id.in_([result.claim.event_id for result in results])).with_for_update()
         )
@@ -180,13 +182,12 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
         moves.append(move)
         recorded.append(Recorded(state=move["new_state"], late=late, moved=True))
         # Another result of this batch may be of the same event: it must find it moved.
-        found[result.claim.event_id] = _Standing(move["new_state"], standing.attempts, move["next"])
+        found[result.claim.event_id] = standing._replace(state=move["new_state"], next_attempt_at=move["next"])
     if moves:
         connection.execute(_record, moves)
         moved = (result for result, its in zip(results, recorded, strict=True) if its.moved)
         for result in moved:
-            if result.claim.order_key is not None:
-                advance(connection, [key_of(result.claim)], result.now)
+            advance(connection, [found[result.claim.event_id].key], result.now)
     tried = zip(results, recorded, strict=True)
     if rows := [_attempt_row(result, its.late) for result, its in tried if result.claim.event_id in found]:
         connection.execute(attempts.insert(), rows)

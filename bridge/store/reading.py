@@ -19,6 +19,9 @@ from bridge.times import iso, iso_or_none
 _PORTION = 10_000
 
 
+Reading = Connection  # a connection that only reads
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """Which rows a list shows; `since` in milliseconds since 1970."""
@@ -182,7 +185,7 @@ def _webhooks(connection: Connection, query: Select[Any]) -> list[dict[str, Any]
 
 
 def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
-    why = _decoded(row.why) or {"error": None, "rules": None}
+    why = _decoded(row.why) or {"error": None, "rules": []}
     return {
         "id": row.id,
         "source": row.source,

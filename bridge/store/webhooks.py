@@ -1,7 +1,7 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, tuple_, update
@@ -129,6 +129,7 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
         else:
             continue
         touched.append(_key(a, event))
+    gone: list[str] = []
     # A rule that broke proves nothing about the events that it made before.
     if a.mapping.state in (WebhookState.MAPPED, WebhookState.IGNORED):
         made = {event.id for event in a.mapping.events}
@@ -139,7 +140,7 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
     connection.execute(
         update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
     )
-    return _receipts(connection, {a.webhook.id})[a.webhook.id]
+    return replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
 
 
 def is_replaced(state: str, *, again: bool) -> bool:
@@ -170,10 +171,16 @@ def load(connection: Connection, ids: Sequence[str]) -> Sequence[Webhook]:
     Raises:
         StoreError: one is not there.
     """
-    rows = {row.id: row for row in connection.execute(select(webhooks).where(webhooks.c.id.in_(ids)))}
-    if missing := [id_ for id_ in ids if id_ not in rows]:
+    found = {webhook.id: webhook for webhook in find(connection, ids)}
+    if missing := [id_ for id_ in ids if id_ not in found]:
         raise StoreError(f"there is no webhook {missing[0]}")
-    return [_webhook(rows[id_]) for id_ in ids]
+    return [found[id_] for id_ in ids]
+
+
+def find(connection: Connection, ids: Sequence[str]) -> list[Webhook]:
+    """Those of some webhooks that are stored, as they were verified, in order of commit."""
+    query = select(webhooks).where(webhooks.c.id.in_(ids)).order_by(webhooks.c.seq)
+    return [_webhook(row) for row in connection.execute(query)]
 
 
 def _webhook(row: Any) -> Webhook:

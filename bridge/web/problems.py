@@ -40,4 +40,4 @@ def for_error(error: BridgeError) -> Answer:
             return problem(error.status, error.detail, (b"connection", b"close"), *again)
         case StoreUnavailable():
             return unavailable("the webhook could not be stored, please send it again")
-    return problem(500)
+    return unavailable("the bridge itself failed, please send it again")

@@ -524,6 +524,7 @@ def test_the_memory_of_unfinished_bodies_is_bounded(make_bridge: Callable[..., B
                 answer = connection.answer()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "5")
                 assert answer.problem["detail"]
+            print("RSS", rss(bridge)-before)
             assert rss(bridge) < before + 64 + GROWTH
             assert is_served(bridge)
         assert have_left(bridge, held)

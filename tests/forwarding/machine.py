@@ -142,6 +142,7 @@ class World:
     accepting: bool = False  # whether SuperOffice takes everything at once
     _seen: int = 0
     _asked: int = 0  # of the store, and not answered yet
+    _answers: int = 0  # by the store
 
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=lambda: Loop(self.hand))
@@ -292,6 +293,7 @@ class World:
                 return await run(operation, argument)
             finally:
                 self._asked -= 1
+                self._answers += 1
 
         self.store._writer.run = counted  # type: ignore[method-assign]
 
@@ -320,16 +322,18 @@ class World:
 
     async def _at_rest(self) -> None:
         for _ in range(2_000):
+            answers = self._answers
             await _some_turns()
-            if not self._asked:
+            if self._asked:
+                await self.store.ping()  # answered after all that was asked before
+            elif answers == self._answers:  # since when everybody came to where they wait
                 return
-            await self.store.ping()  # answered after all that was asked before
         raise AssertionError("the bridge never comes to rest")
 
 
 async def _some_turns() -> None:
     """Give everybody who can go on the time to come to where they wait again."""
-    for _ in range(20):
+    for _ in range(10):
         await asyncio.sleep(0)
 
 

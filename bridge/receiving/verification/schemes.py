@@ -209,6 +209,15 @@ COMPILERS: dict[str, Callable[[Section], Compiled]] = {
 }
 
 
+def dropped_headers(verify: object) -> frozenset[str]:
+    """The headers, in lower case, that the scheme of a `verify` mapping takes out before anything is stored."""
+    if not isinstance(verify, dict):
+        return frozenset()
+    recipe = RECIPES.get(str(verify.get("scheme")))
+    names = (recipe.header, *recipe.drops) if recipe else (verify.get("header"),)
+    return frozenset(name.lower() for name in names if isinstance(name, str))
+
+
 def models() -> dict[str, type[Strict]]:
     """What may stand under `verify` for each scheme."""
     spelled_out: dict[str, type[Strict]] = {

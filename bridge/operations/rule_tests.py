@@ -233,12 +233,17 @@ def _lasts(value: Any) -> bool:
 def _flow(value: Any) -> str:
     """A value as YAML on one line: words as they are, all other text in quotes."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(name)}: {_flow(its)}" for name, its in value.items()) + "}"
+        return "{" + ", ".join(f"{_text(name)}: {_flow(its)}" for name, its in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if not isinstance(value, str):
         return jsontext.encode(value).decode()
+    return _text(value.replace("${", "$${"))
+
+
+def _text(value: str) -> str:
+    """A text as YAML has it. In keys, `${` is no reference and stays."""
     if _WORD.fullmatch(value) and value.lower() not in _NO_TEXT:
         return value
-    quoted = json.dumps(value.replace("${", "$${"), ensure_ascii=False)
+    quoted = json.dumps(value, ensure_ascii=False)
     return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in quoted)

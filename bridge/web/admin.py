@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
+from bridge.operations import explain
 from bridge.operations.operator import Operator
 from bridge.operations.requests import LATEST, InvalidRequest, perform
 from bridge.settings.secrets import Secret
@@ -23,10 +24,7 @@ from bridge.store import reading
 from bridge.web.problems import problem
 
 _BODY_LIMIT = 1024 * 1024
-_RECORDS = {
-    "events": (reading.list_events, reading.show_event),
-    "webhooks": (reading.list_webhooks, reading.show_webhook),
-}
+_LISTS = {"events": reading.list_events, "webhooks": reading.list_webhooks}
 _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
 
@@ -94,11 +92,14 @@ def _records(operator: Operator, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if kind == "targets":
         return operator.looking.target(id_) if id_ else operator.looking.targets()
-    if kind not in _RECORDS:
+    if kind not in _LISTS:
         raise StoreError(f"there is no /api/{kind[:100]}, only events, webhooks and targets")
-    list_, show = _RECORDS[kind]
     with reading.reading(operator.store_url) as connection:
-        return show(connection, id_) if id_ else list_(connection, _filter(request))
+        if not id_:
+            return _LISTS[kind](connection, _filter(request))
+        if kind == "events":
+            return reading.show_event(connection, id_)
+        return explain.show(connection, id_, operator.rules)
 
 
 def _filter(request: Request) -> reading.Filter:

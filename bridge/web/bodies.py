@@ -8,6 +8,7 @@ from starlette.types import Message, Receive, Scope
 from bridge.errors import Refused
 from bridge.receiving.limits import Limits
 
+_PER_PIECE = 50  # bytes of memory, whatever a piece's length
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -58,20 +59,24 @@ class Bodies:
             raise Refused(431, "headers_too_large", "the headers are too large")
 
     async def _pieces(self, message: Message, receive: Receive) -> bytes:
-        body = bytearray()
+        pieces: list[bytes] = []
+        size = held = 0
         try:
             while message["type"] != "http.disconnect":
                 piece = message.get("body", b"")
-                body += piece
-                self._held += len(piece)
-                self._check_size(body)
+                pieces.append(piece)
+                size += len(piece)
+                held += len(piece) + _PER_PIECE
+                self._held += len(piece) + _PER_PIECE
+                if size > self._max_body:
+                    raise self._too_large()
                 if not message.get("more_body", False):
-                    return bytes(body)
+                    return b"".join(pieces)
                 if self._held > self._most_held:
                     raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
                 message = await receive()
         finally:
-            self._held -= len(body)
+            self._held -= held
         raise Refused(400, "body_cut_off", "the body was cut off")
 
     def _check_size(self, body: bytes | bytearray) -> None:

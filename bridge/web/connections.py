@@ -1,7 +1,7 @@
 """HTTP/1.1 connections of the public port: uvicorn's, with the bounds that uvicorn leaves to a proxy.
 
 Until a request's headers are complete, no application hears of it: how many bytes, how much time and how many
-connections that takes is bounded here. Bodies are bounded by whoever reads them (`public`).
+connections that takes is bounded here. Bodies are bounded where they are read (`bodies`).
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Commands that change the record, without a bridge that runs: what they print, and what they refuse."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from end_to_end.conftest import Command
 
 BRIDGE = """
+store: {url: "sqlite:///bridge.db"}
 admin: {token: "${UNSET_TOKEN}"}
 targets:
   crm: {url: http://127.0.0.1:1/api, authorization: {scheme: bearer, token: "${UNSET}"}}
@@ -20,7 +22,8 @@ CHANGES = [("events", verb) for verb in ("replay", "discard", "release")] + [
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, sqlite_url: str) -> Path:
+    assert sqlite_url.endswith(f"{tmp_path}/bridge.db")
     directory = tmp_path / "config"
     (directory / "sources").mkdir(parents=True)
     (directory / "bridge.yaml").write_text(BRIDGE)
@@ -70,6 +73,7 @@ def test_an_id_that_is_not_there_is_named(words: tuple[str, str], command: Comma
         ("events", "release", "--state", "held"),
         ("webhooks", "erase", "--state", "delivered"),
         ("events", "replay", "--since", "yesterday"),
+        ("events", "replay", "--since", "99999999d"),
         ("events", "replay", "--again", "--source", "shop"),
         ("targets", "pause"),
         ("targets", "show"),
@@ -97,9 +101,32 @@ def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Com
 def test_a_configuration_whose_rules_are_wrong_refuses_only_to_remap(command: Command, config: Path) -> None:
     (config / "sources" / "shop.yaml").write_text("verify: {scheme: none}\nrules: [{name: a, when: boddy}]\n")
     assert answered(command, config, "events", "replay", "--source", "shop")["count"] == 0
-    code, out, err = command("--config", str(config), "webhooks", "remap", "--source", "shop")
-    assert (code, out) == (1, "")
-    assert err.startswith(f"error: {config}/sources/shop.yaml:2:")
+    for yes in ((), ("--yes",)):
+        code, out, err = command("--config", str(config), "webhooks", "remap", "--source", "shop", *yes)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {config}/sources/shop.yaml:2:")
+
+
+@pytest.mark.parametrize("target", ["{url: nowhere, authorization: {scheme: bearer, token: t}}", "{}"])
+def test_a_remap_is_refused_where_a_targets_settings_cannot_be_read(
+    target: str, command: Command, config: Path
+) -> None:
+    (config / "bridge.yaml").write_text(re.sub(r"erp: .*", f"erp: {target}", BRIDGE))
+    for yes in ((), ("--yes",)):
+        code, out, err = command("--config", str(config), "webhooks", "remap", "--source", "shop", *yes)
+        assert (code, out) == (1, "")
+        assert re.search(rf"^error: {config}/bridge\.yaml:\d+:\d+: targets\.erp", err, re.MULTILINE)
+        assert answered(command, config, "events", "replay", "--source", "shop", *yes)["count"] == 0
+
+
+def test_a_preview_of_no_store_says_so_and_makes_none(command: Command, config: Path) -> None:
+    (config.parent / "bridge.db").unlink()
+    for words in (*CHANGES, ("targets", "list")):
+        chosen = () if words[0] == "targets" else ("--source", "shop")
+        code, out, err = command("--config", str(config), *words, *chosen)
+        assert (code, out) == (1, "")
+        assert err.startswith("bridge: there is no store ")
+    assert not (config.parent / "bridge.db").exists()
 
 
 def test_a_configuration_that_is_not_there_is_told(command: Command, tmp_path: Path) -> None:

@@ -198,3 +198,45 @@ def test_schema_is_printed_as_json_and_needs_no_configuration(command: Command, 
     code, out, err = command("--config", str(tmp_path / "nothing"), "schema")
     assert (code, err) == (0, "")
     assert json.loads(out) == json_schema()
+
+
+def test_neither_try_nor_test_shows_rules_the_schemes_headers(command: Command, config: Path) -> None:
+    change(config, "when: body.paid", "when: \"headers['x-hub-signature-256'] is not defined\"")
+    header = "X-Hub-Signature-256: sha256=0"
+    _, out, _ = command("--config", str(config), "try", "shop", str(config / "paid.json"), "-H", header)
+    assert "paid: matched" in out
+    change(config, "    expect:", "    headers: {X-Hub-Signature-256: sha256=0}\n    expect:")
+    assert command("--config", str(config), "test") == (0, "1 passed, 0 failed\n", "")
+
+
+PLACES = {
+    "rules": ("when: body.paid", "when: \"body.paid and '${UNSET}'\""),
+    "dedupe": ("rules:", "dedupe: \"'${UNSET}'\"\nrules:"),
+    "tests": ("payload: ../paid.json", "payload: '../${UNSET}'"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("words", ["test", "try shop paid.json", "webhooks remap --source shop"])
+def test_a_variable_that_a_rule_needs_is_missed(words: str, place: str, command: Command, config: Path) -> None:
+    path = change(config, *PLACES[place])
+    arguments = [str(config / word) if word.endswith(".json") else word for word in words.split()]
+    code, out, err = command("--config", str(config), *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {path}:")
+    assert f": {place}" in err
+    assert "the variable `UNSET` is not set" in err
+
+
+def test_a_variable_that_only_the_running_bridge_needs_is_not_missed(command: Command, config: Path) -> None:
+    (config / "bridge.yaml").write_text(
+        "listen: {port: '${UNSET}'}\n"
+        "targets: {crm: {url: 'https://${UNSET}/api', attributes_format: json, "
+        "authorization: {scheme: bearer, token: '${UNSET}'}}}\n"
+    )
+    change(config, 'total: "{{ body.total }}"', 'total: {a: "{{ body.total }}"}')  # only json can say it
+    change(config, "total: 1", "total: {a: 1}")
+    assert command("--config", str(config), "test") == (0, "1 passed, 0 failed\n", "")
+    code, out, err = command("--config", str(config), "try", "shop", str(config / "paid.json"))
+    assert (code, err) == (0, "")
+    assert "{'total': {'a': 1}}" in out

@@ -47,7 +47,9 @@ def test_moments_as_they_are_printed_can_be_given_back(moment: int) -> None:
     assert since(iso(moment)) == moment
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "15", "-5m", "1w", "m", "2026-13-01", "1.5h", "9999999999d"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "15", "-5m", "1w", "m", "2026-13-01", "1.5h", "99999999d", "9999999999d"]
+)
 def test_anything_else_is_wrong_usage(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 15m, 48h, 7d"):
         since(text)

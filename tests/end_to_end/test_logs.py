@@ -12,6 +12,7 @@ from typing import Any
 
 from running import ADMIN_TOKEN, SECRET, Bridge, Superoffice, by_github, eventually, run
 
+from bridge.mapping.expressions import HIDDEN
 from bridge.observing import logs
 from bridge.receiving.verification.reasons import Reason
 
@@ -200,7 +201,11 @@ rules:
     password = "the password of the target"
     target = sandbox.target("private")
     target["authorization"]["password"] = "${file:password}"
-    bridge = make_bridge({"crm": target}, {"github": source}, log={"level": "debug"})
+    hushed = (
+        "verify: {scheme: github, secrets: ['${SECRET}']}\nrules:\n  - name: hushed\n    when: body.t == '${SECRET}'\n"
+    )
+    hushed += "    event: {type: Run}\n"
+    bridge = make_bridge({"crm": target}, {"github": source, "hushed": hushed}, log={"level": "debug"})
     (bridge.config / "password").write_text(password)
     bridge.start()
     body = b'{"private_word": "confidential", "private_key": [1e2]}'
@@ -211,6 +216,7 @@ rules:
     for unreadable in (b'{"private_word": "confidential"', b"confidential", b"\xffconfidential"):
         bridge.post("github", unreadable, by_github(unreadable))
     bridge.post("confidential", body, signed)
+    ignored = bridge.post("hushed", b'{"t": "x"}', by_github(b'{"t": "x"}')).json()["id"]
     bridge.client.get("/webhooks/github", params={"token": "confidential"})
     bridge.admin.get("/readyz", headers={"Authorization": "Bearer confidential"})
     with socket.create_connection(("127.0.0.1", bridge.port)) as connection:
@@ -228,6 +234,11 @@ rules:
     assert {line.get("state") for line in lines} >= {"failed", "unreadable"}
     for line in lines:
         assert set(line) - _ALWAYS <= documented()[line["event"]], line
+    (hidden,) = [line["why"] for line in lines if line.get("webhook_id") == ignored]
+    assert HIDDEN in hidden
+    shown = bridge.run("webhooks", "show", ignored, "--json").stdout + bridge.run("webhooks", "list", "--json").stdout
+    assert HIDDEN in shown
+    assert SECRET not in shown + bridge.run("explain", ignored).stdout
     signature = signed["X-Hub-Signature-256"].removeprefix("sha256=")
     basic = base64.b64encode(f"sandbox:{password}".encode()).decode()
     private = ("confidential", "private_key", SECRET, signature, ADMIN_TOKEN, password, basic, "forger")

@@ -1,339 +1,23 @@
 """What an operator does, by the admin API of a running bridge, by command beside it, and by command alone."""
 
 import json
-import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ADMIN_TOKEN, SECRET, Bridge, Superoffice, by_github, eventually, free_port
+from running import Bridge, Superoffice, by_github, eventually, free_port
 
 from .conftest import Command
 from .test_delivery import BROKEN, ISSUES, issue
 
-Change = Callable[..., Any]
-MakeBridge = Callable[..., Bridge]
-
 HOLDING = ISSUES.replace("    event:", "    on_unknown: hold\n    event:")
 ORDERED = ISSUES.replace("    event:", "    order_by: body.customer\n    event:")
+CLOSED = ORDERED.replace("== 'opened'", "== 'closed'")
 REPAIRED = BROKEN.replace("body.issue.number", "body.number")
-
-
-class Hands:
-    """One way to ask for a change."""
-
-    def __init__(self, way: str, bridge: Bridge, command: Command) -> None:
-        self.way = way
-        self._bridge = bridge
-        self._command = command
-
-    def ask(self, path: str, *ids: str, yes: bool = True, again: bool = False, **which: str) -> Any:
-        """Ask for `path`, such as events/replay, and give the JSON that is answered."""
-        if self.way == "api":
-            content: dict[str, Any] = {"yes": yes, "filter": which} | ({"ids": ids} if ids else {})
-            answer = self._bridge.admin.post(f"/api/{path}", json=content | ({"again": True} if again else {}))
-            assert answer.status_code == 200, answer.text
-            return answer.json()
-        arguments = [word for name, value in which.items() for word in (f"--{name}", value)]
-        arguments += ["--yes"] * (yes and not path.startswith("targets")) + ["--again"] * again
-        return self.call(*self.words(path), *ids, *arguments)
-
-    def words(self, path: str) -> list[str]:
-        match path.split("/"):
-            case ["targets"]:
-                return ["targets", "list"]
-            case ["targets", name, verb]:
-                return ["targets", verb, name]
-            case ["targets", name]:
-                return ["targets", "show", name]
-        return path.split("/")
-
-    def call(self, *arguments: str) -> Any:
-        if self.way == "alone":
-            assert self._bridge.stop() == 0
-        code, out, err = self._command("--config", str(self._bridge.config), *arguments, "--json")
-        assert (code, err) == (0, "")
-        if self.way == "alone":
-            self._bridge.start()
-        return json.loads(out)
-
-
-HandsOf = Callable[[Bridge], Hands]
-
-
-@pytest.fixture(params=["api", "beside", "alone"])
-def hands(request: pytest.FixtureRequest, command: Command, monkeypatch: pytest.MonkeyPatch) -> HandsOf:
-    monkeypatch.setenv("SECRET", SECRET)
-    monkeypatch.setenv("ADMIN_TOKEN", ADMIN_TOKEN)
-    return lambda bridge: Hands(request.param, bridge, command)
-
-
-@pytest.fixture
-def tenant(request: pytest.FixtureRequest) -> str:
-    """A tenant of the shared sandbox that only this test has."""
-    return re.sub(r"\W", "-", request.node.name)
-
-
-def post(bridge: Bridge, *numbers: int, **more: Any) -> list[str]:
-    """Webhooks, each of one event; the events' ids."""
-    made = []
-    for number in numbers:
-        body = json.dumps({"action": "opened", "number": number, **more}).encode()
-        answer = bridge.post("github", body, by_github(body, f"delivery-{number}"))
-        assert answer.status_code == 202, answer.text
-        made += answer.json()["events"]
-    return made
-
-
-def states(bridge: Bridge) -> list[str]:
-    return [event["state"] for event in bridge.events()[::-1]]
-
-
-def delivered(bridge: Bridge, *ids: str) -> bool:
-    return all(bridge.event(id_)["state"] == "delivered" for id_ in ids)
-
-
-def test_dead_events_are_replayed_and_delivered_at_once(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target(tenant)}, {"github": ISSUES}).start()
-    hand = hands(bridge)
-    sandbox.script(tenant, {"fault": "rejected", "times": 3})
-    first, second, third = post(bridge, 1, 2, 3)
-    assert {event["state"] for event in bridge.settled()} == {"dead"}
-
-    preview = hand.ask("events/replay", yes=False, state="dead")
-    assert (preview["count"], preview["already_delivered"], preview["done"]) == (3, 0, 0)
-    assert {event["state"] for event in bridge.settled()} == {"dead"}
-
-    done = hand.ask("events/replay", second)
-    assert (done["count"], done["done"], done["ids"]) == (1, 1, [second])
-    eventually(lambda: delivered(bridge, second), 10)
-    assert sorted(states(bridge)) == ["dead", "dead", "delivered"]
-
-    assert hand.ask("events/replay", state="dead")["done"] == 2
-    eventually(lambda: delivered(bridge, first, third), 10)
-    assert [tried["outcome"] for tried in bridge.event(first)["attempts"]] == ["rejected", "delivered"]
-    assert hand.ask("events/replay", yes=False, source="github")["already_delivered"] == 3
-    assert len(sandbox.events(tenant)) == 3
-
-
-def test_held_events_are_released_or_discarded(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target(tenant)}, {"github": HOLDING}).start()
-    hand = hands(bridge)
-    sandbox.script(tenant, {"fault": "cut-after", "times": 2})
-    first, second = post(bridge, 1, 2)
-    eventually(lambda: states(bridge) == ["held", "held"])
-
-    assert hand.ask("events/discard", second)["ids"] == [second]
-    assert (bridge.event(second)["state"], bridge.event(second)["reason"]) == ("discarded", "operator")
-    assert hand.ask("events/release", source="github")["ids"] == [first]
-    eventually(lambda: delivered(bridge, first), 10)
-    assert states(bridge) == ["delivered", "discarded"]
-
-
-def test_a_target_is_paused_until_it_is_resumed_across_restarts(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target(tenant)}, {"github": ISSUES}).start()
-    hand = hands(bridge)
-    paused = hand.ask("targets/crm/pause")
-    assert (paused["state"], paused["reason"], paused["next_probe_at"]) == ("paused", "operator", None)
-    made = post(bridge, 1, 2)
-    bridge.stop()
-    bridge.start()
-    (target,) = hand.ask("targets")
-    assert target == hand.ask("targets/crm")
-    assert (target["state"], target["pending"], target["paused_at"]) == ("paused", 2, paused["paused_at"])
-    assert states(bridge) == ["pending", "pending"]
-    assert sandbox.requests(tenant) == {}
-
-    assert hand.ask("targets/crm/resume")["state"] == "open"
-    eventually(lambda: delivered(bridge, *made), 10)
-
-
-def test_a_failed_webhook_is_mapped_and_delivered_by_the_repaired_rule(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target(tenant)}, {"github": BROKEN}).start()
-    hand = hands(bridge)
-    sound = post(bridge, 1)
-    eventually(lambda: delivered(bridge, *sound))
-    (webhook,) = bridge.webhooks(state="failed")
-    bridge.stop()
-    bridge.write_source("github", REPAIRED)
-    bridge.start()
-
-    preview = hand.ask("webhooks/remap", yes=False, state="failed")
-    assert (preview["count"], preview["untouched"], preview["already_delivered"], preview["done"]) == (1, 1, 1, 0)
-    assert [new["rule"] for new in preview["new"]] == ["issue"]
-    assert len(bridge.events()) == 1
-
-    done = hand.ask("webhooks/remap", webhook["id"])
-    assert (done["done"], done["new"], done["failed"]) == (1, preview["new"], [])
-    eventually(lambda: delivered(bridge, preview["new"][0]["id"]), 10)
-    assert bridge.webhooks()[0]["state"] == "mapped"
-    assert len(sandbox.events(tenant)) == 2
-
-
-def test_an_erased_webhook_leaves_nothing_and_its_delivery_id_is_new_again(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target(tenant)}, {"github": ISSUES}).start()
-    hand = hands(bridge)
-    post(bridge, 1, 2)
-    bridge.settled()
-    kept, gone = bridge.webhooks()[0]["id"], bridge.webhooks()[1]["id"]
-    assert bridge.post("github", issue(1), by_github(issue(1), "delivery-1")).json()["id"] == gone
-
-    assert hand.ask("webhooks/erase", gone)["done"] == 1
-    assert [webhook["id"] for webhook in bridge.webhooks()] == [kept]
-    again = bridge.post("github", issue(1), by_github(issue(1), "delivery-1")).json()
-    assert (again["duplicate"], again["id"] != gone) == (False, True)
-
-
-def test_what_waits_behind_a_discarded_an_erased_or_a_remapped_event_is_delivered_at_once(
-    hands: HandsOf, make_bridge: MakeBridge, sandbox: Superoffice, tenant: str
-) -> None:
-    target = sandbox.target(tenant, retry={"first_wait": "1h", "max_wait": "1h"})
-    bridge = make_bridge({"crm": target}, {"github": ORDERED}).start()
-    hand = hands(bridge)
-    sandbox.script(tenant, {"fault": "503", "times": 3})
-    heads = [post(bridge, number, customer=number)[0] for number in (1, 2, 3)]
-    eventually(lambda: all(event["attempts"] == 1 for event in bridge.events()))
-    followers = [post(bridge, 10 + number, customer=number)[0] for number in (1, 2, 3)]
-    assert {bridge.event(id_)["reason"] for id_ in followers} == {"waits for an earlier event of its order_by"}
-
-    hand.ask("events/discard", heads[0])
-    eventually(lambda: delivered(bridge, followers[0]), 10)
-    hand.ask("webhooks/erase", bridge.event(heads[1])["webhook_id"])
-    eventually(lambda: delivered(bridge, followers[1]), 10)
-    bridge.stop()
-    bridge.write_source("github", ORDERED.replace("== 'opened'", "== 'closed'"))
-    bridge.start()
-    hand.ask("webhooks/remap", bridge.event(heads[2])["webhook_id"])
-    assert bridge.event(heads[2])["reason"] == "remapped"
-    eventually(lambda: delivered(bridge, followers[2]), 10)
-
-
-def test_a_replay_of_many_is_done_in_portions_while_webhooks_come_in(
-    make_bridge: MakeBridge, sandbox: Superoffice
-) -> None:
-    source = ISSUES.replace("    when: body.action == 'opened'", "    for_each: body.items")
-    source = source.replace("body.number", "item")
-    target = sandbox.target("many", rate="5000/s", max_in_flight=100)
-    bridge = make_bridge({"crm": target}, {"github": source}).start()
-    sandbox.script("many", {"fault": "rejected", "times": 450})
-    body = json.dumps({"items": list(range(450))}).encode()
-    assert len(bridge.post("github", body, by_github(body)).json()["events"]) == 450
-    assert {event["state"] for event in bridge.settled()} == {"dead"}
-    done = bridge.admin.post("/api/events/replay", json={"filter": {"state": "dead"}, "yes": True}).json()
-    assert (done["count"], done["done"], len(done["ids"])) == (450, 450, 100)
-    assert {event["state"] for event in bridge.settled()} == {"delivered"}
-    assert len(sandbox.events("many")) == 450
-    (line,) = [line for line in bridge.lines() if line["event"] == "operator.changed"]
-    assert (line["action"], line["events"]) == ("replay", 450)
-
-
-def test_events_of_one_value_arrive_in_order_whatever_the_target_does(
-    make_bridge: MakeBridge, sandbox: Superoffice
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target("sequence")}, {"github": ORDERED}).start()
-    sandbox.script(
-        "sequence",
-        *({"fault": fault} for fault in ("503", "200", "cut-before", "500", "200", "429", "503")),
-    )
-    made = post(bridge, *range(20), customer="anna")
-    eventually(lambda: delivered(bridge, *made))
-    got = [event["attributes"].partition(";")[0] for event in sandbox.events("sequence")]
-    assert list(dict.fromkeys(got)) == [f"number={number}" for number in range(20)]
-
-
-# what cannot be asked
-
-
-@pytest.fixture
-def as_configured(command: Command, monkeypatch: pytest.MonkeyPatch) -> Change:
-    """Runs a command with a bridge's secrets; a clear line is expected, and exit code 1."""
-
-    def refused(bridge: Bridge, *arguments: str, token: str | None = ADMIN_TOKEN) -> str:
-        monkeypatch.setenv("SECRET", SECRET)
-        monkeypatch.delenv("ADMIN_TOKEN", raising=False)
-        if token is not None:
-            monkeypatch.setenv("ADMIN_TOKEN", token)
-        code, out, err = command("--config", str(bridge.config), *arguments)
-        assert (code, out) == (1, "")
-        assert len(err.splitlines()) == 1
-        return str(err)
-
-    return refused
-
-
-def test_what_a_running_bridge_refuses_is_told_in_a_line(
-    as_configured: Change, make_bridge: MakeBridge, sandbox: Superoffice
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target("refusing")}, {"github": ISSUES}).start()
-    assert as_configured(bridge, "events", "replay", "ev_gone", "--yes") == (
-        "bridge: there is no event ev_gone, `bridge events list` shows the newest\n"
-    )
-    assert as_configured(bridge, "targets", "pause", "nope") == (
-        "bridge: there is no target nope, the targets are crm\n"
-    )
-    for arguments in (("targets", "list"), ("events", "discard", "--state", "dead", "--yes")):
-        assert as_configured(bridge, *arguments, token="wrong") == (
-            "bridge: the running bridge refuses the admin token, give this command the same one\n"
-        )
-        assert "`ADMIN_TOKEN` is not set" in as_configured(bridge, *arguments, token=None)
-
-
-def test_a_running_bridge_that_cannot_be_asked_is_told_in_a_line(
-    as_configured: Change, make_bridge: MakeBridge, sandbox: Superoffice
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target("deaf")}, {"github": ISSUES}).start()
-    settings = json.loads((bridge.config / "bridge.yaml").read_text())
-    port = free_port()
-    settings["admin"]["port"] = port
-    (bridge.config / "bridge.yaml").write_text(json.dumps(settings))
-    assert as_configured(bridge, "targets", "list") == (
-        f"bridge: the running bridge does not answer at http://127.0.0.1:{port}/api/targets (ConnectError)\n"
-    )
-    settings["admin"]["port"] = bridge.port  # where webhooks come in
-    (bridge.config / "bridge.yaml").write_text(json.dumps(settings))
-    assert as_configured(bridge, "targets", "list").startswith("bridge: ")
-    del settings["admin"]
-    (bridge.config / "bridge.yaml").write_text(json.dumps(settings))
-    bridge.stop()
-    bridge.start()
-    assert as_configured(bridge, "events", "replay", "--state", "dead") == (
-        "bridge: the store belongs to a running bridge that has no admin port, "
-        "add admin to bridge.yaml and restart it, or stop it first\n"
-    )
-
-
-def test_lists_of_the_api_are_those_of_the_commands(
-    make_bridge: MakeBridge, sandbox: Superoffice, command: Command
-) -> None:
-    bridge = make_bridge({"crm": sandbox.target("lists")}, {"github": ISSUES}).start()
-    sandbox.script("lists", {"fault": "rejected"})
-    made = post(bridge, 1, 2, 3)
-    bridge.settled()
-    for arguments, path in (
-        (("events", "list"), "events"),
-        (("events", "list", "--state", "dead"), "events?state=dead"),
-        (("events", "list", "--limit", "2"), "events?limit=2"),
-        (("events", "show", made[0]), f"events/{made[0]}"),
-        (("webhooks", "list", "--source", "github"), "webhooks?source=github"),
-        (("webhooks", "show", bridge.webhooks()[0]["id"]), f"webhooks/{bridge.webhooks()[0]['id']}"),
-    ):
-        code, out, _ = command("--config", str(bridge.config), *arguments, "--json")
-        assert code == 0
-        assert json.loads(out) == bridge.admin.get(f"/api/{path}").json()
-
-
-# send, explain
-
+MANY = ISSUES.replace("    when: body.action == 'opened'", "    for_each: body.items").replace("body.number", "item")
+RUN = "rules:\n  - {name: all, event: {type: Run, attributes: {id: '{{ event.id }}'}}}\n"
 SCHEMES = {
     "github": '{scheme: github, secrets: ["${SECRET}"]}',
     "standard": '{scheme: standard-webhooks, secrets: ["whsec_${WHSEC}"]}',
@@ -347,18 +31,499 @@ SCHEMES = {
     "basic": '{scheme: basic, username: jürgen, secrets: ["${SECRET}", "old"]}',
     "open": "{scheme: none}",
 }
+OPERATED = {
+    "replayed": ISSUES,
+    "held": HOLDING,
+    "paused": ISSUES,
+    "failed": BROKEN,
+    "erased": ISSUES,
+    "ordered": ORDERED,
+}
+WAYS = ("api", "beside")
+ADD_IT = "add admin to bridge.yaml and restart it, or stop it first"
+HOURS: dict[str, Any] = {"retry": {"first_wait": "1h", "max_wait": "1h"}}
+
+
+class Hands:
+    """One way to ask for a change."""
+
+    def __init__(self, way: str, bridge: Bridge, command: Command) -> None:
+        self.way = way
+        self._bridge = bridge
+        self._command = command
+
+    def ask(self, path: str, *ids: str, yes: bool = True, **which: str) -> Any:
+        """Ask for `path`, such as events/replay, and give the JSON that is answered."""
+        if self.way == "api":
+            content: dict[str, Any] = {"yes": yes, "filter": which} | ({"ids": ids} if ids else {})
+            answer = self._bridge.admin.post(f"/api/{path}", json=content)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+        arguments = [word for name, value in which.items() for word in (f"--{name}", value)]
+        arguments += ["--yes"] * (yes and not path.startswith("targets"))
+        return self.call(*self.words(path), *ids, *arguments)
+
+    def words(self, path: str) -> list[str]:
+        match path.split("/"):
+            case ["targets"]:
+                return ["targets", "list"]
+            case ["targets", name, verb]:
+                return ["targets", verb, name]
+            case ["targets", name]:
+                return ["targets", "show", name]
+        return path.split("/")
+
+    def call(self, *arguments: str) -> Any:
+        code, out, err = self._command("--config", str(self._bridge.config), *arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+
+def to(name: str, text: str) -> str:
+    """A source whose events go to the target of this name."""
+    return f"{text}defaults: {{target: {name}}}\n"
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) -> Iterator[Bridge]:
+    """A bridge that runs for all tests; a test is kept from the others by a source and a target of its own."""
+    single = {"many": MANY, "sequence": ORDERED, "lists": ISSUES, "told": ISSUES, "unsent": ISSUES}
+    texts = {f"{name}-{way}": text for name, text in OPERATED.items() for way in WAYS} | single
+    more = {f"ordered-{way}": HOURS for way in WAYS} | {"many": {"rate": "5000/s", "max_in_flight": 100}}
+    targets = {name: sandbox.target(name, **more.get(name, {})) for name in [*texts, "sent"]}
+    sources = {name: to(name, text) for name, text in texts.items()}
+    sources |= {name: to("sent", f"verify: {verify}\n{RUN}") for name, verify in SCHEMES.items()}
+    bridge = Bridge(tmp_path_factory.mktemp("running"), targets, sources)
+    bridge.environment["WHSEC"] = "dGVzdC1zZWNyZXQtb2YtdGhlLXRlc3Rz"
+    try:
+        yield bridge.start()
+    finally:
+        bridge.close()
+
+
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) -> Iterator[tuple[Bridge, Path]]:
+    """A stopped bridge with events in every state that an operator finds, and a copy of its store."""
+    targets = {name: sandbox.target(f"alone-{name}", **(HOURS if name == "ordered" else {})) for name in OPERATED}
+    bridge = Bridge(tmp_path_factory.mktemp("stopped"), targets, {n: to(n, text) for n, text in OPERATED.items()})
+    try:
+        bridge.start()
+        sandbox.script("alone-replayed", {"fault": "rejected", "times": 3})
+        sandbox.script("alone-held", {"fault": "cut-after", "times": 2})
+        sandbox.script("alone-ordered", {"fault": "503", "times": 3})
+        for name, numbers in (("replayed", (1, 2, 3)), ("held", (1, 2)), ("failed", (1,)), ("erased", (1, 2))):
+            post(bridge, name, *numbers)
+            settled(bridge, name)
+        for customer in (1, 2, 3):
+            (head,) = post(bridge, "ordered", customer, customer=customer)
+            eventually(lambda id_=head: bridge.event(id_)["reason"] == "unavailable")
+            post(bridge, "ordered", 10 + customer, customer=customer)
+        assert bridge.stop() == 0
+        copy = bridge.root / "copy.db"
+        shutil.copy(bridge.store, copy)
+        yield bridge, copy
+    finally:
+        bridge.close()
+
+
+@pytest.fixture
+def stopped(left_behind: tuple[Bridge, Path]) -> Bridge:
+    """That bridge, with its record and its rules as it left them."""
+    bridge, copy = left_behind
+    assert bridge.stop() == 0
+    for name, text in OPERATED.items():
+        bridge.write_source(name, to(name, text))
+    for ending in ("-wal", "-shm"):
+        bridge.store.with_name(bridge.store.name + ending).unlink(missing_ok=True)
+    shutil.copy(copy, bridge.store)
+    return bridge
+
+
+@pytest.fixture
+def secrets(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bridge.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def both(bridge: Bridge, command: Command, secrets: None) -> list[Hands]:
+    """Both ways to ask a bridge that runs."""
+    return [Hands(way, bridge, command) for way in WAYS]
+
+
+@pytest.fixture(params=WAYS)
+def hand(request: pytest.FixtureRequest, bridge: Bridge, command: Command, secrets: None) -> Hands:
+    return Hands(request.param, bridge, command)
+
+
+@pytest.fixture
+def alone(stopped: Bridge, command: Command, monkeypatch: pytest.MonkeyPatch) -> Hands:
+    """Commands where no bridge runs, and without any secret."""
+    for name in stopped.environment:
+        monkeypatch.delenv(name, raising=False)
+    return Hands("alone", stopped, command)
+
+
+def post(bridge: Bridge, source: str, *numbers: int, **more: Any) -> list[str]:
+    """Webhooks, each of one event; the events' ids."""
+    made = []
+    for number in numbers:
+        body = json.dumps({"action": "opened", "number": number, **more}).encode()
+        answer = bridge.post(source, body, by_github(body, f"delivery-{number}"))
+        assert answer.status_code == 202, answer.text
+        made += answer.json()["events"]
+    return made
+
+
+def states(bridge: Bridge, source: str) -> list[str]:
+    """Of a source's events, oldest first."""
+    return [event["state"] for event in bridge.events(source=source)[::-1]]
+
+
+def settled(bridge: Bridge, source: str) -> list[str]:
+    """The same, once none is on its way any more."""
+    eventually(lambda: not {"pending", "sending"} & set(states(bridge, source)))
+    return states(bridge, source)
+
+
+def delivered(bridge: Bridge, *ids: str) -> bool:
+    return all(bridge.event(id_)["state"] == "delivered" for id_ in ids)
+
+
+# beside a running bridge
+
+
+def test_dead_events_are_replayed_and_delivered_at_once(hand: Hands, bridge: Bridge, sandbox: Superoffice) -> None:
+    name = f"replayed-{hand.way}"
+    sandbox.script(name, {"fault": "rejected", "times": 3})
+    first, second, third = post(bridge, name, 1, 2, 3)
+    assert settled(bridge, name) == ["dead"] * 3
+
+    preview = hand.ask("events/replay", yes=False, source=name, state="dead")
+    assert (preview["count"], preview["already_delivered"], preview["done"]) == (3, 0, 0)
+    assert settled(bridge, name) == ["dead"] * 3
+
+    done = hand.ask("events/replay", second)
+    assert (done["count"], done["done"], done["ids"]) == (1, 1, [second])
+    eventually(lambda: delivered(bridge, second), 10)
+    assert states(bridge, name) == ["dead", "delivered", "dead"]
+
+    assert hand.ask("events/replay", source=name, state="dead")["done"] == 2
+    eventually(lambda: delivered(bridge, first, third), 10)
+    assert [tried["outcome"] for tried in bridge.event(first)["attempts"]] == ["rejected", "delivered"]
+    assert hand.ask("events/replay", yes=False, source=name)["already_delivered"] == 3
+    assert len(sandbox.events(name)) == 3
+
+
+def test_held_events_are_released_or_discarded(hand: Hands, bridge: Bridge, sandbox: Superoffice) -> None:
+    name = f"held-{hand.way}"
+    sandbox.script(name, {"fault": "cut-after", "times": 2})
+    first, second = post(bridge, name, 1, 2)
+    assert settled(bridge, name) == ["held", "held"]
+
+    assert hand.ask("events/discard", second)["ids"] == [second]
+    assert (bridge.event(second)["state"], bridge.event(second)["reason"]) == ("discarded", "operator")
+    assert hand.ask("events/release", source=name)["ids"] == [first]
+    eventually(lambda: delivered(bridge, first), 10)
+    assert states(bridge, name) == ["delivered", "discarded"]
+
+
+def test_an_erased_webhook_leaves_nothing_and_its_delivery_id_is_new_again(hand: Hands, bridge: Bridge) -> None:
+    name = f"erased-{hand.way}"
+    post(bridge, name, 1, 2)
+    settled(bridge, name)
+    kept, gone = (webhook["id"] for webhook in bridge.webhooks(source=name))
+    assert bridge.post(name, issue(1), by_github(issue(1), "delivery-1")).json()["id"] == gone
+
+    assert hand.ask("webhooks/erase", gone)["done"] == 1
+    assert [webhook["id"] for webhook in bridge.webhooks(source=name)] == [kept]
+    again = bridge.post(name, issue(1), by_github(issue(1), "delivery-1")).json()
+    assert (again["duplicate"], again["id"] != gone) == (False, True)
+
+
+def test_a_target_is_paused_until_it_is_resumed_across_restarts(
+    both: list[Hands], bridge: Bridge, sandbox: Superoffice
+) -> None:
+    paused, made = {}, {}
+    for hand in both:
+        name = f"paused-{hand.way}"
+        paused[name] = hand.ask(f"targets/{name}/pause")
+        told = paused[name]
+        assert (told["state"], told["reason"], told["next_probe_at"]) == ("paused", "operator", None)
+        made[name] = post(bridge, name, 1, 2)
+    bridge.stop()
+    bridge.start()
+    for hand in both:
+        name = f"paused-{hand.way}"
+        (target,) = [target for target in hand.ask("targets") if target["name"] == name]
+        assert target == hand.ask(f"targets/{name}")
+        assert (target["state"], target["pending"]) == ("paused", 2)
+        assert target["paused_at"] == paused[name]["paused_at"]
+        assert states(bridge, name) == ["pending", "pending"]
+        assert sandbox.requests(name) == {}
+
+        assert hand.ask(f"targets/{name}/resume")["state"] == "open"
+        eventually(lambda ids=made[name]: delivered(bridge, *ids), 10)
+
+
+def test_a_failed_webhook_is_mapped_and_delivered_by_the_repaired_rule(
+    both: list[Hands], bridge: Bridge, sandbox: Superoffice
+) -> None:
+    names = [f"failed-{hand.way}" for hand in both]
+    for name in names:
+        sound = post(bridge, name, 1)
+        eventually(lambda ids=sound: delivered(bridge, *ids))
+    bridge.stop()
+    for name in names:
+        bridge.write_source(name, to(name, REPAIRED))
+    bridge.start()
+    for hand, name in zip(both, names, strict=True):
+        (webhook,) = bridge.webhooks(state="failed", source=name)
+        preview = hand.ask("webhooks/remap", yes=False, state="failed", source=name)
+        assert (preview["count"], preview["untouched"], preview["already_delivered"]) == (1, 1, 1)
+        assert (preview["done"], preview["new_count"]) == (0, 1)
+        assert [new["rule"] for new in preview["new"]] == ["issue"]
+        assert len(bridge.events(source=name)) == 1
+
+        done = hand.ask("webhooks/remap", webhook["id"])
+        assert (done["done"], done["new"], done["failed"]) == (1, preview["new"], [])
+        eventually(lambda id_=preview["new"][0]["id"]: delivered(bridge, id_), 10)
+        assert bridge.webhooks(source=name)[0]["state"] == "mapped"
+        assert len(sandbox.events(name)) == 2
+
+
+def test_what_waits_behind_a_discarded_an_erased_or_a_remapped_event_is_delivered_at_once(
+    both: list[Hands], bridge: Bridge, sandbox: Superoffice
+) -> None:
+    lines: dict[str, tuple[list[str], list[str]]] = {}
+    for hand in both:
+        name = f"ordered-{hand.way}"
+        sandbox.script(name, {"fault": "503", "times": 3})
+        heads = [post(bridge, name, number, customer=number)[0] for number in (1, 2, 3)]
+        eventually(lambda of=name: all(event["attempts"] == 1 for event in bridge.events(source=of)))
+        followers = [post(bridge, name, 10 + number, customer=number)[0] for number in (1, 2, 3)]
+        assert {bridge.event(id_)["reason"] for id_ in followers} == {"waits for an earlier event of its order_by"}
+        lines[name] = heads, followers
+
+        hand.ask("events/discard", heads[0])
+        eventually(lambda id_=followers[0]: delivered(bridge, id_), 10)
+        hand.ask("webhooks/erase", bridge.event(heads[1])["webhook_id"])
+        eventually(lambda id_=followers[1]: delivered(bridge, id_), 10)
+    bridge.stop()
+    for name in lines:
+        bridge.write_source(name, to(name, CLOSED))
+    bridge.start()
+    for hand, (heads, followers) in zip(both, lines.values(), strict=True):
+        hand.ask("webhooks/remap", bridge.event(heads[2])["webhook_id"])
+        assert bridge.event(heads[2])["reason"] == "remapped"
+        eventually(lambda id_=followers[2]: delivered(bridge, id_), 10)
+
+
+def test_a_replay_of_many_is_done_in_portions_while_webhooks_come_in(bridge: Bridge, sandbox: Superoffice) -> None:
+    sandbox.script("many", {"fault": "rejected", "times": 450})
+    body = json.dumps({"items": list(range(450))}).encode()
+    assert len(bridge.post("many", body, by_github(body)).json()["events"]) == 450
+    assert set(settled(bridge, "many")) == {"dead"}
+    content = {"filter": {"state": "dead", "source": "many"}, "yes": True}
+    done = bridge.admin.post("/api/events/replay", json=content).json()
+    assert (done["count"], done["done"], len(done["ids"])) == (450, 450, 100)
+    assert set(settled(bridge, "many")) == {"delivered"}
+    assert len(sandbox.events("many")) == 450
+    told = [line for line in bridge.lines() if line["event"] == "operator.changed"]
+    assert [line["action"] for line in told if line.get("events") == 450] == ["replay"]
+
+
+def test_events_of_one_value_arrive_in_order_whatever_the_target_does(bridge: Bridge, sandbox: Superoffice) -> None:
+    sandbox.script(
+        "sequence",
+        *({"fault": fault} for fault in ("503", "200", "cut-before", "500", "200", "429", "503")),
+    )
+    made = post(bridge, "sequence", *range(20), customer="anna")
+    eventually(lambda: delivered(bridge, *made))
+    got = [event["attributes"].partition(";")[0] for event in sandbox.events("sequence")]
+    assert list(dict.fromkeys(got)) == [f"number={number}" for number in range(20)]
+
+
+def test_lists_of_the_api_are_those_of_the_commands(bridge: Bridge, sandbox: Superoffice, command: Command) -> None:
+    sandbox.script("lists", {"fault": "rejected"})
+    made = post(bridge, "lists", 1, 2, 3)
+    body = b'{"action": "closed"}'
+    ignored = bridge.post("lists", body, by_github(body)).json()["id"]
+    settled(bridge, "lists")
+    mapped = bridge.event(made[0])["webhook_id"]
+    for arguments, path in (
+        (("events", "list"), "events"),
+        (("events", "list", "--state", "dead"), "events?state=dead"),
+        (("events", "list", "--limit", "2"), "events?limit=2"),
+        (("events", "show", made[0]), f"events/{made[0]}"),
+        (("webhooks", "list", "--source", "lists"), "webhooks?source=lists"),
+        (("webhooks", "show", mapped), f"webhooks/{mapped}"),
+        (("webhooks", "show", ignored), f"webhooks/{ignored}"),
+    ):
+        code, out, _ = command("--config", str(bridge.config), *arguments, "--json")
+        assert code == 0
+        assert json.loads(out) == bridge.admin.get(f"/api/{path}").json()
+
+
+# where no bridge runs
+
+
+def test_alone_dead_events_are_replayed(alone: Hands, stopped: Bridge) -> None:
+    first, second, third = (event["id"] for event in stopped.events(source="replayed")[::-1])
+    preview = alone.ask("events/replay", yes=False, source="replayed", state="dead")
+    assert (preview["count"], preview["already_delivered"], preview["done"]) == (3, 0, 0)
+    assert states(stopped, "replayed") == ["dead"] * 3
+    done = alone.ask("events/replay", second)
+    assert (done["count"], done["done"], done["ids"]) == (1, 1, [second])
+    assert states(stopped, "replayed") == ["dead", "pending", "dead"]
+    assert alone.ask("events/replay", source="replayed", state="dead")["ids"] == [first, third]
+    assert states(stopped, "replayed") == ["pending"] * 3
+
+
+def test_alone_held_events_are_released_or_discarded(alone: Hands, stopped: Bridge) -> None:
+    first, second = (event["id"] for event in stopped.events(source="held")[::-1])
+    assert alone.ask("events/discard", second)["ids"] == [second]
+    assert stopped.event(second)["reason"] == "operator"
+    assert alone.ask("events/release", source="held")["ids"] == [first]
+    assert states(stopped, "held") == ["pending", "discarded"]
+
+
+def test_alone_a_target_is_paused_and_resumed(alone: Hands) -> None:
+    paused = alone.ask("targets/paused/pause")
+    assert (paused["state"], paused["reason"], paused["next_probe_at"]) == ("paused", "operator", None)
+    assert paused in alone.ask("targets")
+    assert alone.ask("targets/paused") == paused
+    assert alone.ask("targets/paused/resume")["state"] == "open"
+
+
+def test_alone_a_failed_webhook_is_mapped_by_the_repaired_rule(alone: Hands, stopped: Bridge) -> None:
+    stopped.write_source("failed", to("failed", REPAIRED))
+    preview = alone.ask("webhooks/remap", yes=False, state="failed")
+    assert (preview["count"], preview["untouched"], preview["already_delivered"], preview["done"]) == (1, 1, 1, 0)
+    assert [new["rule"] for new in preview["new"]] == ["issue"]
+    assert states(stopped, "failed") == ["delivered"]
+    done = alone.ask("webhooks/remap", state="failed")
+    assert (done["done"], done["new"], done["failed"]) == (1, preview["new"], [])
+    assert states(stopped, "failed") == ["delivered", "pending"]
+    assert stopped.webhooks(source="failed")[0]["state"] == "mapped"
+
+
+def test_alone_an_erased_webhook_leaves_nothing(alone: Hands, stopped: Bridge) -> None:
+    kept, gone = (webhook["id"] for webhook in stopped.webhooks(source="erased"))
+    assert alone.ask("webhooks/erase", yes=False, source="erased")["count"] == 2
+    assert alone.ask("webhooks/erase", gone)["done"] == 1
+    assert [webhook["id"] for webhook in stopped.webhooks(source="erased")] == [kept]
+    assert [event["webhook_id"] for event in stopped.events(source="erased")] == [kept]
+
+
+def test_all_that_was_changed_while_no_bridge_ran_is_delivered_once_it_starts(
+    alone: Hands, stopped: Bridge, sandbox: Superoffice
+) -> None:
+    ordered = [event["id"] for event in stopped.events(source="ordered")[::-1]]
+    heads, followers = ordered[::2], ordered[1::2]
+    assert {stopped.event(id_)["reason"] for id_ in followers} == {"waits for an earlier event of its order_by"}
+    alone.ask("events/discard", heads[0])
+    alone.ask("webhooks/erase", stopped.event(heads[1])["webhook_id"])
+    stopped.write_source("ordered", to("ordered", CLOSED))
+    alone.ask("webhooks/remap", stopped.event(heads[2])["webhook_id"])
+    assert stopped.event(heads[2])["reason"] == "remapped"
+    alone.ask("events/replay", source="replayed")
+    alone.ask("events/release", source="held")
+    stopped.write_source("failed", to("failed", REPAIRED))
+    alone.ask("webhooks/remap", state="failed")
+    gone = stopped.webhooks(source="erased")[1]["id"]
+    alone.ask("webhooks/erase", gone)
+    alone.ask("targets/paused/pause")
+
+    stopped.start()
+    again = stopped.post("erased", issue(1), by_github(issue(1), "delivery-1")).json()
+    assert (again["duplicate"], again["id"] != gone) == (False, True)
+    made = post(stopped, "paused", 1)
+    eventually(lambda: delivered(stopped, *followers), 10)
+    for name, expected in (("replayed", 3), ("held", 2), ("failed", 2), ("erased", 2)):
+        assert settled(stopped, name) == ["delivered"] * expected
+    assert len(sandbox.events("alone-replayed")) == 3
+    assert (states(stopped, "paused"), sandbox.requests("alone-paused")) == (["pending"], {})
+    stopped.stop()
+    alone.ask("targets/paused/resume")
+    assert states(stopped, "paused") == ["pending"]
+    assert stopped.event(made[0])["attempts"] == []
+
+
+# what cannot be asked
+
+
+def test_what_a_running_bridge_refuses_is_told_in_a_line(
+    bridge: Bridge, command: Command, secrets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: str) -> str:
+        code, out, err = command("--config", str(bridge.config), *arguments)
+        assert (code, out) == (1, "")
+        assert len(err.splitlines()) == 1
+        return err
+
+    gone = "bridge: there is no event ev_gone, `bridge events list` shows the newest\n"
+    assert refused("events", "replay", "ev_gone", "--yes") == refused("events", "replay", "ev_gone") == gone
+    assert refused("targets", "pause", "nope").startswith("bridge: there is no target nope, the targets are erased-")
+    changes = (("targets", "pause", "lists"), ("events", "discard", "--state", "dead", "--yes"))
+    monkeypatch.setenv("ADMIN_TOKEN", "wrong")
+    for arguments in changes:
+        assert refused(*arguments) == (
+            "bridge: the running bridge refuses the admin token, give this command the same one\n"
+        )
+    monkeypatch.delenv("ADMIN_TOKEN")
+    for arguments in changes:
+        assert "`ADMIN_TOKEN` is not set" in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("admin", "told"),
+    [
+        ("nobody", "bridge: the running bridge does not answer at http://127.0.0.1:PORT/api/PATH (ConnectError)\n"),
+        ("webhooks", "bridge: the running bridge answered 404\n"),
+        ("none", f"bridge: the store belongs to a running bridge that has no admin port, {ADD_IT}\n"),
+    ],
+    ids=["nobody", "webhooks", "none"],
+)
+def test_where_a_running_bridge_cannot_be_asked_a_change_says_so_and_looking_goes_on(
+    admin: str, told: str, bridge: Bridge, command: Command, secrets: None
+) -> None:
+    copy = bridge.root / f"config-{admin}"  # of the same store
+    shutil.copytree(bridge.config, copy)
+    settings = json.loads((copy / "bridge.yaml").read_text())
+    settings["admin"]["port"] = port = free_port() if admin == "nobody" else bridge.port
+    if admin == "none":
+        del settings["admin"]
+    (copy / "bridge.yaml").write_text(json.dumps(settings))
+    for path, *arguments in (
+        ("events/replay", "events", "replay", "--state", "dead", "--yes"),
+        ("webhooks/remap", "webhooks", "remap", "--source", "lists", "--yes"),
+        ("targets/lists/pause", "targets", "pause", "lists"),
+    ):
+        code, out, err = command("--config", str(copy), *arguments)
+        assert (code, out) == (1, "")
+        assert err.startswith(told.replace("PORT", str(port)).replace("PATH", path))
+        assert len(err.splitlines()) == 1
+    if admin != "none":
+        return
+    for arguments in (
+        ["events", "replay", "--source", "lists"],
+        ["webhooks", "remap", "--source", "lists"],
+        ["webhooks", "erase", "--source", "lists"],
+        ["targets", "list"],
+        ["targets", "show", "lists"],
+    ):
+        seen = command("--config", str(copy), *arguments, "--json")
+        assert (seen[0], seen[2]) == (0, "")
+        assert seen == command("--config", str(bridge.config), *arguments, "--json")
+
+
+# send, explain
 
 
 def test_send_signs_like_each_sender_so_that_a_running_bridge_accepts_it(
-    make_bridge: MakeBridge, sandbox: Superoffice, command: Command, monkeypatch: pytest.MonkeyPatch
+    bridge: Bridge, sandbox: Superoffice, command: Command, secrets: None
 ) -> None:
-    rule = "rules:\n  - {name: all, event: {type: Run, attributes: {id: '{{ event.id }}'}}}\n"
-    sources = {name: f"verify: {verify}\n{rule}" for name, verify in SCHEMES.items()}
-    bridge = make_bridge({"crm": sandbox.target("sent")}, sources)
-    bridge.environment["WHSEC"] = "dGVzdC1zZWNyZXQtb2YtdGhlLXRlc3Rz"
-    bridge.start()
-    for name, value in bridge.environment.items():
-        monkeypatch.setenv(name, value)
     payload = bridge.root / "payload.json"
     payload.write_text('{"id": "evt_1", "event_id": "Ev1",\n "ü": 1.10}')
     for name in SCHEMES:
@@ -366,39 +531,39 @@ def test_send_signs_like_each_sender_so_that_a_running_bridge_accepts_it(
         assert (code, err) == (0, ""), (name, out)
         status, answer = out.split(" ", 1)
         assert (status, json.loads(answer)["duplicate"]) == ("202", False)
-    assert {webhook["source"] for webhook in bridge.webhooks(state="mapped")} == set(SCHEMES)
-    bridge.settled()
+        assert settled(bridge, name) == ["delivered"]
     assert len(sandbox.events("sent")) == len(SCHEMES)
 
     code, out, _ = command("--config", str(bridge.config), "send", "stripe", str(payload), "--url", bridge.url)
     assert (code, '"duplicate":true' in out) == (0, True)  # the id is in the body
-    bridge.stop()
-    code, out, err = command("--config", str(bridge.config), "send", "github", str(payload))
+
+
+def test_send_where_no_bridge_runs_says_so(stopped: Bridge, command: Command, secrets: None) -> None:
+    payload = stopped.root / "payload.json"
+    payload.write_bytes(issue(1))
+    code, out, err = command("--config", str(stopped.config), "send", "replayed", str(payload))
     assert (code, out) == (1, "")
-    assert err.startswith(f"bridge: no bridge answers at {bridge.url} (ConnectError), start it")
+    assert err.startswith(f"bridge: no bridge answers at {stopped.url} (ConnectError), start it")
 
 
 def test_send_of_what_the_bridge_refuses_is_exit_code_1(
-    make_bridge: MakeBridge, sandbox: Superoffice, command: Command, monkeypatch: pytest.MonkeyPatch
+    bridge: Bridge, command: Command, secrets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bridge = make_bridge({"crm": sandbox.target("unsent")}, {"github": ISSUES}).start()
-    monkeypatch.setenv("ADMIN_TOKEN", ADMIN_TOKEN)
     monkeypatch.setenv("SECRET", "another")
-    payload = bridge.root / "payload.json"
+    payload = bridge.root / "unsent.json"
     payload.write_bytes(issue(1))
-    code, out, _ = command("--config", str(bridge.config), "send", "github", str(payload))
+    code, out, _ = command("--config", str(bridge.config), "send", "unsent", str(payload))
     assert (code, out.split(" ", 1)[0]) == (1, "401")
 
 
 def test_the_whole_story_is_told_beside_a_running_bridge_without_secrets(
-    make_bridge: MakeBridge, sandbox: Superoffice, command: Command
+    bridge: Bridge, sandbox: Superoffice, command: Command
 ) -> None:
-    bridge = make_bridge({"crm": sandbox.target("told")}, {"github": ISSUES}).start()
     sandbox.script("told", {"fault": "503"})
-    (made,) = post(bridge, 1)
+    (made,) = post(bridge, "told", 1)
     eventually(lambda: delivered(bridge, made))
     body = b'{"action": "closed"}'
-    ignored = bridge.post("github", body, by_github(body)).json()["id"]
+    ignored = bridge.post("told", body, by_github(body)).json()["id"]
 
     code, out, err = command("--config", str(bridge.config), "explain", made)
     assert (code, err) == (0, "")

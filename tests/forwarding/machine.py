@@ -142,7 +142,7 @@ class World:
     accepting: bool = False  # whether SuperOffice takes everything at once
     _seen: int = 0
     _asked: int = 0  # of the store, and not answered yet
-    _answers: int = 0  # by the store
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)  # by the store
 
     def __post_init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=lambda: Loop(self.hand))
@@ -293,7 +293,7 @@ class World:
                 return await run(operation, argument)
             finally:
                 self._asked -= 1
-                self._answers += 1
+                self._answered.set()
 
         self.store._writer.run = counted  # type: ignore[method-assign]
 
@@ -322,11 +322,11 @@ class World:
 
     async def _at_rest(self) -> None:
         for _ in range(2_000):
-            answers = self._answers
+            self._answered.clear()
             await _some_turns()
             if self._asked:
-                await self.store.ping()  # answered after all that was asked before
-            elif answers == self._answers:  # since when everybody came to where they wait
+                await self._answered.wait()
+            elif not self._answered.is_set():  # so everybody came to where they wait
                 return
         raise AssertionError("the bridge never comes to rest")
 

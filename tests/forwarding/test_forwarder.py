@@ -127,9 +127,22 @@ async def test_a_probe_that_was_cut_off_leaves_its_target_paused(base: Base, han
     assert claim.retries == 0
 
 
-async def test_events_of_a_target_that_left_wait_for_somebody_to_decide(base: Base, log: Log) -> None:
+async def test_an_event_of_a_target_that_left_is_held_where_its_rule_says_so(base: Base, log: Log) -> None:
     async with base.opened() as store:
         await accept(store, 1, target="gone", on_unknown=OnUnknown.HOLD)
+        await store.claim("gone", 1, 30_000)
+    async with base.opened() as store:
+        assert await Forwarder(store, {}).settle() == 1
+        assert (await store.claim("gone", 1, 30_000)).claims == ()
+    (event,) = base.events()
+    assert (event["state"], event["reason"]) == ("held", "unknown")
+    assert [attempt["outcome"] for attempt in event["attempts"]] == ["unknown"]
+    assert log.named(logs.TARGET_UNKNOWN)[0]["target"] == "gone"
+
+
+async def test_other_events_of_a_target_that_left_wait_until_it_is_back(base: Base, log: Log) -> None:
+    async with base.opened() as store:
+        await accept(store, 1, target="gone", on_unknown=OnUnknown.RETRY)
         await store.claim("gone", 1, 30_000)
     async with base.opened() as store:
         assert await Forwarder(store, {}).settle() == 1

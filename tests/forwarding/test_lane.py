@@ -19,6 +19,7 @@ from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
 
+from .machine import Loop
 from .support import FAST, Base, Hand, Log, Target, accept, lane, quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -245,6 +246,24 @@ async def test_an_idle_lane_asks_the_store_nothing(base: Base, store: Store, log
         assert target.claims == []
         one.wake()
         await log.told(logs.EVENT_DELIVERED)
+
+
+def test_an_idle_lane_looks_again_by_itself_for_what_nobody_told_it_of(base: Base, hand: Hand, log: Log) -> None:
+    async def story() -> None:
+        async with base.opened() as store:
+            target = Target()
+            async with running(lane(store, target.send, clock=hand)):
+                await quiet(store)
+                await accept(store, 1, at=hand.at)  # nobody wakes the lane
+                hand.at += 29_999
+                await quiet(store)
+                assert target.claims == []
+                hand.at += 1
+                await log.told(logs.EVENT_DELIVERED)
+
+    base.clock = hand
+    with asyncio.Runner(loop_factory=lambda: Loop(hand)) as runner:
+        runner.run(story())
 
 
 # A store that fails

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from time import perf_counter
@@ -599,6 +600,14 @@ def test_an_expression_comes_before_the_delivery_id_and_sees_headers_query_and_s
     webhook = replace(WEBHOOK, delivery_id="d-1", headers={"x-id": "h"}, query="q=1")
     one = rules(source="dedupe: source ~ headers['x-id'] ~ query.q")
     assert one.map(webhook, {}).dedupe_key == "shoph1"
+
+
+@pytest.mark.parametrize("written", ["sha256(body)", " sha256( body ) "])
+def test_the_hash_of_the_body_is_that_of_its_bytes(written: str) -> None:
+    one = rules(source=f"dedupe: '{written}'")
+    bodies = (b'{"a":1}', b'{"a": 1}', b'{"a":1}\n', b"\xff")
+    keys = [one.map(replace(WEBHOOK, body=body), {"a": 1}).dedupe_key for body in bodies]
+    assert keys == [f"sha256:{hashlib.sha256(body).hexdigest()}" for body in bodies]
 
 
 def test_a_broken_rule_leaves_the_dedupe_key() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.operations.dry_run import as_json, dry_run
+from bridge.receiving.verification.schemes import dropped_headers
 
 from .support import Configuration
 
@@ -69,3 +70,12 @@ def test_a_rule_that_breaks_and_a_body_that_cannot_be_read_are_told(rules: Any) 
 
 def test_any_headers_are_taken(rules: Any) -> None:
     assert tried(rules, b'{"action": "x"}', X_GitHub_Event="ü\u20ac😀")["state"] == "mapped"
+
+
+def test_no_rule_sees_the_headers_that_the_scheme_takes_out(tmp_path: Any) -> None:
+    text = RULES.replace("{{ body.action }}", "{{ headers | join(' ') }}")
+    source, made = Configuration(tmp_path, shop=text).source()
+    dropped = dropped_headers(source.section.value["verify"])
+    headers = {"X-Hub-Signature-256": "sha256=0", "X-Other": "o"}
+    told = as_json(dry_run("shop", made, b"{}", headers, dropped=dropped))
+    assert [event["attributes"] for event in told["events"]] == ["x-other"]

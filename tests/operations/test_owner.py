@@ -88,6 +88,8 @@ def test_where_no_bridge_runs_it_is_done_here_and_needs_no_admin_token(url: str)
 
 
 def test_only_a_remap_needs_the_rules(url: str, tmp_path: Path) -> None:
+    with owned(url):
+        pass  # there is a store
     configuration = Configuration(tmp_path, shop="verify: {scheme: none}\nrules: []\n")
     read: list[str] = []
 
@@ -95,9 +97,11 @@ def test_only_a_remap_needs_the_rules(url: str, tmp_path: Path) -> None:
         read.append("rules")
         return {source.name: its for source, its in configuration.built()}
 
-    assert ask(url, "webhooks/erase")["count"] == 0
-    assert ask(url, "webhooks/remap", rules=rules)["count"] == 0
-    assert read == ["rules"]
+    for yes in (False, True):
+        payload = ALL | {"yes": yes}
+        assert ask(url, "webhooks/erase", payload)["count"] == 0
+        assert ask(url, "webhooks/remap", payload, rules=rules)["count"] == 0
+    assert read == ["rules", "rules"]
 
 
 def test_what_is_refused_here_is_told(url: str) -> None:
@@ -113,11 +117,22 @@ def test_beside_a_running_bridge_it_is_asked_for_with_the_token(
     port = answers(200, '{"count": 7}')
     with owned(url):
         assert ask(url, "events/replay", admin=admin(port)) == {"count": 7}
-        assert ask(url, "targets", {}, admin=admin(port, "0.0.0.0")) == {"count": 7}
+        assert ask(url, "targets/crm/pause", {}, admin=admin(port, "0.0.0.0")) == {"count": 7}
     assert asked == [
         ("/api/events/replay", "Bearer the-token", ALL),
-        ("/api/targets", "Bearer the-token", {}),
+        ("/api/targets/crm/pause", "Bearer the-token", {}),
     ]
+
+
+@pytest.mark.parametrize("path", ["events/replay", "events/discard", "events/release", "webhooks/erase"])
+def test_a_preview_is_read_beside_a_running_bridge_that_nobody_asks(path: str, url: str) -> None:
+    with owned(url):
+        answer = ask(url, path, {"filter": {"source": "shop"}})
+        assert (answer["count"], answer["done"]) == (0, 0)
+        assert ask(url, "webhooks/remap", {"filter": {"source": "shop"}}, rules=dict)["new_count"] == 0
+        assert ask(url, "targets", {}) == [ask(url, "targets/crm", {})]
+        with pytest.raises(BridgeError, match="there is no target erp,"):
+            ask(url, "targets/erp", {})
 
 
 @pytest.mark.parametrize(

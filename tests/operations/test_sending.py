@@ -102,10 +102,29 @@ def test_the_method_is_the_first_that_the_source_takes(heard: Heard, tmp_path: P
     assert heard.method == "PUT"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "hooks.example.com", "http://[", "http://a b"])
-def test_where_nobody_answers_it_says_what_to_do(url: str, tmp_path: Path) -> None:
-    with pytest.raises(BridgeError, match=r"^no bridge answers at .* start it or give --url$"):
+def test_where_nobody_answers_it_says_what_to_do(tmp_path: Path) -> None:
+    told = r"^no bridge answers at http://127\.0\.0\.1:1 \(ConnectError\), start it or give --url$"
+    with pytest.raises(BridgeError, match=told):
+        send(compiled(tmp_path), ListenSettings(), BODY, {}, "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("url", ["hooks.example.com", "ftp://127.0.0.1", "http://[::1", "http://127.0.0.1:port"])
+def test_a_wrong_url_is_told_apart_from_nobody_answering(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BridgeError, match=r"^this cannot be sent, correct the headers or --url: "):
         send(compiled(tmp_path), ListenSettings(), BODY, {}, url)
+
+
+@pytest.mark.parametrize("headers", [{"X Name": "a"}, {"X-Name": "a\nb"}, {"": "a"}, {"X-Name\r\nX": "a"}])
+def test_a_wrong_header_is_told_apart_from_nobody_answering(
+    headers: dict[str, str], heard: Heard, tmp_path: Path
+) -> None:
+    with pytest.raises(BridgeError, match=r"^this cannot be sent, correct the headers or --url: "):
+        send(compiled(tmp_path), ListenSettings(), BODY, headers, f"http://127.0.0.1:{heard.port}")
+
+
+def test_the_length_is_the_payloads_whatever_a_header_says(heard: Heard, tmp_path: Path) -> None:
+    send(compiled(tmp_path), ListenSettings(), BODY, {"Content-Length": "3"}, f"http://127.0.0.1:{heard.port}")
+    assert heard.body == BODY
 
 
 def test_a_bridge_that_listens_everywhere_is_reached_on_this_machine() -> None:

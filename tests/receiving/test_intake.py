@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forwarding.support import logged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import by_github
@@ -17,6 +18,7 @@ from running import by_github
 from bridge.errors import NotVerified, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Request, WebhookState
+from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.service import building
@@ -209,6 +211,31 @@ async def test_a_bug_in_mapping_stores_the_webhook_as_failed_and_sending_it_agai
     assert [event["id"] for event in house.events()] == list(mended.event_ids)
     assert house.woken[-1] == {"crm"}
     assert [webhook["state"] for webhook in house.webhooks()] == ["mapped"]
+
+
+@pytest.mark.anyio
+async def test_what_will_not_be_sent_is_logged_with_the_reason(house: House) -> None:
+    shadow = replace(house.source.rules, rules=tuple(replace(rule, send=False) for rule in house.source.rules.rules))
+    with logged() as log:
+        receipt = await house.with_rules(shadow).receive(request(b'{"number": 7}', "one"))
+        again = await house.with_rules(shadow).receive(request(b'{"number": 7}', "one"))
+    assert again.duplicate
+    told = [(line["event_id"], line["reason"]) for line in log.named(logs.EVENT_DISCARDED)]
+    assert told == [(receipt.event_ids[0], "shadow")]
+
+
+@pytest.mark.anyio
+async def test_a_duplicate_that_is_remapped_tells_what_it_discards_and_wakes_all_targets(house: House) -> None:
+    body = b'{"number": 7, "note": "n"}'
+    failed = await house.intake.receive(request(body, "one"))
+    assert (failed.state, len(failed.event_ids)) == (WebhookState.FAILED, 1)
+    none = replace(house.source.rules, rules=())
+    with logged() as log:
+        receipt = await house.with_rules(none).receive(request(body, "one"))
+    assert (receipt.duplicate, receipt.state) == (True, WebhookState.IGNORED)
+    told = [(line["event_id"], line["reason"]) for line in log.named(logs.EVENT_DISCARDED)]
+    assert told == [(failed.event_ids[0], "remapped")]
+    assert {"crm", "notes"} in house.woken
 
 
 @pytest.mark.anyio

@@ -16,8 +16,8 @@ from bridge.web import problems
         (Refused(413, "body_too_large", "the body is larger than 5 bytes"), 413),
         (Refused(408, "body_too_slow", "the body did not arrive within 30 s"), 408),
         (StoreUnavailable("OperationalError: disk I/O error"), 503),
-        (StoreError("there is no webhook wh_1"), 500),
-        (BridgeError("confidential"), 500),
+        (StoreError("there is no webhook wh_1"), 503),
+        (BridgeError("confidential"), 503),
     ],
 )
 def test_every_error_has_its_answer(error: BridgeError, status: int) -> None:

@@ -17,12 +17,6 @@ KEYED = {"signed": ["item:t", "lit:.", "body"], "timestamp": "item:t", "item": "
 SPELLED_OUT: dict[str, dict[str, Any]] = {
     "bitbucket": HUB,
     "jira-hmac": HUB,
-    "slack": {
-        "header": "X-Slack-Signature",
-        "prefix": "v0=",
-        "signed": ["lit:v0:", "header:X-Slack-Request-Timestamp", "lit::", "body"],
-        "timestamp": "header:X-Slack-Request-Timestamp",
-    },
     "svix": {
         "header": "svix-signature",
         "separator": " ",

@@ -1,0 +1,140 @@
+"""What is shown before anything changes: counts, what would be new or fail, targets; and that only reading is done."""
+
+from dataclasses import replace
+
+import pytest
+
+from bridge.errors import StoreError
+from bridge.model import EventState, TargetState
+from bridge.operations.looking import Looking
+from bridge.store.changes import Action, Selection
+from bridge.store.reading import Filter
+
+from .support import LINES, MINUTE, NOW, Office
+
+pytestmark = pytest.mark.anyio
+
+SHOP = Selection(filter=Filter(source="shop"))
+BROKEN = LINES.replace("item.sku }}", "item.size }}")
+MOMENT = "2023-11-14T22:13:20.000Z"
+
+
+def looking(office: Office) -> Looking:
+    return office.operator.looking
+
+
+async def test_an_action_is_told_with_how_much_of_what_time_and_what_it_would_send_twice(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    await office.bring(EventState.DELIVERED)
+    office.now += MINUTE
+    await office.receive_lines("c")
+    await office.bring(EventState.DEAD)
+    before = office.events()
+    assert looking(office).events(Action.REPLAY, SHOP) == {
+        "count": 3,
+        "oldest": "2023-11-14T22:13:20.000Z",
+        "newest": "2023-11-14T22:14:20.000Z",
+        "already_delivered": 2,
+        "done": 0,
+        "ids": [],
+        "out_of_order": [],
+    }
+    assert office.events() == before
+    assert office.woken == []
+
+
+@pytest.mark.parametrize(("action", "count"), [(Action.REPLAY, 1), (Action.DISCARD, 1), (Action.RELEASE, 0)])
+async def test_only_events_in_a_state_that_the_action_is_for_count(action: Action, count: int, office: Office) -> None:
+    await office.receive_lines("a")
+    await office.bring(EventState.DEAD)
+    assert looking(office).events(action, SHOP)["count"] == count
+
+
+async def test_an_erasure_is_told_with_how_much_of_what_time(office: Office) -> None:
+    assert looking(office).webhooks(SHOP) == {"count": 0, "oldest": None, "newest": None, "done": 0}
+    await office.receive_lines("a", "b")
+    assert looking(office).webhooks(SHOP) == {"count": 1, "oldest": MOMENT, "newest": MOMENT, "done": 0}
+
+
+async def test_an_id_that_is_not_there_is_named(office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    (made,) = office.events()
+    with pytest.raises(StoreError, match="there is no event ev_gone,"):
+        looking(office).events(Action.REPLAY, Selection(ids=(made["id"], "ev_gone")))
+    for look in (looking(office).remap, looking(office).webhooks):
+        with pytest.raises(StoreError, match="there is no webhook wh_gone,"):
+            look(Selection(ids=(webhook, "wh_gone")))
+
+
+# remap
+
+
+async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
+    webhook = await office.receive_lines("a", "b")
+    before = office.events()
+    office.configuration.write(
+        LINES.replace("    key:", "    when: item.sku == 'a'\n    key:")
+        + LINES.split("rules:\n")[1].replace("name: line", "name: more\n    target: erp")
+    )
+    told = looking(office).remap(SHOP)
+    new = told.pop("new")
+    assert [(one["webhook_id"], one["rule"], one["target"]) for one in new] == [(webhook, "more", "erp")] * 2
+    assert told == {
+        "count": 1,
+        "oldest": MOMENT,
+        "newest": MOMENT,
+        "done": 0,
+        "replaced": 1,
+        "untouched": 0,
+        "already_delivered": 0,
+        "discarded": 1,
+        "new_count": 2,
+        "failed_count": 0,
+        "failed": [],
+    }
+    assert office.events() == before
+    assert office.woken == []
+    await office.operator.remap(SHOP, yes=True)
+    assert {event["id"] for event in office.events()} == {event["id"] for event in [*before, *new]}
+
+
+async def test_of_new_events_and_of_failures_all_are_counted_and_a_hundred_listed(office: Office) -> None:
+    made = [await office.receive_lines("a") for _ in range(101)]
+    office.configuration.write(BROKEN)
+    told = looking(office).remap(SHOP)
+    assert (told["failed_count"], len(told["failed"]), told["new_count"], told["new"]) == (101, 100, 0, [])
+    assert [one["id"] for one in told["failed"]] == made[:100]
+    office.configuration.write(LINES.replace("name: line", "name: renamed"))
+    told = looking(office).remap(SHOP)
+    assert (told["new_count"], len(told["new"]), told["failed_count"], told["failed"]) == (101, 100, 0, [])
+    assert [one["webhook_id"] for one in told["new"]] == made[:100]
+
+
+# targets
+
+
+async def test_targets_are_those_configured_and_those_that_events_wait_for(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    open_ = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
+    assert looking(office).targets() == [
+        {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2} | {"oldest": MOMENT},
+        {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
+    ]
+    left = replace(looking(office), target_urls={})
+    assert [(one["name"], one["url"], one["pending"]) for one in left.targets()] == [("crm", None, 2)]
+
+
+async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> None:
+    await office.store.save_target(
+        TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + MINUTE)
+    )
+    told = looking(office).target("crm")
+    assert [told[name] for name in ("state", "reason", "paused_at", "next_probe_at", "pending", "oldest")] == [
+        *("paused", "unauthorized", MOMENT, "2023-11-14T22:14:20.000Z"),
+        *(0, None),
+    ]
+
+
+async def test_a_target_that_is_none_is_told_with_those_that_are(office: Office) -> None:
+    with pytest.raises(StoreError, match=r"^there is no target nope, the targets are crm, erp$"):
+        looking(office).target("nope")

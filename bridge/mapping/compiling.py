@@ -109,7 +109,7 @@ class _Compiling:
         if all(template.constant for template in templates):
             each_once = list(dict.fromkeys(named))
             return each_once, lambda _: each_once
-        return named, lambda scope: _chosen(templates, scope)
+        return named, lambda scope: _chosen(templates, scope, self.targets)
 
     def known_type(self, type_: str, target: str, place: Section) -> None:
         if "{{" in type_:
@@ -149,13 +149,16 @@ def _dedupe(source: Source) -> str | None:
     return written if isinstance(written, str) and written else None
 
 
-def _chosen(templates: list[Expression], scope: Scope) -> list[str]:
+def _chosen(templates: list[Expression], scope: Scope, known: Collection[str] | None = None) -> list[str]:
+    """The targets that templates give; of `known`, where whoever checks them later would tell what is hidden."""
     chosen: dict[str, None] = {}  # in order, each once
     for template in templates:
         value = template(scope)
         for name in value if isinstance(value, list) else [value]:
             if not isinstance(name, str):
                 raise MappingError(f"gives {type_name(name)}, and must give names of targets", "", template.text)
+            if template.hidden and known is not None and name not in known:
+                raise MappingError("there is no such target", "", template.text)
             chosen[name] = None
     if len(chosen) > MAX_TARGETS:
         raise MappingError(f"gives {len(chosen):,} targets, at most {MAX_TARGETS} are allowed")

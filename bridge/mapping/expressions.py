@@ -57,14 +57,12 @@ class Expression:
             return self._explained(scope)
 
     def _explained(self, scope: Mapping[str, Any]) -> Any:
-        if self.hidden:
-            raise MappingError("cannot be computed for this webhook", "", self.text) from None
         try:
             return self._careful(scope)
-        except Missing as missing:
-            error: MappingError = missing.explain()
-        except MappingError as failed:
-            error = failed
+        except (Missing, MappingError) as failed:
+            error = failed.explain() if isinstance(failed, Missing) else failed
+        if self.hidden:
+            raise MappingError("cannot be computed for this webhook", "", self.text) from None
         error.expression = self.text
         raise error from None
 

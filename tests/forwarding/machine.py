@@ -18,10 +18,10 @@ from bridge import jsontext
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.rate import Bucket
 from bridge.mapping.rules import Rules
-from bridge.model import Attempt, Claim, Mapping, Outcome, Receipt, Webhook, new_webhook_id
+from bridge.model import Attempt, Claim, Mapping, Outcome, Receipt, TargetState, Webhook, new_webhook_id
 from bridge.operations.operator import Operator
 from bridge.receiving.interpreting import interpret
-from bridge.store import database
+from bridge.store import database, targets
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
@@ -59,7 +59,7 @@ RULES = {
 
 NOTED = (
     *("id", "webhook_id", "target", "source", "order_key", "text", "on_unknown", "seq", "state", "reason", "attempts"),
-    *("retries", "next_attempt_at", "delivered_at", "expires_at", "lease_until"),
+    *("retries", "next_attempt_at", "delivered_at", "expires_at", "lease_until", "probe"),
 )
 history = Table(
     "history",
@@ -103,6 +103,7 @@ class Seen:
     events: dict[str, Row[Any]]
     webhooks: dict[str, bytes]  # with their bodies
     tried: list[Tried]
+    targets: dict[str, TargetState]
     versions: list[Row[Any]]
 
 
@@ -204,11 +205,13 @@ class World:
     async def end_while_claiming(self, after: int) -> None:
         """Told to stop between a claim and its answer: what was claimed in vain is given back."""
         self.hand.at += after
+        sent = len(self.sent)
         async with self.at_once():
             self._forwarder.wake(ROOM)
             await _some_turns()
             draining = asyncio.create_task(self._forwarder.drain(0))
         await draining
+        assert len(self.sent) == sent
         await self.cut_off()
         await self._open()
 
@@ -243,6 +246,7 @@ class World:
                 events=found,
                 webhooks={row.id: bytes(row.body) for row in bodies},
                 tried=[Tried(*row) for row in tried],
+                targets=targets.load(connection, [None])[0],
                 versions=list(versions),
             )
         self._seen = max([self._seen, *(version.n for version in versions)])

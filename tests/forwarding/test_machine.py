@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from bridge.model import Claim, Event, Outcome, Webhook, WebhookState
+from bridge.model import Claim, Event, Outcome, TargetState, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.interpreting import interpret
 from bridge.store import database
@@ -80,7 +80,8 @@ class Machine:
         self.known: dict[tuple[str, str], tuple[str, int]] = {}  # webhooks by delivery id, with the time
         self.rows: dict[str, Any] = {}  # events as they were last seen
         self.tried: list[Tried] = []
-        self.under_way: Counter[tuple[str, int]] = Counter()  # claims that nobody has said a word of
+        self.paused: set[str] = set()  # targets, by an operator
+        self.targets: dict[str, TargetState] = {}
         self.world = World(url, look)
 
     # What may happen
@@ -105,8 +106,23 @@ class Machine:
             self.answers(call.claim, outcome, self.world.answer(call, outcome))
 
     def an_answer_comes_too_late(self, which: int, outcome: Outcome) -> None:
-        if claim := picked(self.world.lost, which):
+        sent_again = [claim for claim in self.world.lost if self._is(claim.event_id, "sending")]
+        if claim := picked(sent_again or self.world.lost, which):
             self.answers(claim, outcome, self.world.answer_late(claim, outcome))
+
+    def two_answers_come_at_once(self, which: int, outcome: Outcome, other: Outcome) -> None:
+        """To two attempts of one event, of which the first was given up."""
+        given_up = {claim.event_id: claim for claim in self.world.lost}
+        if call := picked([call for call in self.world.calls if call.claim.event_id in given_up], which):
+
+            async def both() -> None:
+                async with self.world.at_once():
+                    late = self.world.answer_late(given_up[call.claim.event_id], other)
+                    answering = asyncio.create_task(late)
+                    await self.world.answer(call, outcome)
+                await answering
+
+            self.take("answer", both())
 
     def time_passes(self, milliseconds: int) -> None:
         self.take("time", self.world.turn(milliseconds))
@@ -121,7 +137,7 @@ class Machine:
         self.take("stop", self.world.end_while_claiming(after))
 
     def somebody_changes_an_event(self, action: Action, which: int) -> None:
-        if chosen := picked(self._in(*FROM[action]), which):
+        if chosen := picked(list(self.rows.values()), which):
             self.change(action, Selection(ids=(chosen.id,)))
 
     def somebody_changes_many(self, action: Action, state: str | None) -> None:
@@ -142,11 +158,11 @@ class Machine:
         seen = self.take("remap", self.world.operator.remap(Selection(ids=(webhook.id,)), yes=True, again=again))
         for id_, event in replaced.items():
             first = next(row for row in seen.versions if row.id == id_)
-            started = ("pending", None, 0) if event.send else ("discarded", "shadow", 0)
-            assert (first.state, first.reason, first.retries) == started
+            assert (first.state, first.reason) == (("pending", None) if event.send else ("discarded", "shadow"))
+            self.starts_anew(first)
         self.are_at_the_end(to_the_end)
-        if mapping.state is not WebhookState.FAILED:
-            assert {(self.rows[id_].state, self.rows[id_].reason) for id_ in removed} <= {("discarded", "remapped")}
+        for id_ in removed:
+            assert (self.rows[id_].reason == "remapped") == (mapping.state is not WebhookState.FAILED)
 
     def somebody_erases(self, which: int) -> None:
         if not (id_ := picked(list(self.acknowledged), which)):
@@ -158,9 +174,11 @@ class Machine:
         self.take("erase", self.world.operator.erase(Selection(ids=(id_,)), yes=True))
 
     def somebody_pauses(self, name: str) -> None:
+        self.paused.add(name)
         self.take("pause", self.world.operator.pause(name))
 
     def somebody_resumes(self, name: str) -> None:
+        self.paused.discard(name)
         self.take("pause", self.world.operator.resume(name))
 
     def all_is_sent_in_the_end(self) -> None:
@@ -180,9 +198,10 @@ class Machine:
 
     def take(self, cause: str, step: Coroutine[Any, Any, Any]) -> Seen:
         before, sent = dict(self.rows), len(self.world.sent)
-        self.world.run(step)
+        self.answer = self.world.run(step)
         seen = self.world.look_again()
         self.every_end_was_told(before, seen)
+        self.pauses_last(seen)
         self.moves_are_explained(cause, seen, self.world.sent[sent:])
         assert {id_: row[:-1] for id_, row in self.rows.items()} == {id_: row[:] for id_, row in seen.events.items()}
         self.nothing_vanished(seen)
@@ -213,21 +232,27 @@ class Machine:
             current = before.state == "sending" and before.attempts == claim.attempt
             if current or before.state in ("pending", "dead", "held"):
                 assert self.rows[claim.event_id].state == "delivered"
+        target = self.targets[claim.target]
+        if claim.probe and outcome not in (Outcome.DELIVERED, Outcome.REJECTED) and target.next_probe_at is not None:
+            assert target.next_probe_at > self.world.hand()
 
     def change(self, action: Action, selection: Selection) -> None:
         chosen = [
             row
-            for row in self.rows.values()
+            for row in sorted(self.rows.values(), key=lambda row: row.seq)
             if row.state in FROM[action]
             and (selection.ids is None or row.id in selection.ids)
             and selection.filter.state in (None, row.state)
         ]
         seen = self.take(action, self.world.operator.events(action, selection, yes=True))
+        assert self.answer["ids"] == [row.id for row in chosen]
         for row in chosen:
             first = next(version for version in seen.versions if version.id == row.id)
-            assert (first.state, first.reason) == (
-                ("discarded", "operator") if action is Action.DISCARD else ("pending", action)
-            )
+            if action is Action.DISCARD:
+                assert (first.state, first.reason) == ("discarded", "operator")
+            else:
+                assert (first.state, first.reason) == ("pending", action)
+                self.starts_anew(first)
         if action is Action.REPLAY:
             self.are_at_the_end({row.id for row in chosen if row.order_key is not None})
             for _, line in by_key(chosen):
@@ -240,6 +265,9 @@ class Machine:
         return event.order_key is not None and (
             before is None or before.state != "pending" or before.order_key != event.order_key
         )
+
+    def _is(self, event_id: str, state: str) -> bool:
+        return event_id in self.rows and self.rows[event_id].state == state
 
     def _in(self, *states: str) -> list[Any]:
         return [row for row in self.rows.values() if row.state in states]
@@ -278,7 +306,8 @@ class Machine:
                     late[after.id] -= 1
                     assert late[after.id] >= 0
                 case (None, _):
-                    assert (after.attempts, after.retries) == (0, 0)
+                    assert after.attempts == 0
+                    self.starts_anew(after)
                 case _:
                     assert after.attempts == before.attempts
             assert (after.delivered_at is not None) == (after.state == "delivered") or after.state == GONE
@@ -290,6 +319,11 @@ class Machine:
             if claim.event_id in self.made:
                 assert claim.text == self.made[claim.event_id].text
         self.tried = seen.tried
+        self.targets = {name: self.world.store.target(name) for name in ROOM}
+
+    def starts_anew(self, row: Any) -> None:
+        assert row.retries == 0
+        assert row.expires_at == self._clock(row.target) + self.made[row.id].max_age
 
     def has_its_place(self, cause: str, before: Any, after: Any) -> None:
         """The order of commit is kept, until a replay or a remap moves an event behind the others of its key."""
@@ -313,6 +347,18 @@ class Machine:
         for other in self._line(after):
             assert other.state != "sending"
             assert other.seq > after.seq or other.state not in BLOCKING
+        assert after.target not in self.paused
+        was, now = self.targets.get(after.target), self.world.store.target(after.target)
+        if was and was.paused_at == now.paused_at:  # else it was paused or resumed meanwhile
+            assert after.probe == (was.paused_at is not None)
+            assert was.next_probe_at is None or was.next_probe_at <= self.world.hand()
+
+    def pauses_last(self, seen: Seen) -> None:
+        """An operator's pause ends by an operator only, and every pause is remembered."""
+        for name in ROOM:
+            state = self.world.store.target(name)
+            assert seen.targets.get(name, TargetState(name=name)) == state
+            assert state.by_operator == (name in self.paused)
 
     def nothing_vanished(self, seen: Seen) -> None:
         assert seen.webhooks == {id_: self.bodies[id_].body for id_ in self.acknowledged}
@@ -444,8 +490,8 @@ source = st.sampled_from(["shop", "shop", "forms"])
 delivery = st.sampled_from([None, "one", "two"])
 action = st.sampled_from(Action)
 rules = st.sampled_from(["second", "second", "first", "silent", "broken"])
-state = st.sampled_from(["dead", "held", "discarded", None])
-name = st.sampled_from(sorted(ROOM))
+state = st.sampled_from(["dead", "held", "discarded", "delivered", None])
+name = st.sampled_from(["crm", "crm", "erp"])
 
 # How often, what, and how.
 STEPS: list[tuple[int, Callable[..., None], tuple[st.SearchStrategy[Any], ...]]] = [
@@ -453,14 +499,15 @@ STEPS: list[tuple[int, Callable[..., None], tuple[st.SearchStrategy[Any], ...]]]
     (1, Machine.much_comes_at_once, (source, items, items, delivery, st.lists(outcomes, max_size=3))),
     (8, Machine.superoffice_answers, (which, outcomes)),
     (2, Machine.an_answer_comes_too_late, (which, outcomes)),
+    (1, Machine.two_answers_come_at_once, (which, outcomes, outcomes)),
     (4, Machine.time_passes, (waits,)),
-    (1, Machine.it_is_cut_off, (waits,)),
+    (2, Machine.it_is_cut_off, (waits,)),
     (1, Machine.it_is_restarted, (waits,)),
     (1, Machine.it_is_stopped_while_it_claims, (waits,)),
-    (3, Machine.somebody_changes_an_event, (action, which)),
-    (1, Machine.somebody_changes_many, (action, state)),
-    (3, Machine.somebody_remaps, (which, rules, st.booleans())),
-    (1, Machine.somebody_erases, (which,)),
+    (2, Machine.somebody_changes_an_event, (action, which)),
+    (2, Machine.somebody_changes_many, (action, state)),
+    (4, Machine.somebody_remaps, (which, rules, st.booleans())),
+    (2, Machine.somebody_erases, (which,)),
     (1, Machine.somebody_pauses, (name,)),
     (1, Machine.somebody_resumes, (name,)),
 ]

@@ -116,7 +116,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) 
             settled(bridge, name)
         for customer in (1, 2, 3):
             (head,) = post(bridge, "ordered", customer, customer=customer)
-            eventually(lambda id_=head: bridge.event(id_)["reason"] == "unavailable")
+            tried(bridge, head)
             post(bridge, "ordered", 10 + customer, customer=customer)
         assert bridge.stop() == 0
         copy = bridge.root / "copy.db"
@@ -190,6 +190,16 @@ def delivered(bridge: Bridge, *ids: str) -> bool:
     return all(bridge.event(id_)["state"] == "delivered" for id_ in ids)
 
 
+def arrive(bridge: Bridge, *ids: str) -> None:
+    """Wait until these are delivered, which is at once."""
+    eventually(lambda: delivered(bridge, *ids), 10)
+
+
+def tried(bridge: Bridge, *ids: str) -> None:
+    """Wait until each of these has failed once."""
+    eventually(lambda: all(bridge.event(id_)["reason"] == "unavailable" for id_ in ids))
+
+
 # beside a running bridge
 
 
@@ -205,11 +215,11 @@ def test_dead_events_are_replayed_and_delivered_at_once(hand: Hands, bridge: Bri
 
     done = hand.ask("events/replay", second)
     assert (done["count"], done["done"], done["ids"]) == (1, 1, [second])
-    eventually(lambda: delivered(bridge, second), 10)
+    arrive(bridge, second)
     assert states(bridge, name) == ["dead", "delivered", "dead"]
 
     assert hand.ask("events/replay", source=name, state="dead")["done"] == 2
-    eventually(lambda: delivered(bridge, first, third), 10)
+    arrive(bridge, first, third)
     assert [tried["outcome"] for tried in bridge.event(first)["attempts"]] == ["rejected", "delivered"]
     assert hand.ask("events/replay", yes=False, source=name)["already_delivered"] == 3
     assert len(sandbox.events(name)) == 3
@@ -224,7 +234,7 @@ def test_held_events_are_released_or_discarded(hand: Hands, bridge: Bridge, sand
     assert hand.ask("events/discard", second)["ids"] == [second]
     assert (bridge.event(second)["state"], bridge.event(second)["reason"]) == ("discarded", "operator")
     assert hand.ask("events/release", source=name)["ids"] == [first]
-    eventually(lambda: delivered(bridge, first), 10)
+    arrive(bridge, first)
     assert states(bridge, name) == ["delivered", "discarded"]
 
 
@@ -263,7 +273,7 @@ def test_a_target_is_paused_until_it_is_resumed_across_restarts(
         assert sandbox.requests(name) == {}
 
         assert hand.ask(f"targets/{name}/resume")["state"] == "open"
-        eventually(lambda ids=made[name]: delivered(bridge, *ids), 10)
+        arrive(bridge, *made[name])
 
 
 def test_a_failed_webhook_is_mapped_and_delivered_by_the_repaired_rule(
@@ -272,7 +282,7 @@ def test_a_failed_webhook_is_mapped_and_delivered_by_the_repaired_rule(
     names = [f"failed-{hand.way}" for hand in both]
     for name in names:
         sound = post(bridge, name, 1)
-        eventually(lambda ids=sound: delivered(bridge, *ids))
+        arrive(bridge, *sound)
     bridge.stop()
     for name in names:
         bridge.write_source(name, to(name, REPAIRED))
@@ -287,7 +297,7 @@ def test_a_failed_webhook_is_mapped_and_delivered_by_the_repaired_rule(
 
         done = hand.ask("webhooks/remap", webhook["id"])
         assert (done["done"], done["new"], done["failed"]) == (1, preview["new"], [])
-        eventually(lambda id_=preview["new"][0]["id"]: delivered(bridge, id_), 10)
+        arrive(bridge, preview["new"][0]["id"])
         assert bridge.webhooks(source=name)[0]["state"] == "mapped"
         assert len(sandbox.events(name)) == 2
 
@@ -300,15 +310,15 @@ def test_what_waits_behind_a_discarded_an_erased_or_a_remapped_event_is_delivere
         name = f"ordered-{hand.way}"
         sandbox.script(name, {"fault": "503", "times": 3})
         heads = [post(bridge, name, number, customer=number)[0] for number in (1, 2, 3)]
-        eventually(lambda of=name: all(event["attempts"] == 1 for event in bridge.events(source=of)))
+        tried(bridge, *heads)
         followers = [post(bridge, name, 10 + number, customer=number)[0] for number in (1, 2, 3)]
         assert {bridge.event(id_)["reason"] for id_ in followers} == {"waits for an earlier event of its order_by"}
         lines[name] = heads, followers
 
         hand.ask("events/discard", heads[0])
-        eventually(lambda id_=followers[0]: delivered(bridge, id_), 10)
+        arrive(bridge, followers[0])
         hand.ask("webhooks/erase", bridge.event(heads[1])["webhook_id"])
-        eventually(lambda id_=followers[1]: delivered(bridge, id_), 10)
+        arrive(bridge, followers[1])
     bridge.stop()
     for name in lines:
         bridge.write_source(name, to(name, CLOSED))
@@ -316,7 +326,7 @@ def test_what_waits_behind_a_discarded_an_erased_or_a_remapped_event_is_delivere
     for hand, (heads, followers) in zip(both, lines.values(), strict=True):
         hand.ask("webhooks/remap", bridge.event(heads[2])["webhook_id"])
         assert bridge.event(heads[2])["reason"] == "remapped"
-        eventually(lambda id_=followers[2]: delivered(bridge, id_), 10)
+        arrive(bridge, followers[2])
 
 
 def test_a_replay_of_many_is_done_in_portions_while_webhooks_come_in(bridge: Bridge, sandbox: Superoffice) -> None:
@@ -439,7 +449,7 @@ def test_all_that_was_changed_while_no_bridge_ran_is_delivered_once_it_starts(
     again = stopped.post("erased", issue(1), by_github(issue(1), "delivery-1")).json()
     assert (again["duplicate"], again["id"] != gone) == (False, True)
     made = post(stopped, "paused", 1)
-    eventually(lambda: delivered(stopped, *followers), 10)
+    arrive(stopped, *followers)
     for name, expected in (("replayed", 3), ("held", 2), ("failed", 2), ("erased", 2)):
         assert settled(stopped, name) == ["delivered"] * expected
     assert len(sandbox.events("alone-replayed")) == 3

@@ -202,15 +202,16 @@ class World:
         self.hand.at += after
         await self._open()
 
-    async def end_while_claiming(self, after: int) -> None:
-        """Told to stop between a claim and its answer: what was claimed in vain is given back."""
-        self.hand.at += after
+    async def end_while_claiming(self, receiving: Coroutine[Any, Any, None]) -> None:
+        """Told to stop between a claim of what just came and its answer: what was claimed in vain is given back."""
         sent = len(self.sent)
         async with self.at_once():
+            received = asyncio.create_task(receiving)
+            await _some_turns()
             self._forwarder.wake(ROOM)
             await _some_turns()
             draining = asyncio.create_task(self._forwarder.drain(0))
-        await draining
+        await asyncio.gather(received, draining)
         assert len(self.sent) == sent
         await self.cut_off()
         await self._open()

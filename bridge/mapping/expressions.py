@@ -134,14 +134,25 @@ def _compile(text: str, node: nodes.Node, names: Collection[str]) -> Expression:
         if (depth := depth + 1) > MAX_DEPTH:
             raise _too_deep()
     constant = not isinstance(node, nodes.Name) and node.find(nodes.Name) is None
-    fast, careful = translate(node, names, careful=False), translate(node, names, careful=True)
-    expression = Expression(text, constant, node, fast, careful)
+    expression = Expression(text, constant, node, translate(node, names, careful=False), _careful(node, names))
     if constant:
         try:
             expression({})
         except MappingError as error:
             raise ExpressionError(error.message, error.hint) from None
     return expression
+
+
+def _careful(node: nodes.Node, names: Collection[str]) -> Run:
+    """The careful function, made when it first runs: few ever do, and making it takes as long as the fast one."""
+    made: list[Run] = []
+
+    def run(scope: Mapping[str, Any]) -> Any:
+        if not made:
+            made.append(translate(node, names, careful=True))
+        return made[0](scope)
+
+    return run
 
 
 def _too_deep() -> ExpressionError:

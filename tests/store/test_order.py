@@ -260,6 +260,19 @@ async def test_the_next_is_due_at_once_when_the_first_is(way: Way, store: Store,
     assert await claimed(store) == [third]
 
 
+@pytest.mark.parametrize("before", ["bert", None])
+async def test_a_late_delivery_frees_the_value_that_its_event_was_remapped_to(
+    store: Store, hand: Hand, before: str | None
+) -> None:
+    webhook, _ = await stored(store, before)
+    claim = await head(store)
+    await end(store, claim, RetryAt(hand.at), Outcome.UNKNOWN)
+    await store.remap(webhook, mapped(an_event(webhook, order_key="anna")))
+    (second,) = await accepted(store, "anna")
+    await end(store, claim, Delivered())
+    assert await claimed(store) == [second]
+
+
 async def test_the_next_is_due_at_once_when_the_first_grew_too_old(store: Store, hand: Hand) -> None:
     await accepted(store, "anna", max_age=HOUR)
     second, third = await accepted(store, "anna", "anna")

@@ -10,6 +10,8 @@ from bridge.store.store import Store
 
 from .support import Base, Hand, Log, logged
 
+pytest.register_assert_rewrite(f"{__package__}.machine")  # what it asserts is told like a test's
+
 
 @pytest.fixture
 def base(tmp_path: Path) -> Base:

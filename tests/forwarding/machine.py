@@ -1,359 +1,463 @@
-"""A bridge behind its door, in a test's hand: its time, its target's answers, its end; and all that its rows were.
+"""What may happen to a bridge, and what must be true whatever did.
 
-Nothing is faked but the clock and SuperOffice. Triggers in the database note every version of every event, so that a
-test sees each move, also those that the bridge makes by itself.
+After each step the database is looked at: every version that an event had since the last look must follow from the
+one before, by an arrow of the documentation, for a reason that the record shows.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
-from mapping.support import rules
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table, event, select, text
+from sqlalchemy import Engine
 
-from bridge import jsontext
-from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.rate import Bucket
-from bridge.mapping.rules import Rules
-from bridge.model import Attempt, Claim, Mapping, Outcome, Receipt, TargetState, Webhook, new_webhook_id
-from bridge.operations.operator import Operator
+from bridge.model import Claim, Event, Outcome, TargetState, Webhook, WebhookState
+from bridge.observing import logs
 from bridge.receiving.interpreting import interpret
-from bridge.store import database, targets
-from bridge.store.store import Store
-from bridge.store.tables import attempts, events, metadata, webhooks
+from bridge.store.changes import Action, Selection
+from bridge.store.order import WAITING
+from bridge.store.reading import Filter
 
-from .support import Hand, lane
+from .support import Log
+from .world import GONE, LEASE, MAX_ATTEMPTS, ROOM, RULES, SWEEP, WINDOW, Seen, Tried, World, new_webhook
 
-LEASE = 30_000
-SWEEP = 10_000
-WINDOW = 10 * 60_000  # in which a delivery id is known
-ROOM = {"crm": 2, "erp": 1}
-MAX_ATTEMPTS = {"erp": 2}
-GONE = "gone"  # the state of an event that was deleted
-
-
-def _source(order_by: str, when: str = "true", more: str = "") -> tuple[str, ...]:
-    """Rules for a list of items: whose fate is unknown is sent again where it was `sold`, held where `asked`."""
-    each = f"for_each: body, key: item.id, target: '{{{{ item.to }}}}', order_by: {order_by}"
-    made = f"attributes: {{item: '{{{{ item.id }}}}', by: {order_by}}}"
-    sold = f"name: sold, {each}, when: item.rule == 'sold' and {when}, max_age: 3m, event: {{type: Sold, {made}}}"
-    asked = f"name: asked, {each}, when: item.rule == 'asked' and {when}, max_age: 1h, event: {{type: Asked, {made}}}"
-    shadow = f"name: shadow, {each}, when: item.rule == 'shadow', max_age: 1h, event: {{type: Shadow, {made}}}"
-    return sold + more, asked + ", on_unknown: hold", shadow + ", send: false"
-
-
-RULES = {
-    "first": rules(*_source("item.by")),
-    # Other values to go in order by; some events are no longer made, and some are new.
-    "second": rules(
-        *_source("item.then", "item.then != 'none'"),
-        "name: new, for_each: body, key: item.id, when: item.then == 'none', target: erp, order_by: item.by, "
-        "max_age: 1h, event: {type: New}",
-    ),
-    "silent": rules(*_source("item.by", more=", send: false")),
-    "broken": rules(*_source("item.missing")[:1], *_source("item.then")[1:]),
+# By whatever happens, the forwarder goes on.
+FORWARDER = {
+    *(("pending", "sending"), ("pending", "dead"), ("pending", "pending")),
+    *(("sending", state) for state in ("delivered", "pending", "dead", "held")),
+    *((state, "delivered") for state in ("pending", "dead", "held")),
 }
-
-NOTED = (
-    *("id", "webhook_id", "target", "source", "order_key", "text", "on_unknown", "seq", "state", "reason", "attempts"),
-    *("retries", "next_attempt_at", "delivered_at", "expires_at", "lease_until", "probe"),
-)
-history = Table(
-    "history",
-    MetaData(),
-    *(Column(name, events.c[name].type) for name in NOTED),
-    Column("n", Integer, primary_key=True),
-)
-
-
-def note_everything(engine: Engine) -> None:
-    """Have the database keep every version of every event."""
-    with engine.begin() as connection:
-        history.create(connection)
-        for what, row in (("INSERT", "new"), ("UPDATE", "new"), ("DELETE", "old")):
-            values = [f"'{GONE}'" if (what, name) == ("DELETE", "state") else f"{row}.{name}" for name in NOTED]
-            note = f"INSERT INTO history ({', '.join(NOTED)}) VALUES ({', '.join(values)});"
-            if connection.dialect.name == "sqlite":
-                connection.execute(text(f"CREATE TRIGGER on_{what} AFTER {what} ON events BEGIN {note} END"))
-                continue
-            body = f"$$ BEGIN {note} RETURN NULL; END $$"
-            connection.execute(text(f"CREATE FUNCTION on_{what}() RETURNS trigger LANGUAGE plpgsql AS {body}"))
-            trigger = f"CREATE TRIGGER on_{what} AFTER {what} ON events FOR EACH ROW EXECUTE FUNCTION on_{what}()"
-            connection.execute(text(trigger))
+OTHERS: dict[str, set[tuple[str | None, str]]] = {
+    "receive": {(None, "pending"), (None, "discarded")},
+    "stop": {(None, "pending"), (None, "discarded")},
+    "replay": {(state, "pending") for state in ("dead", "held", "delivered", "discarded")},
+    "release": {("held", "pending")},
+    "discard": {(state, "discarded") for state in ("pending", "dead", "held")},
+    "remap": {
+        *((None, "pending"), (None, "discarded")),
+        *((state, "discarded") for state in ("pending", "dead", "held")),
+        *(("dead", "pending"), ("held", "pending")),
+        ("discarded", "discarded"),  # a shadow's event, that goes to the end of its key after it was replaced
+    },
+    "erase": {(state, GONE) for state in ("pending", "delivered", "dead", "held", "discarded")},
+}
+FROM = {action: {before for before, _ in OTHERS[action] if before} for action in Action}
+BLOCKING = ("pending", "sending", "held")
+FINAL = {"delivered": logs.EVENT_DELIVERED, "dead": logs.EVENT_DEAD, "held": logs.EVENT_HELD}
+ENDED = "the bridge ended during the attempt, SuperOffice may have taken the event"
+RAN_OUT = "the attempt's lease ran out, SuperOffice may have taken the event"
 
 
-class Tried(NamedTuple):
-    """An attempt's row."""
-
-    event_id: str
-    number: int
-    outcome: str
-    late: bool
-    probe: bool
-    detail: str
+def picked(values: Sequence[Any], number: int) -> Any:
+    """One of some values; None where there are none."""
+    return values[number % len(values)] if values else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the database holds, and the versions of events that came since the last look."""
+class Machine:
+    """What may happen, and what must be true whatever did."""
 
-    events: dict[str, Row[Any]]
-    webhooks: dict[str, bytes]  # with their bodies
-    tried: list[Tried]
-    targets: dict[str, TargetState]
-    versions: list[Row[Any]]
+    def __init__(self, url: str, look: Engine, log: Log) -> None:
+        self.log = log
+        self.log.lines.clear()
+        self.acknowledged: dict[str, set[str]] = {}  # webhooks, with their events
+        self.bodies: dict[str, Webhook] = {}
+        self.made: dict[str, Event] = {}  # events, as the rules last made them
+        self.known: dict[tuple[str, str], tuple[str, int]] = {}  # webhooks by delivery id, with the time
+        self.rows: dict[str, Any] = {}  # events as they were last seen
+        self.tried: list[Tried] = []
+        self.paused: set[str] = set()  # targets, by an operator
+        self.targets = {name: TargetState(name=name) for name in ROOM}
+        self.world = World(url, look)
 
+    # What may happen
 
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose timers go by a test's clock: they end when it is turned, and never by themselves."""
+    def a_webhook_comes(self, source: str, items: list[dict[str, Any]], delivery: str | None) -> None:
+        self.take("receive", self.receive(source, items, delivery))
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
-        self._began = clock()
-        super().__init__()
+    def much_comes_at_once(
+        self, source: str, items: Any, others: Any, delivery: str | None, outcomes: list[Outcome]
+    ) -> None:
+        async def all_of_it() -> None:
+            async with self.world.at_once():
+                for call, outcome in zip(list(self.world.calls), outcomes, strict=False):
+                    await self.world.answer(call, outcome)
+                tasks = [asyncio.create_task(self.receive(source, these, delivery)) for these in (items, others)]
+            await asyncio.gather(*tasks)
 
-    def time(self) -> float:
-        return (self._clock() - self._began) / 1000
+        self.take("receive", all_of_it())
 
+    def superoffice_answers(self, which: int, outcome: Outcome) -> None:
+        if call := picked(self.world.calls, which):
+            self.answers(call.claim, outcome, self.world.answer(call, outcome))
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A request that hangs at SuperOffice until a test answers it."""
+    def an_answer_comes_too_late(self, which: int, outcome: Outcome) -> None:
+        sent_again = [claim for claim in self.world.lost if self._is(claim.event_id, "sending")]
+        if claim := picked(sent_again or self.world.lost, which):
+            self.answers(claim, outcome, self.world.answer_late(claim, outcome))
 
-    claim: Claim
-    answer: "asyncio.Future[Outcome]"
+    def two_answers_come_at_once(self, which: int, outcome: Outcome, late: Outcome) -> None:
+        """To an attempt, and then to an earlier one of the same event, that a crash cut off."""
+        if not self.world.calls:
+            return
+        self.it_is_cut_off(1_000)
+        self.time_passes(61_000)
+        given_up = {claim.event_id: claim for claim in self.world.lost}
+        if call := picked([call for call in self.world.calls if call.claim.event_id in given_up], which):
+            earlier = given_up[call.claim.event_id]
 
+            async def both() -> None:
+                async with self.world.at_once():
+                    await self.world.answer(call, outcome)
+                    answering = asyncio.create_task(self.world.answer_late(earlier, late))
+                await answering
 
-@dataclass
-class World:
-    """The bridge and its surroundings. After each `run` all is at rest: whatever can happen now has happened."""
+            self.take("answer", both())
+            if Outcome.DELIVERED in (outcome, late):
+                assert self._is(earlier.event_id, "delivered")
 
-    url: str
-    look: Engine
-    hand: Hand = field(default_factory=Hand)
-    calls: list[Call] = field(default_factory=list)  # that hang now
-    sent: list[Claim] = field(default_factory=list)  # ever
-    began: dict[tuple[str, int], int] = field(default_factory=dict)  # when, by event and attempt
-    lost: list[Claim] = field(default_factory=list)  # by processes that were cut off
-    answered: list[tuple[str, int, str]] = field(default_factory=list)  # event, attempt, outcome
-    rules: dict[str, Rules] = field(default_factory=dict)  # today's, by source
-    accepting: bool = False  # whether SuperOffice takes everything at once
-    _seen: int = 0
-    _asked: int = 0  # of the store, and not answered yet
-    _answered: asyncio.Event = field(default_factory=asyncio.Event)  # by the store
+    def time_passes(self, milliseconds: int) -> None:
+        self.take("time", self.world.turn(milliseconds))
 
-    def __post_init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=lambda: Loop(self.hand))
-        engine = database.writing_engine(self.url)
-        with engine.begin() as connection:
-            for table in (*metadata.sorted_tables, history):
-                connection.execute(table.delete())
-        engine.dispose()
-        self.run(self._open())
+    def it_is_cut_off(self, after: int) -> None:
+        self.take("time", self.world.crash(after))
 
-    def run(self, what: Coroutine[Any, Any, Any]) -> Any:
-        """Do something, and let come of it what may."""
+    def it_is_restarted(self, after: int) -> None:
+        self.take("time", self.world.restart(after))
 
-        async def running() -> Any:
-            done = await what
-            await self._at_rest()
-            return done
+    def it_is_stopped_while_it_claims(self, source: str, items: list[dict[str, Any]]) -> None:
+        self.take("stop", self.world.end_while_claiming(self.receive(source, items, None)))
 
-        return self._runner.run(running())
+    def somebody_changes_an_event(self, action: Action, which: int) -> None:
+        if chosen := picked(list(self.rows.values()), which):
+            self.change(action, Selection(ids=(chosen.id,)))
 
-    def close(self) -> None:
-        self._runner.run(self.cut_off())
-        self._runner.close()
+    def somebody_changes_many(self, action: Action, state: str | None) -> None:
+        self.change(action, Selection(filter=Filter(state=state)))
 
-    # What happens to a bridge
+    def somebody_remaps(self, which: int, rules: str, again: bool) -> None:
+        if not (webhook := picked([self.bodies[id_] for id_ in self.acknowledged], which)):
+            return
+        self.world.rules[webhook.source] = RULES[rules]
+        mapping = interpret(RULES[rules], webhook)
+        states = {id_: self.rows[id_].state for id_ in self.acknowledged[webhook.id]}
+        replaceable = ("pending", "dead", "held") if again else ("pending", "dead")
+        replaced = {event.id: event for event in mapping.events if states.get(event.id, "dead") in replaceable}
+        removed = {id_ for id_, state in states.items() if state == "pending"} - {event.id for event in mapping.events}
+        to_the_end = {id_ for id_, event in replaced.items() if self._starts_behind(id_, event)}
+        self.made |= replaced
+        self.acknowledged[webhook.id] |= set(replaced)
+        seen = self.take("remap", self.world.operator.remap(Selection(ids=(webhook.id,)), yes=True, again=again))
+        for id_, event in replaced.items():
+            first = next(row for row in seen.versions if row.id == id_)
+            assert (first.state, first.reason) == (("pending", None) if event.send else ("discarded", "shadow"))
+            self.starts_anew(first)
+        self.are_at_the_end(to_the_end)
+        for id_ in removed:
+            assert (self.rows[id_].reason == "remapped") == (mapping.state is not WebhookState.FAILED)
 
-    async def receive(self, webhook: Webhook, mapping: Mapping) -> Receipt:
-        """A sender's request, verified and mapped."""
-        receipt = await self.store.accept(webhook, mapping, WINDOW)
-        self._forwarder.wake({event.target for event in mapping.events})
-        return receipt
+    def somebody_erases(self, which: int) -> None:
+        if not (id_ := picked(list(self.acknowledged), which)):
+            return
+        if all(self.rows[event].state != "sending" for event in self.acknowledged[id_]):
+            for event in self.acknowledged.pop(id_):
+                del self.made[event]
+            self.known = {key: value for key, value in self.known.items() if value[0] != id_}
+        self.take("erase", self.world.operator.erase(Selection(ids=(id_,)), yes=True))
 
-    async def turn(self, milliseconds: int) -> None:
-        self.hand.at += milliseconds
+    def somebody_pauses(self, name: str) -> None:
+        self.paused.add(name)
+        self.take("pause", self.world.operator.pause(name))
 
-    async def answer(self, call: Call, outcome: Outcome) -> None:
-        self.answered.append((call.claim.event_id, call.claim.attempt, outcome.value))
-        call.answer.set_result(outcome)
+    def somebody_resumes(self, name: str) -> None:
+        self.paused.discard(name)
+        self.take("pause", self.world.operator.resume(name))
 
-    async def answer_late(self, claim: Claim, outcome: Outcome) -> None:
-        """What another process learns of an attempt that it was given up for."""
-        self.lost.remove(claim)
-        self.answered.append((claim.event_id, claim.attempt, outcome.value))
-        await self.lanes[claim.target].settle(claim, Attempt(outcome=outcome, started_at=self.hand(), duration=0))
+    def all_is_sent_in_the_end(self) -> None:
+        """Once SuperOffice takes everything and time goes on, nothing that is to be sent is left."""
+        self.world.accepting = True
+        for name in ROOM:
+            if self.targets[name].paused_at is not None:
+                self.somebody_resumes(name)
+        while self.world.calls:
+            self.superoffice_answers(0, Outcome.DELIVERED)
+        if self._in("held"):
+            self.somebody_changes_many(Action.RELEASE, "held")
+        for _ in range(60):
+            if self._in("pending", "sending"):
+                self.time_passes(60_000)
+        assert not self._in(*BLOCKING)
 
-    async def restart(self, after: int) -> None:
-        """Drained, but for what hangs, and started again."""
-        await self._forwarder.drain(0)
-        await self.cut_off()
-        self.hand.at += after
-        await self._open()
+    # How it is done
 
-    async def crash(self, after: int) -> None:
-        """Cut off and started again."""
-        await self.cut_off()
-        self.hand.at += after
-        await self._open()
-
-    async def end_while_claiming(self, receiving: Coroutine[Any, Any, None]) -> None:
-        """Told to stop between a claim of what just came and its answer: what was claimed in vain is given back."""
-        sent = len(self.sent)
-        async with self.at_once():
-            received = asyncio.create_task(receiving)
-            await _some_turns()
-            self._forwarder.wake(ROOM)
-            await _some_turns()
-            draining = asyncio.create_task(self._forwarder.drain(0))
-        await asyncio.gather(received, draining)
-        assert len(self.sent) == sent
-        await self.cut_off()
-        await self._open()
-
-    @asynccontextmanager
-    async def at_once(self) -> AsyncIterator[None]:
-        """What is asked of the store meanwhile is committed together, when all have asked."""
-        busy, free = threading.Event(), threading.Event()
-
-        def wait(_connection: Connection, asks: Sequence[None]) -> Sequence[None]:
-            busy.set()
-            free.wait()
-            return [None] * len(asks)
-
-        waiting = asyncio.create_task(self.store._writer.run(wait, None))
-        try:
-            await asyncio.to_thread(busy.wait)
-            yield
-            await _some_turns()
-        finally:
-            free.set()
-        await waiting
-
-    def look_again(self) -> Seen:
-        """What the database shows now."""
-        with self.look.connect() as connection:
-            a = attempts.c
-            tried = connection.execute(select(a.event_id, a.number, a.outcome, a.late, a.probe, a.detail))
-            found = {row.id: row for row in connection.execute(select(*(events.c[name] for name in NOTED)))}
-            versions = connection.execute(select(history).where(history.c.n > self._seen).order_by(history.c.n)).all()
-            bodies = connection.execute(select(webhooks.c.id, webhooks.c.body)).all()
-            seen = Seen(
-                events=found,
-                webhooks={row.id: bytes(row.body) for row in bodies},
-                tried=[Tried(*row) for row in tried],
-                targets=targets.load(connection, [None])[0],
-                versions=list(versions),
-            )
-        self._seen = max([self._seen, *(version.n for version in versions)])
+    def take(self, cause: str, step: Coroutine[Any, Any, Any]) -> Seen:
+        before, sent = dict(self.rows), len(self.world.sent)
+        self.answer = self.world.run(step)
+        seen = self.world.look_again()
+        self.every_end_was_told(before, seen)
+        self.pauses_last(seen)
+        self.moves_are_explained(cause, seen, self.world.sent[sent:])
+        assert {id_: row[:-1] for id_, row in self.rows.items()} == {id_: row[:] for id_, row in seen.events.items()}
+        self.nothing_vanished(seen)
+        self.every_attempt_is_on_record(seen)
+        self.keys_are_in_order()
+        self.nothing_is_left_lying()
         return seen
 
-    # How it is made
+    async def receive(self, source: str, items: list[dict[str, Any]], delivery: str | None) -> None:
+        webhook, mapping = new_webhook(self.world, source, items, delivery)
+        first, at = self.known.get((source, delivery or ""), ("", 0))
+        duplicate = bool(first) and at > self.world.hand() - WINDOW
+        if not duplicate:
+            first = webhook.id
+            self.bodies[first] = webhook
+            self.acknowledged[first] = {event.id for event in mapping.events}
+            self.made |= {event.id: event for event in mapping.events}
+            if delivery:
+                self.known[source, delivery] = first, self.world.hand()
+        receipt = await self.world.receive(webhook, mapping)
+        assert (receipt.webhook_id, receipt.duplicate) == (first, duplicate)
+        assert set(receipt.event_ids) == self.acknowledged[first]
 
-    async def _open(self) -> None:
-        self._engine = database.writing_engine(self.url)
-        if self._engine.dialect.name == "sqlite":  # what is proven here survives no power cut, and need not
-            event.listen(self._engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-        self.store = Store(self._engine, self.hand)
-        self._count_what_is_asked()
-        await self.store.start()
-        self.lanes = {
-            name: lane(
-                self.store,
-                self._send,
-                name=name,
-                clock=self.hand,
-                max_in_flight=room,
-                bucket=Bucket(1_000_000, 1_000, lambda: self.hand() / 1000),
-                lease=LEASE,
-                first_wait="2s",
-                max_wait="1m",
-                max_attempts=MAX_ATTEMPTS.get(name, "none"),
-            )
-            for name, room in ROOM.items()
-        }
-        self._forwarder = Forwarder(self.store, self.lanes, self.hand, SWEEP / 1000)
-        await self._forwarder.settle()
-        self._forwarder.start()
-        self.operator = Operator(
-            store=self.store,
-            store_url=self.url,
-            rules=self.rules,
-            target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),
-            wake=self._forwarder.wake,
-            clock=self.hand,
+    def answers(self, claim: Claim, outcome: Outcome, answering: Coroutine[Any, Any, Any]) -> None:
+        before = self.rows.get(claim.event_id)
+        self.take("answer", answering)
+        if before is not None and outcome is Outcome.DELIVERED:
+            current = before.state == "sending" and before.attempts == claim.attempt
+            if current or before.state in ("pending", "dead", "held"):
+                assert self.rows[claim.event_id].state == "delivered"
+        target = self.targets[claim.target]
+        if claim.probe and outcome not in (Outcome.DELIVERED, Outcome.REJECTED) and target.next_probe_at is not None:
+            assert target.next_probe_at > self.world.hand()
+        assert outcome is not Outcome.UNAUTHORIZED or target.paused_at is not None
+
+    def change(self, action: Action, selection: Selection) -> None:
+        chosen = [
+            row
+            for row in sorted(self.rows.values(), key=lambda row: row.seq)
+            if row.state in FROM[action]
+            and (selection.ids is None or row.id in selection.ids)
+            and selection.filter.state in (None, row.state)
+        ]
+        seen = self.take(action, self.world.operator.events(action, selection, yes=True))
+        assert self.answer["ids"] == [row.id for row in chosen]
+        for row in chosen:
+            first = next(version for version in seen.versions if version.id == row.id)
+            if action is Action.DISCARD:
+                assert (first.state, first.reason) == ("discarded", "operator")
+            else:
+                assert (first.state, first.reason) == ("pending", action)
+                self.starts_anew(first)
+        if action is Action.REPLAY:
+            self.are_at_the_end({row.id for row in chosen if row.order_key is not None})
+            for _, line in by_key(chosen):
+                ids = [row.id for row in line]
+                assert ids == sorted(ids, key=lambda id_: self.rows[id_].seq)
+
+    def _starts_behind(self, id_: str, event: Event) -> bool:
+        """Whether a remapped event goes behind all others of its key."""
+        before = self.rows.get(id_)
+        return event.order_key is not None and (
+            before is None or before.state != "pending" or before.order_key != event.order_key
         )
 
-    def _count_what_is_asked(self) -> None:
-        run = self.store._writer.run
+    def _is(self, event_id: str, state: str) -> bool:
+        return event_id in self.rows and self.rows[event_id].state == state
 
-        async def counted(operation: Any, argument: Any) -> Any:
-            self._asked += 1
-            try:
-                return await run(operation, argument)
-            finally:
-                self._asked -= 1
-                self._answered.set()
+    def _in(self, *states: str) -> list[Any]:
+        return [row for row in self.rows.values() if row.state in states]
 
-        self.store._writer.run = counted  # type: ignore[method-assign]
+    # What must be true
 
-    async def cut_off(self) -> None:
-        """End as a killed process does. Nothing is being committed then, so closing the store commits nothing."""
-        self.lost += [call.claim for call in self.calls]
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.store.close()
-        self._engine.dispose()
+    def moves_are_explained(self, cause: str, seen: Seen, sent: list[Claim]) -> None:
+        claimed: Counter[tuple[str, int]] = Counter()
+        on_time = {(tried.event_id, tried.number): tried for tried in seen.tried if not tried.late}
+        late = Counter(tried.event_id for tried in seen.tried if tried.late and tried.outcome == "delivered")
+        late -= Counter(tried.event_id for tried in self.tried if tried.late and tried.outcome == "delivered")
+        for after in seen.versions:
+            before: Any = self.rows.get(after.id)
+            arrow = (None if before is None else before.state), after.state
+            assert arrow in FORWARDER | OTHERS.get(cause, set()), (cause, arrow)
+            if before is not None and cause != "remap":
+                content = ("target", "source", "order_key", "text", "on_unknown")
+                assert [getattr(before, name) for name in content] == [getattr(after, name) for name in content]
+            self.has_its_place(cause, before, after)
+            match arrow:
+                case ("pending", "sending"):
+                    self.may_be_sent(before, after)
+                    claimed[after.id, after.attempts] += 1
+                case ("pending", "dead"):
+                    assert after.reason == "max_age"
+                    assert after.expires_at <= self._clock(after.target)
+                case ("sending", "pending") if after.attempts == before.attempts - 1:
+                    assert cause == "stop"
+                    claimed[before.id, before.attempts] -= 1
+                case ("sending", _):
+                    assert after.attempts == before.attempts
+                    tried = on_time[before.id, before.attempts]
+                    assert (after.state, after.reason, after.retries) == decided(before, tried)
+                case (_, "delivered"):
+                    assert after.reason is None
+                    late[after.id] -= 1
+                    assert late[after.id] >= 0
+                case (None, _):
+                    assert after.attempts == 0
+                    self.starts_anew(after)
+                case _:
+                    assert after.attempts == before.attempts
+            assert (after.delivered_at is not None) == (after.state == "delivered") or after.state == GONE
+            self.rows[after.id] = after
+            if after.state == GONE:
+                del self.rows[after.id]
+        assert +claimed == Counter((claim.event_id, claim.attempt) for claim in sent)
+        for claim in sent:
+            if claim.event_id in self.made:
+                assert claim.text == self.made[claim.event_id].text
+        self.tried = seen.tried
+        self.targets = {name: self.world.store.target(name) for name in ROOM}
 
-    async def _send(self, claim: Claim) -> Attempt:
-        call = Call(claim, asyncio.get_running_loop().create_future())
-        self.sent.append(claim)
-        started_at = self.began[claim.event_id, claim.attempt] = self.hand()
-        if self.accepting:
-            await self.answer(call, Outcome.DELIVERED)
-        self.calls.append(call)
-        try:
-            outcome = await call.answer
-        finally:
-            self.calls.remove(call)
-        return Attempt(outcome=outcome, started_at=started_at, duration=self.hand() - started_at)
+    def starts_anew(self, row: Any) -> None:
+        assert row.retries == 0
+        assert row.expires_at == self._clock(row.target) + self.made[row.id].max_age
 
-    async def _at_rest(self) -> None:
-        for _ in range(2_000):
-            self._answered.clear()
-            await _some_turns()
-            if self._asked:
-                await self._answered.wait()
-            elif not self._answered.is_set():  # so everybody came to where they wait
-                return
-        raise AssertionError("the bridge never comes to rest")
+    def has_its_place(self, cause: str, before: Any, after: Any) -> None:
+        """The order of commit is kept, until a replay or a remap moves an event behind the others of its key."""
+        others = [row.seq for row in self.rows.values() if row.id != after.id]
+        if before is None:
+            assert all(seq < after.seq for seq in others)
+        elif after.seq != before.seq:
+            assert cause in ("replay", "remap")
+            assert after.order_key is not None
+            assert all(seq < after.seq for seq in others)
+
+    def are_at_the_end(self, ids: set[str]) -> None:
+        for id_ in ids:
+            others = [row for row in self._line(self.rows[id_]) if row.id not in ids]
+            assert all(other.seq < self.rows[id_].seq for other in others)
+
+    def may_be_sent(self, before: Any, after: Any) -> None:
+        assert after.attempts == before.attempts + 1
+        assert after.expires_at > self._clock(after.target)
+        assert before.next_attempt_at <= self.world.hand()
+        for other in self._line(after):
+            assert other.state != "sending"
+            assert other.seq > after.seq or other.state not in BLOCKING
+        assert after.target not in self.paused
+        was, now = self.targets[after.target], self.world.store.target(after.target)
+        if was.paused_at == now.paused_at:  # else it was paused or resumed meanwhile
+            assert after.probe == (was.paused_at is not None)
+            assert was.next_probe_at is None or was.next_probe_at <= self.world.hand()
+
+    def pauses_last(self, seen: Seen) -> None:
+        """An operator's pause ends by an operator only, and every pause is remembered."""
+        for name in ROOM:
+            state = self.world.store.target(name)
+            assert seen.targets.get(name, TargetState(name=name)) == state
+            assert state.by_operator == (name in self.paused)
+
+    def nothing_vanished(self, seen: Seen) -> None:
+        assert seen.webhooks == {id_: self.bodies[id_].body for id_ in self.acknowledged}
+        assert seen.events.keys() == self.made.keys() == set().union(*self.acknowledged.values())
+        for id_, row in seen.events.items():
+            event = self.made[id_]
+            assert (row.text.decode(), row.order_key, row.on_unknown, row.target) == (
+                *(event.text, event.order_key, event.on_unknown, event.target),
+            )
+
+    def every_attempt_is_on_record(self, seen: Seen) -> None:
+        """One row for each claim, and one more for each answer that came after its claim was given up."""
+        for tried in seen.tried:
+            assert (tried.event_id, tried.number) in self.world.began
+            if tried.detail == RAN_OUT:
+                assert self.world.began[tried.event_id, tried.number] + LEASE < self.world.hand()
+        given_up = [tried for tried in seen.tried if tried.detail in (ENDED, RAN_OUT)]
+        assert {tried.outcome for tried in given_up} <= {"unknown"}
+        answered = Counter((tried.event_id, tried.number, tried.outcome) for tried in seen.tried)
+        answered -= Counter((tried.event_id, tried.number, tried.outcome) for tried in given_up)
+        assert answered == Counter(answer for answer in self.world.answered if answer[0] in seen.events)
+        numbers: dict[str, list[int]] = {id_: [] for id_ in seen.events}
+        for tried in seen.tried:
+            if not tried.late:
+                numbers[tried.event_id].append(tried.number)
+        for id_, row in seen.events.items():
+            finished = row.attempts - (row.state == "sending")
+            assert sorted(numbers[id_]) == list(range(1, finished + 1))
+
+    def every_end_was_told(self, before: dict[str, Any], seen: Seen) -> None:
+        """One line of the log for each, and none that tells of trouble with the store."""
+        trouble = (logs.CLAIM_FAILED, logs.ATTEMPT_UNRECORDED, logs.MAPPING_FAILED)
+        assert [line for line in self.log.lines if line["event"] in trouble] == []
+        ended = Counter[tuple[str, str]]()
+        states = {id_: row.state for id_, row in before.items()}
+        for row in seen.versions:
+            if row.state in FINAL and row.state != states.get(row.id):
+                ended[FINAL[row.state], row.id] += 1
+            states[row.id] = row.state
+        told = Counter((line["event"], line["event_id"]) for line in self.log.lines if line["event"] in FINAL.values())
+        assert told == ended
+        self.log.lines.clear()
+
+    def keys_are_in_order(self) -> None:
+        """The first of each key waits for nobody, all others wait for it."""
+        for key, line in by_key(self._in(*BLOCKING)):
+            first, *others = [row.next_attempt_at == WAITING for row in line]
+            assert not first, f"{key} is stuck"
+            assert all(others)
+            assert [row.state for row in line[1:]] == ["pending"] * len(others)
+        assert all(row.next_attempt_at < WAITING for row in self._in("pending") if row.order_key is None)
+
+    def nothing_is_left_lying(self) -> None:
+        """What is due is being sent, as far as there is room; what hangs too long was given up."""
+        now = self.world.hand()
+        hanging = Counter((call.claim.event_id, call.claim.attempt) for call in self.world.calls)
+        for row in self._in("sending"):
+            assert hanging[row.id, row.attempts] == 1
+            assert row.lease_until + SWEEP >= now
+        for target, room in ROOM.items():
+            state = self.world.store.target(target)
+            due = [row for row in self._in("pending") if row.target == target and row.next_attempt_at <= now]
+            calls = sum(call.claim.target == target for call in self.world.calls)
+            assert calls <= room
+            if state.paused_at is None:
+                assert not due or calls == room
+            elif state.next_probe_at is not None and state.next_probe_at <= now:
+                assert not due or calls
+
+    def _line(self, row: Any) -> list[Any]:
+        """The others of an event's key."""
+        if row.order_key is None:
+            return []
+        same = [other for other in self.rows.values() if key_of(other) == key_of(row)]
+        return [other for other in same if other.id != row.id]
+
+    def _clock(self, target: str) -> int:
+        return self.world.store.target(target).clock(self.world.hand())
 
 
-async def _some_turns() -> None:
-    """Give everybody who can go on the time to come to where they wait again."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+def key_of(row: Any) -> tuple[str, ...]:
+    return row.target, row.source, row.order_key
 
 
-def new_webhook(
-    world: World, source: str, items: list[dict[str, Any]], delivery: str | None
-) -> tuple[Webhook, Mapping]:
-    """A webhook with such items, and what its source's first rules make of it."""
-    webhook = Webhook(
-        id=new_webhook_id(world.hand()),
-        source=source,
-        received_at=world.hand(),
-        method="POST",
-        query="",
-        headers={"content-type": "application/json"},
-        body=jsontext.encode(items),
-        delivery_id=delivery,
-    )
-    return webhook, interpret(RULES["first"], webhook)
+def by_key(rows: list[Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """Ordered events by key, each key's in order of commit."""
+    ordered = sorted((row for row in rows if row.order_key is not None), key=lambda row: (key_of(row), row.seq))
+    return ((key, list(line)) for key, line in groupby(ordered, key_of))
+
+
+def decided(before: Any, tried: Tried) -> tuple[str, str | None, int]:
+    """State, reason and retries of an event after an attempt, as the documentation has it."""
+    retries = before.retries
+    match tried.outcome:
+        case "delivered":
+            return "delivered", None, retries
+        case "rejected":
+            return "dead", "rejected", retries
+        case "unknown" if before.on_unknown == "hold":
+            return "held", "unknown", retries
+        case "unauthorized":
+            return "pending", "unauthorized", retries
+    if tried.probe:
+        return "pending", tried.outcome, retries
+    if retries + 1 == MAX_ATTEMPTS.get(before.target):
+        return "dead", "max_attempts", retries
+    return "pending", tried.outcome, retries + 1

@@ -19,8 +19,8 @@ from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
 
-from .machine import Loop
 from .support import FAST, Base, Hand, Log, Target, accept, lane, quiet, running
+from .world import Loop
 
 pytestmark = pytest.mark.anyio
 

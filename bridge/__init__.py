@@ -1,5 +1,3 @@
 """The bridge: webhooks in, SuperOffice workflow events out."""
 
-from importlib.metadata import version
-
-__version__ = version("superoffice-bridge")
+__version__ = "0.1.0"

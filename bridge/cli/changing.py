@@ -10,10 +10,7 @@ from bridge.cli.printing import print_json, print_one, print_rows, print_text
 from bridge.cli.selecting import AsJson, Rule, Since, Source, Target, filter_of
 from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
-from bridge.operations import owner
-from bridge.service import building
 from bridge.settings.configuration import Settings
-from bridge.settings.loading import load, load_admin, load_store
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids; none to choose by the options.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this, only tell what would be done.")]
@@ -160,6 +157,10 @@ def _change(
 
 
 def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
+    from bridge.operations import owner
+    from bridge.service import building
+    from bridge.settings.loading import load, load_admin, load_store
+
     settings, _ = load(context.obj, strict=False)
     return owner.ask(
         path,
@@ -173,6 +174,9 @@ def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
 
 def _rules(directory: Path, settings: Settings) -> dict[str, Rules]:
     """Today's rules; what they make depends on their targets' settings, so all of these must be readable."""
+    from bridge.service import building
+    from bridge.service.rules import build_rules
+
     if all(target for _, target, _ in settings.targets()):
-        return {source.name: rules for source, rules in building.build_rules(directory)}
+        return {source.name: rules for source, rules in build_rules(directory)}
     return {name: source.rules for name, source in building.build(directory).sources.items()}

@@ -9,11 +9,6 @@ from bridge.cli.selecting import AsJson, Limit, Rule, Since, Source, Target, fil
 from bridge.errors import ConfigError
 from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
-from bridge.operations.explain import explain as explain_record
-from bridge.operations.explain import show as show_with_why
-from bridge.service import building
-from bridge.settings.loading import load_store
-from bridge.store import reading
 
 EVENT_COLUMNS = ("id", "state", "source", "rule", "target", "type", "attempts", "created_at", "reason")
 WEBHOOK_COLUMNS = ("id", "state", "source", "received_at", "size", "dedupe_key", "events", "error")
@@ -43,12 +38,16 @@ def list_events(
 ) -> None:
     """List events, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
+    from bridge.store import reading
+
     with reading.reading(_url(context)) as connection:
         print_rows(reading.list_events(connection, wanted), EVENT_COLUMNS, as_json=as_json)
 
 
 def show_event(context: typer.Context, event_id: EventId, as_json: AsJson = False) -> None:
     """Show one event with all its attempts."""
+    from bridge.store import reading
+
     with reading.reading(_url(context)) as connection:
         print_one(reading.show_event(connection, event_id), as_json=as_json)
 
@@ -65,12 +64,17 @@ def list_webhooks(
 ) -> None:
     """List webhooks, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
+    from bridge.store import reading
+
     with reading.reading(_url(context)) as connection:
         print_rows(reading.list_webhooks(connection, wanted), WEBHOOK_COLUMNS, as_json=as_json)
 
 
 def show_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Show one webhook: what came in, what the rules made of it, and why not more."""
+    from bridge.operations.explain import show as show_with_why
+    from bridge.store import reading
+
     with reading.reading(_url(context)) as connection:
         webhook = show_with_why(connection, webhook_id, _rules(context))
     if as_json:
@@ -87,6 +91,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a webhook or an event: what came in, why each rule did or did not fire, what was sent."""
+    from bridge.operations.explain import explain as explain_record
+    from bridge.store import reading
+
     rules = _rules(context)
     with reading.reading(_url(context)) as connection:
         story = explain_record(connection, record_id, rules)
@@ -103,11 +110,16 @@ def explain(
 
 def _rules(context: typer.Context) -> dict[str, Rules]:
     """Today's rules; none where the configuration is wrong, which must not keep anybody from the record."""
+    from bridge.service.rules import build_rules
+
     try:
-        return {source.name: rules for source, rules in building.build_rules(context.obj)}
+        return {source.name: rules for source, rules in build_rules(context.obj)}
     except ConfigError:
         return {}
 
 
 def _url(context: typer.Context) -> str:
-    return building.store_url(context.obj, load_store(context.obj))
+    from bridge.service.building import store_url
+    from bridge.settings.loading import load_store
+
+    return store_url(context.obj, load_store(context.obj))

@@ -12,10 +12,8 @@ from bridge.operations import junit as reports
 from bridge.operations import rule_tests
 from bridge.operations.dry_run import as_json as dry_run_as_json
 from bridge.operations.dry_run import dry_run
-from bridge.operations.schema import json_schema
-from bridge.operations.sending import send as send_signed
 from bridge.receiving.verification.schemes import dropped_headers
-from bridge.service import building
+from bridge.service.rules import build_rules
 
 Payload = Annotated[Path, typer.Argument(metavar="PAYLOAD", help="The file of the body.", exists=True, dir_okay=False)]
 SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
@@ -35,6 +33,8 @@ def add_to(app: typer.Typer) -> None:
 
 def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Read the whole configuration and tell everything that is wrong with it, each with file, line and column."""
+    from bridge.service import building
+
     summary = ""
     try:
         built = building.build(context.obj)
@@ -67,7 +67,7 @@ def run_tests(
     results: list[rule_tests.TestResult] = []
     untested: list[str] = []
     updated = 0
-    for source, rules in building.build_rules(context.obj):
+    for source, rules in build_rules(context.obj):
         if path and Path(source.section.document.file).resolve() != path.resolve():
             continue
         its_results = list(rule_tests.run(source, rules))
@@ -98,7 +98,7 @@ def try_(
     context: typer.Context, source: SourceName, payload: Payload, header: Header = None, as_json: AsJson = False
 ) -> None:
     """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
-    built = {found.name: (found, rules) for found, rules in building.build_rules(context.obj)}
+    built = {found.name: (found, rules) for found, rules in build_rules(context.obj)}
     if source not in built:
         fail(f"there is no source {source}, the sources are {', '.join(sorted(built))}")
     found, rules = built[source]
@@ -124,6 +124,9 @@ def send(
     ] = None,
 ) -> None:
     """Sign a payload as the source's sender would, with its first secret, and send it to a running bridge."""
+    from bridge.operations.sending import send as send_signed
+    from bridge.service import building
+
     built = building.build(context.obj)
     if source not in built.sources:
         fail(f"there is no source {source}, the sources are {', '.join(sorted(built.sources))}")
@@ -137,6 +140,8 @@ def send(
 
 def schema() -> None:
     """Print the JSON Schema of the configuration files, for editors."""
+    from bridge.operations.schema import json_schema
+
     print_json(json_schema())
 
 

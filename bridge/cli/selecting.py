@@ -3,13 +3,15 @@
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.settings.parsing import duration
-from bridge.store.reading import Filter
 from bridge.times import now
+
+if TYPE_CHECKING:
+    from bridge.store.reading import Filter
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Source = Annotated[str | None, typer.Option(help="Only this source.")]
@@ -26,8 +28,10 @@ def filter_of(
     target: str | None,
     since: str | None,
     limit: int = 100,
-) -> Filter:
+) -> "Filter":
     """The options as a filter."""
+    from bridge.store.reading import Filter
+
     wanted = state.value if state else None
     return Filter(state=wanted, source=source, rule=rule, target=target, since=_moment(since), limit=limit)
 

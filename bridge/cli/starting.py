@@ -6,12 +6,6 @@ from typing import Annotated
 import typer
 
 from bridge.cli.printing import fail
-from bridge.sandbox import demo as demonstration
-from bridge.sandbox import faults, superoffice
-from bridge.service import building, running
-from bridge.settings.loading import load_store
-from bridge.store import reading
-from bridge.store.store import owned
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,6 +16,8 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(context: typer.Context) -> None:
     """Receive, verify, map, store, forward and record, until SIGTERM or Ctrl-C; a second one ends at once."""
+    from bridge.service import running
+
     running.serve(context.obj)
 
 
@@ -32,7 +28,12 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the store's schema up to date. `serve` does so by itself when it starts."""
-    url = building.store_url(context.obj, load_store(context.obj))
+    from bridge.service.building import store_url
+    from bridge.settings.loading import load_store
+    from bridge.store import reading
+    from bridge.store.store import owned
+
+    url = store_url(context.obj, load_store(context.obj))
     with reading.reading(url) if check else owned(url):
         typer.echo("the store is up to date")
 
@@ -46,6 +47,8 @@ def sandbox(
     ] = None,
 ) -> None:
     """Play a SuperOffice on this machine: it takes SendEvent, lists what it got, and fails when told to."""
+    from bridge.sandbox import faults, superoffice
+
     try:
         superoffice.run(host, port, fault or [], lambda url: typer.echo(f"the sandbox listens on {url}"))
     except ValueError as error:
@@ -62,5 +65,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show the main job on the example configuration: signed webhooks in, recorded results out."""
+    from bridge.sandbox import demo as demonstration
+
     if not demonstration.run(context.obj, directory, keep=keep):
         raise typer.Exit(1)

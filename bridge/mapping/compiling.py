@@ -13,6 +13,7 @@ from bridge.mapping.attributes import Value, compile_attributes
 from bridge.mapping.expressions import Expression, compile_expression, compile_template
 from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, Scope, TargetFacts
 from bridge.mapping.why import Explanation
+from bridge.model import Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.secrets import Expanded
@@ -74,6 +75,7 @@ class _Compiling:
             max_age=settings.max_age if settings.max_age is not None else defaults.max_age,
             send=settings.send,
             stop=settings.stop,
+            unmatched=Why(rule=settings.name, matched=False),
         )
 
     def target(

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -27,6 +28,7 @@ MAX_DEPTH = 50
 HIDDEN = "(an expression with ${...} in it, which is not shown)"
 
 _ENVIRONMENT = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - only parses
+_KEPT = 1024  # compiled ones: the rules of a source take the same things from its webhooks again and again
 _STATEMENTS = {"block_begin", "raw_begin", "linestatement_begin"}
 
 
@@ -74,7 +76,12 @@ def compile_expression(text: str, names: Collection[str]) -> Expression:
         ExpressionError: it is none, or uses what does not exist here.
     """
     if isinstance(text, Expanded):
-        return _hidden(compile_expression, str(text), names)
+        return _hidden(_expression, str(text), frozenset(names))
+    return _expression(text, frozenset(names))
+
+
+@lru_cache(maxsize=_KEPT)
+def _expression(text: str, names: frozenset[str]) -> Expression:
     if text.strip().startswith("{{"):
         raise ExpressionError("braces around an expression", "write it without `{{ }}` here")
     if text.strip().startswith(("{%", "{#")):
@@ -96,9 +103,14 @@ def compile_template(text: str, names: Collection[str]) -> Expression:
     if not any(opening in text for opening in ("{{", "{%", "{#")):
         return Expression(text, True, nodes.TemplateData(text), lambda _: text, lambda _: text)
     if isinstance(text, Expanded):
-        return _hidden(compile_template, str(text), names)
+        return _hidden(_template, str(text), frozenset(names))
+    return _template(text, frozenset(names))
+
+
+@lru_cache(maxsize=_KEPT)
+def _template(text: str, names: frozenset[str]) -> Expression:
     with _parsing(text):
-        if any(kind in _STATEMENTS for _, kind, _ in _ENVIRONMENT.lex(text)):
+        if "{%" in text and any(kind in _STATEMENTS for _, kind, _ in _ENVIRONMENT.lex(text)):
             raise ExpressionError("`{% %}` statements are not available", "use `{{ a if condition else b }}`")
         parts = [
             part for output in Parser(_ENVIRONMENT, text).parse().body for part in cast("nodes.Output", output).nodes
@@ -106,7 +118,7 @@ def compile_template(text: str, names: Collection[str]) -> Expression:
     return _compile(text, parts[0] if len(parts) == 1 else nodes.Output(parts), names)
 
 
-def _hidden(compile_: Callable[[str, Collection[str]], Expression], text: str, names: Collection[str]) -> Expression:
+def _hidden(compile_: Callable[[str, frozenset[str]], Expression], text: str, names: frozenset[str]) -> Expression:
     try:
         return replace(compile_(text, names), text=HIDDEN, hidden=True)
     except ExpressionError:

@@ -67,6 +67,7 @@ class Rule:
     max_age: int | None
     send: bool
     stop: bool
+    unmatched: Why  # made once: most rules do not match most webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,9 @@ class Rules:
         for rule in self.rules:
             if stopped_by:
                 whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {stopped_by} matched and says stop"))
+                continue
+            if _is_out(rule, scope, deadline):
+                whys.append(rule.unmatched)
                 continue
             made, why = self._apply(rule, webhook, scope, deadline)
             events += made
@@ -215,6 +219,16 @@ def _scope(webhook: Webhook) -> dict[str, Any]:
 def _in_time(deadline: float) -> None:
     if perf_counter() > deadline:
         raise MappingError(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
+
+
+def _is_out(rule: Rule, scope: Scope, deadline: float) -> bool:
+    """Whether a rule is plainly not for this webhook; where that breaks or takes too long, `_apply` says so."""
+    if rule.when is None or rule.for_each is not None or perf_counter() > deadline:
+        return False
+    try:
+        return not rule.when.expression(scope)
+    except MappingError:
+        return False
 
 
 def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:

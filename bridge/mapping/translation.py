@@ -78,13 +78,12 @@ def translate(node: nodes.Node, names: Collection[str], *, careful: bool) -> Run
         ExpressionError: the tree holds what does not exist here.
     """
     translation = _Translation(names, careful)
-    module = ast.parse(f"def run(scope):\n budget = [{operators.MAX_WORK}]\n return None")
-    run = cast("ast.FunctionDef", module.body[0])
-    cast("ast.Return", run.body[1]).value = translation.value(node)
-    if not any(isinstance(part, ast.Name) and part.id == "budget" for part in ast.walk(run.body[1])):
-        del run.body[0]
-    exec(compile(ast.fix_missing_locations(module), "<expression>", "exec"), translation.called)  # noqa: S102 - ours
-    return cast("Run", translation.called["run"])
+    value = translation.value(node)
+    if translation.charged:
+        whole = ast.List([ast.Constant(operators.MAX_WORK)], ast.Load())
+        value = ast.Call(_lambda(value, "budget"), [whole], [])
+    made = ast.fix_missing_locations(ast.Expression(_lambda(value, "scope")))
+    return cast("Run", eval(compile(made, "<expression>", "eval"), translation.called))  # noqa: S307 - ours
 
 
 class _Translation:
@@ -94,6 +93,7 @@ class _Translation:
         self.names = names
         self.careful = careful
         self.called = dict(_CALLED)
+        self.charged = False
 
     def value(self, node: nodes.Node) -> ast.expr:
         match node:
@@ -124,6 +124,11 @@ class _Translation:
                 operation = self.operation(node)
                 return self.call("guard", _lambda(operation), ast.Constant(spell(node))) if self.careful else operation
 
+    def budget(self) -> ast.expr:
+        """What remains of the work that one run may do."""
+        self.charged = True
+        return _name("budget")
+
     def call(self, function: str, *arguments: ast.expr) -> ast.expr:
         return ast.Call(_name(function), list(arguments), [])
 
@@ -148,7 +153,7 @@ class _Translation:
                 sign = ast.USub() if isinstance(node, nodes.Neg) else ast.UAdd()
                 return ast.UnaryOp(sign, self.value(node.node))
             case nodes.Add():
-                return self.call("add", _name("budget"), self.value(node.left), self.value(node.right))
+                return self.call("add", self.budget(), self.value(node.left), self.value(node.right))
             case nodes.Sub() | nodes.Mul() | nodes.Div() | nodes.FloorDiv() | nodes.Mod():
                 for side in (node.left, node.right):
                     if isinstance(side, nodes.List | nodes.Dict) or isinstance(getattr(side, "value", None), str):
@@ -156,9 +161,9 @@ class _Translation:
                 function = _name(f"operator_{type(node).__name__}")
                 return self.call("calculate", function, self.value(node.left), self.value(node.right))
             case nodes.Concat():
-                return self.call("concatenate", _name("budget"), *map(self.value, node.nodes))
+                return self.call("concatenate", self.budget(), *map(self.value, node.nodes))
             case nodes.Output():
-                return self.call("template", _name("budget"), *map(self.value, node.nodes))
+                return self.call("template", self.budget(), *map(self.value, node.nodes))
             case nodes.Dict():
                 keys = [self.call("text_key", self.value(pair.key)) for pair in node.items]
                 return ast.Dict([*keys], [self.value(pair.value) for pair in node.items])
@@ -187,7 +192,7 @@ class _Translation:
             ast.Tuple([_name(f"compared_{operand.op}"), _lambda(right)], ast.Load())
             for operand, right in zip(node.ops, rights, strict=True)
         ]
-        return self.call("compare", _name("budget"), self.value(node.expr), *steps)
+        return self.call("compare", self.budget(), self.value(node.expr), *steps)
 
     def operand(self, operand: nodes.Operand) -> ast.expr:
         if operand.op in ("in", "notin") and isinstance(operand.expr, nodes.Tuple):
@@ -210,7 +215,7 @@ class _Translation:
             hint = "write arguments in their order, without names" if keywords else ""
             raise _refused(node, str(error).replace("'compiled'", "the pattern"), hint) from None
         arguments = {
-            name: _name("budget") if name == "budget" else self.argument(node, parameters.parameters[name], value)
+            name: self.budget() if name == "budget" else self.argument(node, parameters.parameters[name], value)
             for name, value in bound.items()
         }
         return ast.Call(
@@ -249,8 +254,8 @@ def _name(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
 
 
-def _lambda(body: ast.expr) -> ast.Lambda:
-    return ast.Lambda(ast.arguments([], [], None, [], [], None, []), body)
+def _lambda(body: ast.expr, *parameters: str) -> ast.Lambda:
+    return ast.Lambda(ast.arguments([], [ast.arg(name) for name in parameters], None, [], [], None, []), body)
 
 
 def _refused(node: nodes.Node, message: str, hint: str = "") -> ExpressionError:

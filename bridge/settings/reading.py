@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+import yaml
+from yaml.events import (
     AliasEvent,
     DocumentEndEvent,
     DocumentStartEvent,
@@ -40,13 +39,14 @@ _BOOLS = {text: text.lower() == "true" for text in ("true", "True", "TRUE", "fal
 _INT = re.compile(r"-?[1-9][0-9]{0,299}|0")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)")
 _LONGEST_FLOAT = 300
-_NO_CHARACTER = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 _WORDS = {
-    r"expected <block end>, but found .*": "the indentation does not fit the lines above",
-    r"mapping values are not allowed here": "a colon is not allowed here",
-    r"expected the node content": "expected a value",
-    r"'<stream end>'": "the end of the file",
-    r"'<scalar>'": "text",
+    "did not find expected key": "the indentation does not fit the lines above, or a key is missing",
+    "did not find expected '-' indicator": "the indentation does not fit the lines above",
+    "did not find expected node content": "expected a value",
+    "did not find expected ": "expected ",
+    "mapping values are not allowed in this context": "a colon is not allowed here",
+    "found unexpected end of stream": "found the end of the file",
+    "found invalid Unicode character escape code": "this escape is no character",
 }
 _SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
@@ -58,16 +58,11 @@ def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, li
     """
     reading = _Reading(file, expand)
     try:
-        data = reading.document(YAML(typ="safe", pure=True).parse(text))
+        data = reading.document(yaml.parse(text, Loader=yaml.CSafeLoader))
     except _Stop as stop:
         return None, [*reading.problems, stop.problem]
-    except YAMLError as error:
+    except yaml.YAMLError as error:
         return None, [*reading.problems, _syntax_problem(error, text, file)]
-    except ValueError:  # chr() of an escape beyond Unicode
-        match = _NO_CHARACTER.search(text)
-        message, hint = "holds an escape that is no character", "write the character itself"
-        problem = Problem(Location(file, *_at(text, match.start() if match else 0)), "", message, hint)
-        return None, [*reading.problems, problem]
     places: dict[Path, Place] = {(): (1, 1)}
     for path, place in reading.trail:
         places.setdefault(path, place)  # the first of duplicate keys counts
@@ -161,7 +156,7 @@ class _Reading:
                 self._note(inner, here, f"`{key}` is already in line {lines[key]}", "remove one of them")
                 continue
             lines[key] = here[0]
-            if key == "<<" and event.style is None:
+            if key == "<<" and not event.style:
                 merged = _Merged(found, here, start, len(self.trail))
             else:
                 value[key] = found
@@ -189,14 +184,10 @@ class _Reading:
 
     def _scalar(self, event: Any, path: Path, place: Place) -> Any:
         value = _resolve(event)
-        if isinstance(value, str):
-            if any("\ud800" <= character <= "\udfff" for character in value):
-                self._note(path, place, "holds half a character (a lone surrogate)", "write the character itself")
-                return ""
-            if "${" in value:
-                value, wrongs = self._expand(value)
-                for message, hint in wrongs:
-                    self._note(path, place, message, hint)
+        if isinstance(value, str) and "${" in value:
+            value, wrongs = self._expand(value)
+            for message, hint in wrongs:
+                self._note(path, place, message, hint)
         return value
 
     def _alias(self, event: Any, path: Path, place: Place) -> Any:
@@ -259,7 +250,7 @@ def _place(event: Any) -> Place:
 def _resolve(event: Any) -> Any:
     """The value of a scalar by the core schema of YAML 1.2, where it keeps its looks; everything quoted is text."""
     text: str = event.value
-    if event.style is not None:
+    if event.style:
         return text
     if text in _NULLS:
         return None
@@ -272,24 +263,25 @@ def _resolve(event: Any) -> Any:
     return text
 
 
-def _in_words(message: str) -> str:
-    """The parser's message, without its own names of things."""
+def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        place = _at(text, getattr(error, "position", 0))
+        return Problem(Location(file, *place), "", "holds a control character", "remove it")
+    message, mark, begun = error.problem or "", error.problem_mark, error.context_mark
+    place = (mark.line + 1, mark.column + 1)
+    character = text[mark.index : mark.index + 1]
+    if character == "\t":
+        return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
+    message = message.replace("character that", f"character {character!r} that")
     for said, meant in _WORDS.items():
-        message = re.sub(said, meant, message)
-    return message
-
-
-def _syntax_problem(error: YAMLError, text: str, file: str) -> Problem:
-    if isinstance(error, MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = _in_words(error.problem or error.context or "it cannot be read")
-        if error.context_mark and mark and error.context_mark.line < mark.line and "flow" in (error.context or ""):
-            message += f" (what is open begins in line {error.context_mark.line + 1})"
-        if "'\\t'" in message:
-            return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
-        bare = mark is not None and text[mark.index - 1 : mark.index + 1] == "${"
-        hint = "put ${...} in quotes where it stands within [ ] or { }" if bare else _SYNTAX_HINT
-        return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)
-    place = _at(text, getattr(error, "position", 0))
-    return Problem(Location(file, *place), "", "holds a control character", "remove it")
+        message = message.replace(said, meant)
+    if message.startswith("expected"):
+        message += f", but found {repr(character) if character else 'the end of the file'}"
+    if begun and begun.line < mark.line and "flow" in (error.context or ""):
+        message += f" (what is open begins in line {begun.line + 1})"
+    hint = _SYNTAX_HINT
+    if text[mark.index - 1 : mark.index + 1] == "${":
+        hint = "put ${...} in quotes where it stands within [ ] or { }"
+    elif "escape" in message:
+        hint = "write the character itself"
+    return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)

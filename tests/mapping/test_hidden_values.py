@@ -8,6 +8,7 @@ from bridge.errors import ConfigError
 from bridge.mapping.expressions import HIDDEN
 from bridge.model import WebhookState
 from bridge.service import building
+from bridge.service.rules import build_rules
 
 from .support import WEBHOOK
 
@@ -72,7 +73,7 @@ def test_no_problem_of_the_configuration_tells_it(rule: str, tmp_path: Path) -> 
     ],
 )
 def test_no_why_and_no_failure_tells_it(rule: str, state: WebhookState, tmp_path: Path) -> None:
-    ((_, rules),) = building.build_rules(configured(tmp_path, rule))
+    ((_, rules),) = build_rules(configured(tmp_path, rule))
     for explain in (False, True):
         made = rules.map(WEBHOOK, {"t": "x", "n": 1, "items": [1]}, explain=explain)
         assert made.state is state
@@ -82,5 +83,5 @@ def test_no_why_and_no_failure_tells_it(rule: str, state: WebhookState, tmp_path
 
 
 def test_it_still_decides(tmp_path: Path) -> None:
-    ((_, rules),) = building.build_rules(configured(tmp_path, "when: \"body.t == '${HUSH}'\""))
+    ((_, rules),) = build_rules(configured(tmp_path, "when: \"body.t == '${HUSH}'\""))
     assert rules.map(WEBHOOK, {"t": VALUE}).state is WebhookState.MAPPED

@@ -11,7 +11,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
 from bridge.operations.operator import Operator
 from bridge.receiving.interpreting import interpret
-from bridge.service import building
+from bridge.service.rules import build_rules
 from bridge.settings.configuration import Source
 from bridge.store import reading
 from bridge.store.changes import Action, Changed
@@ -60,7 +60,7 @@ class Configuration:
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
     def built(self) -> list[tuple[Source, Rules]]:
-        return building.build_rules(self.directory)
+        return build_rules(self.directory)
 
     def source(self, name: str = "shop") -> tuple[Source, Rules]:
         return next((source, rules) for source, rules in self.built() if source.name == name)

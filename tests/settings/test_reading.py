@@ -136,7 +136,14 @@ def test_of_duplicate_keys_the_first_counts_and_every_other_is_a_problem() -> No
         ("a: [x, '${NONE}']", "f:1:8: a[1]: is unset, set it"),
         ("1: x", 'f:1:1: the key `1` must be text, put it in quotes: "1"'),
         ("a: {true: x}", 'f:1:5: a: the key `true` must be text, put it in quotes: "true"'),
-        (": x", "f:1:1: the key `` must be text, write the key before the colon"),
+        ("?\n: x", "f:1:2: the key `` must be text, write the key before the colon"),
+        (
+            ": x",
+            (
+                "f:1:1: is not valid YAML: the indentation does not fit the lines above, or a key is missing, "
+                f"{SYNTAX_HINT}"
+            ),
+        ),
         ("? [a]\n: x", "f:1:3: has a key that is no text, write keys as plain text"),
         ("a: &a x\n*a : y", "f:2:1: has a key that is no text, write keys as plain text"),
         ('"a\\nb": x', "f:1:1: has a key that cannot be printed, use plain text"),
@@ -147,17 +154,17 @@ def test_of_duplicate_keys_the_first_counts_and_every_other_is_a_problem() -> No
         ("a: &a [*a]", "f:1:8: a[0]: `*a` is not defined above, define it with &a"),
         ("a: {<<: 1}", "f:1:5: a.<<: must be a mapping or a list of mappings, name one with *alias"),
         ("a: 1\n---\nb: 1\n---\nc: 1", "f:2:1: a second document starts here, write one document in a file"),
-        ('a: "\\ud800"', "f:1:1: a: holds half a character (a lone surrogate), write the character itself"),
+        ('a: "\\ud800"', "f:1:7: is not valid YAML: this escape is no character, write the character itself"),
         (
             'a: 1\nb: "\\U00110000"',
-            "f:2:5: holds an escape that is no character, write the character itself",
+            "f:2:7: is not valid YAML: this escape is no character, write the character itself",
         ),
         ("a: 1\nb: x\x07y", "f:2:5: holds a control character, remove it"),
         ("a:\n\tb: 1", "f:2:1: a tab is no indentation in YAML, use spaces"),
         (
             "a: [1, 2\nb: 3",
             (
-                "f:2:2: is not valid YAML: expected ',' or ']', but got ':' (what is open begins in line 1), "
+                "f:2:2: is not valid YAML: expected ',' or ']', but found ':' (what is open begins in line 1), "
                 f"{SYNTAX_HINT}"
             ),
         ),
@@ -168,7 +175,7 @@ def test_of_duplicate_keys_the_first_counts_and_every_other_is_a_problem() -> No
         (
             "a: [${X}]",
             (
-                "f:1:6: is not valid YAML: expected ',' or ']', but got '{', "
+                "f:1:6: is not valid YAML: expected ',' or ']', but found '{', "
                 "put ${...} in quotes where it stands within [ ] or { }"
             ),
         ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, update
 
 from bridge import jsontext
 from bridge.model import (
@@ -20,43 +20,56 @@ from bridge.model import (
     RetryAt,
 )
 from bridge.store.order import WAITING, Key, advance, key_of
+from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
-_claimable = (
-    select(events)
-    .where(events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at <= bindparam("now"))
-    .order_by(events.c.next_attempt_at, events.c.seq)
-    .limit(bindparam("count"))
-    .with_for_update(skip_locked=True)
+_claimable = Prepared(
+    lambda _: (
+        select(events)
+        .where(events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at <= bindparam("now"))
+        .order_by(events.c.next_attempt_at, events.c.seq)
+        .limit(bindparam("count"))
+        .with_for_update(skip_locked=True)
+    )
 )
-_claim = (
-    update(events)
-    .where(events.c.seq == bindparam("row"))
-    .values(
-        state=EventState.SENDING,
-        attempts=events.c.attempts + 1,
-        claimed_at=bindparam("now"),
-        lease_until=bindparam("lease"),
-        probe=bindparam("probing"),
+_claim = Prepared(
+    lambda _: (
+        update(events)
+        .where(events.c.seq == bindparam("row"))
+        .values(
+            state=literal_column("'sending'"),
+            attempts=events.c.attempts + literal_column("1"),
+            claimed_at=bindparam("now"),
+            lease_until=bindparam("lease"),
+            probe=bindparam("probing"),
+        )
     )
 )
 _expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
-_next_due = select(func.min(events.c.next_attempt_at)).where(
-    events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < WAITING
-)
-_record = (
-    update(events)
-    .where(events.c.id == bindparam("event"))
-    .values(
-        state=bindparam("new_state"),
-        reason=bindparam("why"),
-        next_attempt_at=bindparam("next"),
-        retries=events.c.retries + bindparam("counted"),
-        delivered_at=bindparam("delivered"),
+_next_due = Prepared(
+    lambda _: select(func.min(events.c.next_attempt_at)).where(
+        events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < literal_column(str(WAITING))
     )
 )
+_record = Prepared(
+    lambda _: (
+        update(events)
+        .where(events.c.id == bindparam("event"))
+        .values(
+            state=bindparam("new_state"),
+            reason=bindparam("why"),
+            next_attempt_at=bindparam("next"),
+            retries=events.c.retries + bindparam("counted"),
+            delivered_at=bindparam("delivered"),
+        )
+    )
+)
+_ATTEMPT_COLUMNS = (
+    *("event_id", "number", "started_at", "duration", "outcome", "status", "detail", "result", "late", "probe"),
+)
+_insert_attempt = Prepared(lambda _: attempts.insert().inline(), _ATTEMPT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +132,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
     more = True
     while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE:
         count = ask.limit - len(claims)
-        rows = connection.execute(_claimable, {"target": ask.target, "now": ask.now, "count": count}).all()
+        rows = _claimable.rows(connection, {"target": ask.target, "now": ask.now, "count": count})
         more = len(rows) == count
         old = [row for row in rows if row.expires_at <= ask.clock]
         fresh = [row for row in rows if row.expires_at > ask.clock]
@@ -129,9 +142,11 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
             expired += [_as_claim(row, row.attempts, probe=False) for row in old]
         if fresh:
             leases = {"now": ask.now, "lease": ask.lease_until, "probing": ask.probe}
-            connection.execute(_claim, [{"row": row.seq, **leases} for row in fresh])
+            _claim.change(connection, [{"row": row.seq, **leases} for row in fresh])
             claims += [_as_claim(row, row.attempts + 1, probe=ask.probe) for row in fresh]
-    next_due_at = connection.execute(_next_due, {"target": ask.target}).scalar() if len(claims) < ask.limit else ask.now
+    next_due_at: int | None = ask.now
+    if len(claims) < ask.limit:
+        ((next_due_at,),) = _next_due.rows(connection, {"target": ask.target})
     return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
 
 
@@ -180,17 +195,18 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
             continue
         move = _move(result, standing.next_attempt_at)
         moves.append(move)
-        recorded.append(Recorded(state=move["new_state"], late=late, moved=True))
+        state = EventState(move["new_state"])
+        recorded.append(Recorded(state=state, late=late, moved=True))
         # Another result of this batch may be of the same event: it must find it moved.
-        found[result.claim.event_id] = standing._replace(state=move["new_state"], next_attempt_at=move["next"])
+        found[result.claim.event_id] = standing._replace(state=state, next_attempt_at=move["next"])
     if moves:
-        connection.execute(_record, moves)
+        _record.change(connection, moves)
         moved = (result for result, its in zip(results, recorded, strict=True) if its.moved)
         for result in moved:
             advance(connection, [found[result.claim.event_id].key], result.now)
     tried = zip(results, recorded, strict=True)
     if rows := [_attempt_row(result, its.late) for result, its in tried if result.claim.event_id in found]:
-        connection.execute(attempts.insert(), rows)
+        _insert_attempt.change(connection, rows)
     return recorded
 
 
@@ -213,20 +229,21 @@ def _move(result: Result, next_attempt_at: int) -> dict[str, Any]:
     }
     match result.decision:
         case Delivered():
-            return move | {"new_state": EventState.DELIVERED, "delivered": result.now}
+            return move | {"new_state": EventState.DELIVERED.value, "delivered": result.now}
         case RetryAt(at, counts):
             return move | {
-                "new_state": EventState.PENDING,
+                "new_state": EventState.PENDING.value,
                 "next": at,
                 "counted": int(counts),
-                "why": result.attempt.outcome,
+                "why": result.attempt.outcome.value,
             }
         case Dead(reason):
-            return move | {"new_state": EventState.DEAD, "why": reason}
+            return move | {"new_state": EventState.DEAD.value, "why": reason}
         case Held(reason):
-            return move | {"new_state": EventState.HELD, "why": reason}
+            return move | {"new_state": EventState.HELD.value, "why": reason}
         case _:  # Pause: the event waits for its target
-            return move | {"new_state": EventState.PENDING, "next": result.now, "why": result.attempt.outcome}
+            pending, why = EventState.PENDING.value, result.attempt.outcome.value
+            return move | {"new_state": pending, "next": result.now, "why": why}
 
 
 def _attempt_row(result: Result, late: bool) -> dict[str, Any]:
@@ -236,7 +253,7 @@ def _attempt_row(result: Result, late: bool) -> dict[str, Any]:
         "number": result.claim.attempt,
         "started_at": attempt.started_at,
         "duration": attempt.duration,
-        "outcome": attempt.outcome,
+        "outcome": attempt.outcome.value,
         "status": attempt.status,
         "detail": attempt.detail,
         "result": None if attempt.result is None else jsontext.encode(attempt.result),

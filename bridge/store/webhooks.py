@@ -6,14 +6,35 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ClauseElement
 
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
 from bridge.store.order import WAITING, Key, advance, key_of, to_the_end
+from bridge.store.prepared import Prepared
 from bridge.store.tables import dedupe, events, webhooks
 
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # ON CONFLICT is theirs
+
+def _claim_of(dialect: str) -> ClauseElement:
+    """Take a key that is free, or whose holder's window is over."""
+    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](dedupe)  # ON CONFLICT is theirs
+    claim: ClauseElement = insert.on_conflict_do_update(
+        index_elements=[dedupe.c.source, dedupe.c.key],
+        set_={"webhook_id": insert.excluded.webhook_id, "claimed_at": insert.excluded.claimed_at},
+        where=dedupe.c.claimed_at <= bindparam("expired"),
+    )
+    return claim
+
+
+_claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at"))
+_WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why")
+_insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMNS)
+_EVENT_COLUMNS = (
+    *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
+    *("reason", "attempts", "retries", "next_attempt_at", "probe", "created_at", "max_age", "expires_at", "order_key"),
+)
+_insert_event = Prepared(lambda _: events.insert().inline(), _EVENT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +53,10 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     firsts = _claim_keys(connection, acceptances)
     new = [a for a in acceptances if firsts.get(a.webhook.id, a.webhook.id) == a.webhook.id]
     if new:
-        connection.execute(webhooks.insert(), [_webhook_row(a) for a in new])
+        _insert_webhook.change(connection, [_webhook_row(a) for a in new])
     rows = [_event_row(a, event) for a in new for event in a.mapping.events]
     if rows:
-        connection.execute(events.insert(), rows)
+        _insert_event.change(connection, rows)
         for moment, keys in _ordered(rows):
             advance(connection, keys, moment)
     repeated = _receipts(connection, {first for own, first in firsts.items() if first != own})
@@ -53,16 +74,10 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
 
 
 def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, str]:
-    """For each webhook with a dedupe key: the id of the webhook that holds the key now, its own if it is the first."""
+    """For webhooks with a dedupe key: the id of the webhook that holds it now; nothing where each is the first."""
     keyed = [a for a in acceptances if a.mapping.dedupe_key is not None]
     if not keyed:
         return {}
-    insert = _INSERTS[connection.dialect.name](dedupe)
-    claim = insert.on_conflict_do_update(
-        index_elements=[dedupe.c.source, dedupe.c.key],
-        set_={"webhook_id": insert.excluded.webhook_id, "claimed_at": insert.excluded.claimed_at},
-        where=dedupe.c.claimed_at <= bindparam("expired"),
-    )
     rows = [
         {
             "source": a.webhook.source,
@@ -73,7 +88,8 @@ def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> di
         }
         for a in keyed
     ]
-    connection.execute(claim, rows)
+    if _claim.change(connection, rows) == len(rows):
+        return {}
     identity = tuple_(dedupe.c.source, dedupe.c.key)
     keys = [(a.webhook.source, a.mapping.dedupe_key) for a in keyed]
     held = connection.execute(select(dedupe.c.source, dedupe.c.key, dedupe.c.webhook_id).where(identity.in_(keys)))
@@ -208,7 +224,7 @@ def _webhook_row(a: Acceptance) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "source": webhook.source,
-        "state": a.mapping.state,
+        "state": a.mapping.state.value,
         "received_at": webhook.received_at,
         "dedupe_key": a.mapping.dedupe_key,
         "head": jsontext.encode(head),
@@ -229,8 +245,8 @@ def _event_row(a: Acceptance, event: Event) -> dict[str, Any]:
         "type": event.type,
         "attributes": jsontext.encode(event.attributes),
         "text": event.text.encode(),
-        "on_unknown": event.on_unknown,
-        "state": EventState.PENDING if event.send else EventState.DISCARDED,
+        "on_unknown": event.on_unknown.value,
+        "state": (EventState.PENDING if event.send else EventState.DISCARDED).value,
         "reason": None if event.send else "shadow",
         "attempts": 0,
         "retries": 0,

@@ -39,6 +39,7 @@ class Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -64,6 +65,13 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            if self._connection:
+                self._connection.close()
+
+    def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             batch = [job]
             closing = False
@@ -88,7 +96,8 @@ class Writer:
         for job in batch:
             groups.setdefault(job.operation, []).append(job)
         try:
-            with self._engine.begin() as connection:
+            connection = self._connection = self._connection or self._engine.connect()
+            with connection.begin():
                 results: list[tuple[_Job, Any]] = []
                 for operation, jobs in groups.items():
                     answers = operation(connection, [job.argument for job in jobs])

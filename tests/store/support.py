@@ -140,3 +140,9 @@ async def together(store: Store, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
 def ids(claims: Iterable[Any]) -> list[str]:
     """The events of some claims."""
     return [claim.event_id for claim in claims]
+
+
+def writing(engine: Engine) -> Any:
+    """The driver's connection that a writer is going to use: a writing engine has one only."""
+    with engine.connect() as connection:
+        return connection.connection.dbapi_connection

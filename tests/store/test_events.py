@@ -181,10 +181,11 @@ async def test_two_processes_on_postgresql_claim_everything_once(postgresql_url:
     shares = await asyncio.gather(*(work(store) for store in stores for _ in range(3)))
     got = [id_ for share in shares for id_ in share]
     assert sorted(got) == sorted(made)
+    for store in stores:
+        store.close()
     with engines[0].connect() as connection:
         assert set(connection.execute(select(events.c.attempts)).scalars()) == {1}
-    for store, engine in zip(stores, engines, strict=True):
-        store.close()
+    for engine in engines:
         engine.dispose()
 
 

@@ -2,7 +2,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from bridge.model import Delivered, TargetState
 from bridge.store import database
 from bridge.store.store import Store, owned
 
-from .support import LEASE, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped, one, states, webhook_ids
+from .support import LEASE, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped, one, states, webhook_ids, writing
 
 
 @contextmanager
@@ -84,11 +84,12 @@ async def test_a_ping_commits(store: Store) -> None:
 @pytest.mark.anyio
 async def test_a_ping_to_a_store_that_cannot_commit_is_unavailable(sqlite_url: str) -> None:
     engine = database.writing_engine(sqlite_url)
+    driver = writing(engine)
     store = Store(engine, Hand())
-    _pragma(engine, "query_only = 1")
+    driver.execute("PRAGMA query_only = 1")
     with pytest.raises(StoreUnavailable, match="readonly"):
         await store.ping()
-    _pragma(engine, "query_only = 0")
+    driver.execute("PRAGMA query_only = 0")
     await store.ping()
     store.close()
     engine.dispose()
@@ -98,13 +99,14 @@ async def test_a_ping_to_a_store_that_cannot_commit_is_unavailable(sqlite_url: s
 async def test_a_full_disk_refuses_webhooks_and_stores_them_again_when_there_is_room(sqlite_url: str) -> None:
     engine = database.writing_engine(sqlite_url)
     look = database.reading_engine(sqlite_url)
+    driver = writing(engine)
     store = Store(engine, Hand())
     big = a_webhook(body=b"x" * 300_000)
-    _pragma(engine, "max_page_count = 40")
+    driver.execute("PRAGMA max_page_count = 40")
     with pytest.raises(StoreUnavailable, match="full"):
         await store.accept(big, mapped(an_event(big), key="k"), WINDOW)
     assert webhook_ids(look) == []
-    _pragma(engine, "max_page_count = 1000000")
+    driver.execute("PRAGMA max_page_count = 1000000")
     receipt = await store.accept(big, mapped(an_event(big), key="k"), WINDOW)
     assert not receipt.duplicate
     assert (await store.load(big.id)).body == big.body
@@ -200,9 +202,3 @@ async def test_owning_needs_no_lock_on_postgresql(postgresql_url: str) -> None:
     assert make_url(postgresql_url).get_backend_name() == "postgresql"
     with owned(postgresql_url), owned(postgresql_url):
         pass
-
-
-def _pragma(engine: Engine, setting: str) -> None:
-    """Set it on the connection that the writer uses."""
-    with closing(engine.raw_connection()) as connection:
-        connection.cursor().execute(f"PRAGMA {setting}").fetchall()

@@ -139,9 +139,10 @@ async def test_two_processes_on_postgresql_agree_on_who_was_first(postgresql_url
     )
     news = [r.webhook_id for r in receipts if not r.duplicate]
     assert len(news) == 5
-    assert {r.webhook_id for r in receipts} == set(news) == set(webhook_ids(engines[0]))
-    for store, engine in zip(stores, engines, strict=True):
+    for store in stores:
         store.close()
+    assert {r.webhook_id for r in receipts} == set(news) == set(webhook_ids(engines[0]))
+    for engine in engines:
         engine.dispose()
 
 

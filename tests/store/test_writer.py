@@ -11,6 +11,8 @@ from bridge.errors import StoreError, StoreUnavailable
 from bridge.store import database
 from bridge.store.writer import Writer
 
+from .support import writing
+
 pytestmark = pytest.mark.anyio
 
 
@@ -224,15 +226,16 @@ async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
     engine = database.writing_engine(f"sqlite:///{tmp_path / 'small.db'}")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
-    _limit_pages(engine, 8)
+    driver = writing(engine)
+    driver.execute("PRAGMA max_page_count = 8")
     writer = Writer(engine)
     with pytest.raises(StoreUnavailable, match="full"):
         await writer.run(note, "a" * 100_000)
     assert await writer.run(note, "small") == "SMALL"
-    _limit_pages(engine, 1_000_000)
+    driver.execute("PRAGMA max_page_count = 1000000")
     assert await writer.run(note, "b" * 100_000) == "B" * 100_000
-    assert [len(each) for each in _notes(engine)] == [5, 100_000]
     writer.close()
+    assert [len(each) for each in _notes(engine)] == [5, 100_000]
     engine.dispose()
 
 
@@ -251,14 +254,9 @@ async def test_a_database_that_another_program_locks_is_told_and_passes(tmp_path
     other.execute("ROLLBACK")
     other.close()
     assert await writer.run(note, "b") == "B"
-    assert _notes(engine) == ["b"]
     writer.close()
+    assert _notes(engine) == ["b"]
     engine.dispose()
-
-
-def _limit_pages(engine: Engine, pages: int) -> None:
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all()
 
 
 async def test_a_closed_writer_refuses_instead_of_keeping_a_caller_waiting(engine: Engine) -> None:

@@ -158,8 +158,8 @@ class Lane:
         now = self._clock()
         decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
         recorded = await self._record(claim, attempt, decision)
-        self._metrics.attempts.labels(self.name, attempt.outcome).inc()
-        self._metrics.attempt_seconds.labels(self.name).observe(attempt.duration / 1000)
+        self._metrics.attempts[self.name, attempt.outcome].inc()
+        self._metrics.attempt_seconds[self.name].observe(attempt.duration / 1000)
         level = log.info if attempt.outcome is Outcome.DELIVERED and attempt.duration < _SLOW else log.warning
         level(
             logs.ATTEMPT_FINISHED,
@@ -194,6 +194,8 @@ class Lane:
 
     async def _record(self, claim: Claim, attempt: Attempt, decision: Decision) -> Recorded:
         """Record, again and again while the store fails: what SuperOffice answered must not be forgotten."""
+        with contextlib.suppress(StoreUnavailable):  # then once more at once, and what tries on is made only then
+            return await self._store.record(claim, attempt, decision)
         async for trial in tenacity.AsyncRetrying(
             wait=tenacity.wait_exponential(multiplier=0.1, max=5),
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
@@ -214,9 +216,9 @@ class Lane:
             state, logs.EVENT_HELD
         )
         seconds = (self._clock() - claim.created_at) / 1000
-        self._metrics.events.labels(self.name, state).inc()
+        self._metrics.events[self.name, state].inc()
         if state is EventState.DELIVERED:
-            self._metrics.delivery_seconds.labels(self.name).observe(seconds)
+            self._metrics.delivery_seconds[self.name].observe(seconds)
         (log.info if state is EventState.DELIVERED else log.error)(
             name,
             event_id=claim.event_id,

@@ -4,7 +4,6 @@ docs/logs.md lists each name with its fields, and a test keeps it true. A line n
 signature: fields are ids, names, counts and our own words.
 """
 
-import contextlib
 import logging
 import sys
 import traceback
@@ -12,6 +11,8 @@ from typing import Any, BinaryIO, Final, Literal, TextIO, cast
 
 import orjson
 import structlog
+
+from bridge.times import iso, now
 
 BRIDGE_STARTED: Final = "bridge.started"
 BRIDGE_DRAINING: Final = "bridge.draining"
@@ -46,19 +47,15 @@ def configure(level: str = "info", format_: Format = "auto") -> None:
     """Send every line, the libraries' included, to stdout in one form. Lines below `level` are dropped."""
     pretty = format_ == "pretty" or (format_ == "auto" and sys.stdout.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     factory: Any
     if pretty:
         factory = structlog.PrintLoggerFactory(cast("TextIO", _Lasting(sys.stdout)))
-        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer()
+        processors: list[structlog.typing.Processor] = [_stamp, structlog.dev.ConsoleRenderer()]
     else:
         factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Lasting(sys.stdout.buffer)))
-        renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+        processors = [_line]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=factory,
         cache_logger_on_first_use=True,
@@ -81,8 +78,14 @@ def where(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "where": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
 
 
-def _dumps(value: Any, **_: Any) -> bytes:
-    return orjson.dumps(value, default=str)
+def _stamp(_: object, level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    line["level"] = level
+    line["timestamp"] = iso(now())
+    return line
+
+
+def _line(_: object, level: str, line: structlog.typing.EventDict) -> bytes:
+    return orjson.dumps(_stamp(_, level, line), default=str)
 
 
 class _Lasting:
@@ -92,12 +95,16 @@ class _Lasting:
         self._stream = stream
 
     def write(self, line: Any) -> None:
-        with contextlib.suppress(OSError):
+        try:  # contextlib.suppress would take as long as the writing
             self._stream.write(line)
+        except OSError:
+            pass
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             self._stream.flush()
+        except OSError:
+            pass
 
 
 class _LibraryHandler(logging.Handler):

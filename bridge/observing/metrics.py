@@ -1,6 +1,7 @@
 """Prometheus metrics, one registry for each bridge; what is counted where is said by the methods."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,42 +12,72 @@ _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 10, 30)
 _LONG = (0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21600, 86400)
 
 
+class _By(dict[str | tuple[str, ...], Any]):
+    """A metric's children by their labels. The library looks each up under a lock, at the price of a log line."""
+
+    def __init__(self, metric: Counter | Histogram) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: str | tuple[str, ...]) -> Any:
+        child = self[labels] = self._metric.labels(*([labels] if isinstance(labels, str) else labels))
+        return child
+
+
 class Metrics:
     """Counters and histograms; labels are names from the configuration, never a stranger's text."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.webhooks = Counter(
-            "bridge_webhooks", "Verified webhooks by what became of them", ["source", "state"], registry=self.registry
+        self.webhooks = _By(
+            Counter(
+                "bridge_webhooks",
+                "Verified webhooks by what became of them",
+                ["source", "state"],
+                registry=self.registry,
+            )
         )
-        self.duplicates = Counter(
-            "bridge_webhook_duplicates", "Webhooks that repeat an earlier one", ["source"], registry=self.registry
+        self.duplicates = _By(
+            Counter(
+                "bridge_webhook_duplicates", "Webhooks that repeat an earlier one", ["source"], registry=self.registry
+            )
         )
-        self.refused = Counter(
-            "bridge_webhooks_refused", "Requests that were not accepted", ["source", "reason"], registry=self.registry
+        self.refused = _By(
+            Counter(
+                "bridge_webhooks_refused",
+                "Requests that were not accepted",
+                ["source", "reason"],
+                registry=self.registry,
+            )
         )
-        self.intake = Histogram(
-            "bridge_intake_seconds",
-            "From the whole request to the durable commit",
-            ["source"],
-            buckets=_FAST,
-            registry=self.registry,
+        self.intake = _By(
+            Histogram(
+                "bridge_intake_seconds",
+                "From the whole request to the durable commit",
+                ["source"],
+                buckets=_FAST,
+                registry=self.registry,
+            )
         )
-        self.attempts = Counter(
-            "bridge_attempts", "Attempts by target and outcome", ["target", "outcome"], registry=self.registry
+        self.attempts = _By(
+            Counter("bridge_attempts", "Attempts by target and outcome", ["target", "outcome"], registry=self.registry)
         )
-        self.attempt_seconds = Histogram(
-            "bridge_attempt_seconds", "How long an attempt took", ["target"], buckets=_SLOW, registry=self.registry
+        self.attempt_seconds = _By(
+            Histogram(
+                "bridge_attempt_seconds", "How long an attempt took", ["target"], buckets=_SLOW, registry=self.registry
+            )
         )
-        self.events = Counter(
-            "bridge_events", "Events that reached a final state", ["target", "state"], registry=self.registry
+        self.events = _By(
+            Counter("bridge_events", "Events that reached a final state", ["target", "state"], registry=self.registry)
         )
-        self.delivery_seconds = Histogram(
-            "bridge_delivery_seconds",
-            "From the accepted webhook to the delivered event",
-            ["target"],
-            buckets=_LONG,
-            registry=self.registry,
+        self.delivery_seconds = _By(
+            Histogram(
+                "bridge_delivery_seconds",
+                "From the accepted webhook to the delivered event",
+                ["target"],
+                buckets=_LONG,
+                registry=self.registry,
+            )
         )
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:

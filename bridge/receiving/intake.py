@@ -68,7 +68,7 @@ class Intake:
             self.refused(request.source, error.reason, request.client, len(request.body))
             raise
         except StoreError as error:
-            self._metrics.refused.labels(request.source, "store_unavailable").inc()
+            self._metrics.refused[request.source, "store_unavailable"].inc()
             log.error(logs.WEBHOOK_UNSTORED, source=request.source, client=request.client, error=str(error))
             raise StoreUnavailable(str(error)) from error
         self._wake({event.target for event in mapping.events})
@@ -77,15 +77,15 @@ class Intake:
 
     def refused(self, source: str | None, reason: str, client: str, size: int) -> None:
         """Tell of a request that was not accepted. `source` None: no configured one."""
-        self._metrics.refused.labels(source or "", reason).inc()
+        self._metrics.refused[source or "", reason].inc()
         log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size)
 
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:
         if receipt.duplicate:
-            self._metrics.duplicates.labels(request.source).inc()
+            self._metrics.duplicates[request.source].inc()
         else:
-            self._metrics.webhooks.labels(request.source, receipt.state).inc()
-        self._metrics.intake.labels(request.source).observe(seconds)
+            self._metrics.webhooks[request.source, receipt.state].inc()
+        self._metrics.intake[request.source].observe(seconds)
         fields: dict[str, Any] = {
             "webhook_id": receipt.webhook_id,
             "source": request.source,

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -113,11 +112,7 @@ class Store:
         )
 
     async def _in_time(self, operation: Operation[A, R], argument: A) -> R:
-        try:
-            async with asyncio.timeout(self._commit_within):
-                return await self._writer.run(operation, argument)
-        except TimeoutError:
-            raise StoreUnavailable(f"the commit took over {self._commit_within:g} s") from None
+        return await self._writer.run(operation, argument, self._commit_within)
 
 
 def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:

@@ -44,20 +44,27 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    async def run(self, operation: Operation[A, R], argument: A) -> R:
+    async def run(self, operation: Operation[A, R], argument: A, within: float | None = None) -> R:
         """Return the operation's result for this argument, once it is committed.
 
         Raises:
-            StoreUnavailable: it was not committed, or nobody can tell.
+            StoreUnavailable: it was not committed, or nobody can tell; or not `within` so many seconds.
             StoreError: what the operation itself has to say against it.
         """
         if not self._thread.is_alive():
             raise StoreUnavailable("the store is closed")
         if self._jobs.qsize() >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._jobs.put(_Job(operation, argument, future))
-        return cast("R", await future)
+        if within is None:
+            return cast("R", await future)
+        deadline = loop.call_later(within, _give_up, future, within)  # asyncio.timeout costs seven times as much
+        try:
+            return cast("R", await future)
+        finally:
+            deadline.cancel()
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
@@ -85,7 +92,7 @@ class Writer:
                 else:
                     batch.append(following)
             # A caller that gave up before its turn is not served: it has told the sender to come again.
-            _deliver(self._commit([job for job in batch if not job.future.cancelled()]))
+            _deliver(self._commit([job for job in batch if not job.future.done()]))
             if closing:
                 return
 
@@ -109,6 +116,11 @@ class Writer:
                 return [outcome for job in batch for outcome in self._commit([job])]
             _log.debug("a transaction failed", exc_info=error)
             return [(job, _failure(error)) for job in batch]
+
+
+def _give_up(future: "asyncio.Future[Any]", within: float) -> None:
+    if not future.done():
+        future.set_exception(StoreUnavailable(f"the commit took over {within:g} s"))
 
 
 def _failure(error: Exception) -> StoreError:

@@ -86,7 +86,7 @@ def judge_fault(error: BaseException, *, sent: bool, within: str) -> Judgement:
 def _unreachable(error: BaseException, within: str) -> str:
     if isinstance(error, TimeoutError):
         return f"no connection within {within}"
-    match error.__cause__ or error:
+    match error:
         case aiohttp.ClientConnectorDNSError():
             return "the host's name is not found"
         case aiohttp.ClientConnectorCertificateError():

@@ -205,7 +205,6 @@ async def test_a_request_carries_exactly_these_headers() -> None:
         "so-apptoken": "the app's",
         "authorization": "Basic c2FuZGJveDpzYW5kYm94",
         "content-length": str(len(call.body)),
-        "connection": "keep-alive",
     }
 
 

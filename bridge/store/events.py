@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Select, bindparam, cast, func, literal_column, select, update
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import JSON
 
 from bridge import jsontext
 from bridge.model import (
@@ -25,9 +27,13 @@ from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
+_CLAIMED = (
+    *("seq", "id", "webhook_id", "source", "rule", "target", "type", "text", "attempts", "retries", "on_unknown"),
+    *("created_at", "expires_at", "order_key"),
+)
 _claimable = Prepared(
     lambda _: (
-        select(events)
+        select(*(events.c[name] for name in _CLAIMED))
         .where(events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at <= bindparam("now"))
         .order_by(events.c.next_attempt_at, events.c.seq)
         .limit(bindparam("count"))
@@ -53,6 +59,18 @@ _next_due = Prepared(
         events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < literal_column(str(WAITING))
     )
 )
+
+
+def _standing_of(dialect: str) -> ClauseElement:
+    """Where the events of a JSON list of ids stand."""
+    ids: Any = bindparam("ids")
+    ids = func.json_each(ids) if dialect == "sqlite" else func.json_array_elements_text(cast(ids, JSON))
+    columns = ("id", "state", "attempts", "next_attempt_at", "target", "source", "order_key")
+    query = select(*(events.c[name] for name in columns))
+    return query.where(events.c.id.in_(select(ids.table_valued("value").c.value))).with_for_update(of=events)
+
+
+_standing = Prepared(_standing_of)
 _record = Prepared(
     lambda _: (
         update(events)
@@ -150,7 +168,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
     return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
 
 
-def _as_claim(row: Row[Any], attempt: int, *, probe: bool) -> Claim:
+def _as_claim(row: Any, attempt: int, *, probe: bool) -> Claim:
     return Claim(
         event_id=row.id,
         webhook_id=row.webhook_id,
@@ -174,13 +192,10 @@ def record(connection: Connection, results: Sequence[Result]) -> Sequence[Record
 
     An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late.
     """
-    standing_of = (events.c.id, events.c.state, events.c.attempts, events.c.next_attempt_at)
-    query = select(*standing_of, events.c.target, events.c.source, events.c.order_key)
+    ids = jsontext.encode([result.claim.event_id for result in results]).decode()
     found: dict[str, _Standing] = {
         row.id: _Standing(EventState(row.state), row.attempts, row.next_attempt_at, key_of(row))
-        for row in connection.execute(
-            query.where(events.c.id.in_([result.claim.event_id for result in results])).with_for_update()
-        )
+        for row in _standing.rows(connection, {"ids": ids})
     }
     recorded: list[Recorded] = []
     moves: list[dict[str, Any]] = []

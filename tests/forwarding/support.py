@@ -56,8 +56,10 @@ class Base:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
-        with owned(self._url) as self.engine:
-            store = Store(self.engine, self.clock)
+        with owned(self._url) as engine:
+            with engine.connect() as connection:
+                self.driver: Any = connection.connection.dbapi_connection  # which the store's writer then uses
+            store = Store(engine, self.clock)
             await store.start()
             try:
                 yield store

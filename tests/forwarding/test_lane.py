@@ -272,16 +272,14 @@ def test_an_idle_lane_looks_again_by_itself_for_what_nobody_told_it_of(base: Bas
 @contextmanager
 def locked_by_a_stranger(base: Base) -> Iterator[None]:
     """Another connection holds the database's write lock, and ours does not wait for it."""
-    with base.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=1")
+    base.driver.execute("PRAGMA busy_timeout=1")
     with closing(sqlite3.connect(base.path, isolation_level=None, check_same_thread=False)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")
         try:
             yield
         finally:
             stranger.execute("ROLLBACK")
-    with base.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=5000")
+    base.driver.execute("PRAGMA busy_timeout=5000")
 
 
 async def test_a_claim_that_the_store_refuses_is_tried_again(base: Base, store: Store, log: Log) -> None:
@@ -322,12 +320,10 @@ async def test_a_full_disk_loses_no_answer(base: Base, store: Store, log: Log) -
     target.gate.clear()
     async with running(lane(store, target.send)):
         await target.reached(1)
-        with base.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count=1")  # SQLite makes that its present size
+        base.driver.execute("PRAGMA max_page_count=1")  # SQLite makes that its present size
         target.gate.set()
         await log.told(logs.ATTEMPT_UNRECORDED)
-        with base.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        base.driver.execute("PRAGMA max_page_count=1000000")
         await log.told(logs.EVENT_DELIVERED)
     assert "full" in log.named(logs.ATTEMPT_UNRECORDED)[0]["error"]
     assert base.events()[0]["result"] == "x" * 50_000

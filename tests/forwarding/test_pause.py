@@ -244,9 +244,7 @@ async def test_one_target_s_pause_is_not_another_s(store: Store, log: Log) -> No
 async def test_a_pause_that_cannot_be_remembered_is_told_and_probed_all_the_same(
     base: Base, store: Store, log: Log
 ) -> None:
-    with base.engine.begin() as connection:
-        refuse = "CREATE TRIGGER refuse BEFORE INSERT ON targets BEGIN SELECT RAISE(ABORT, 'no'); END"
-        connection.exec_driver_sql(refuse)
+    base.driver.execute("CREATE TRIGGER refuse BEFORE INSERT ON targets BEGIN SELECT RAISE(ABORT, 'no'); END")
     target = Target(Outcome.UNAUTHORIZED, Outcome.UNAVAILABLE, Outcome.DELIVERED)
     await accept(store, 1)
     async with running(lane(store, target.send, **FAST)):

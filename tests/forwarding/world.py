@@ -292,15 +292,15 @@ class World:
     def _count_what_is_asked(self) -> None:
         run = self.store._writer.run
 
-        async def counted(operation: Any, argument: Any) -> Any:
+        async def counted(*asked: Any) -> Any:
             self._asked += 1
             try:
-                return await run(operation, argument)
+                return await run(*asked)
             finally:
                 self._asked -= 1
                 self._answered.set()
 
-        self.store._writer.run = counted  # type: ignore[method-assign]
+        self.store._writer.run = counted  # type: ignore[method-assign, assignment]
 
     async def cut_off(self) -> None:
         """End as a killed process does. Nothing is being committed then, so closing the store commits nothing."""

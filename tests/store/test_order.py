@@ -4,8 +4,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
 from bridge.model import (
     Claim,
@@ -511,14 +512,21 @@ class _Counted:
         """Do the work twice, each time undone: to see its statements, and to have them explained."""
         seen: list[tuple[str, Any]] = []
 
-        def see(_connection: Any, _cursor: Any, sql: str, values: Any, _context: Any, many: bool) -> None:
-            seen.extend((sql, one) for one in (values if many else [values]))
+        class Seeing(psycopg.Cursor[Any]):
+            def execute(self, query: Any, params: Any = None, **how: Any) -> Any:
+                seen.append((str(query), params))
+                return super().execute(query, params, **how)
 
-        event.listen(self._engine, "before_cursor_execute", see)
+            def executemany(self, query: Any, params_seq: Any, **how: Any) -> Any:
+                seen.extend((str(query), one) for one in params_seq)
+                return super().executemany(query, params_seq, **how)
+
+        raw: Any = connection.connection.dbapi_connection
+        raw.cursor_factory = Seeing
         with connection.begin_nested() as undone:
             work()
             undone.rollback()
-        event.remove(self._engine, "before_cursor_execute", see)
+        raw.cursor_factory = psycopg.Cursor
         with connection.begin_nested() as undone:
             for sql, values in seen:
                 if sql.startswith(("SELECT", "UPDATE", "INSERT")):

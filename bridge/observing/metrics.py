@@ -25,6 +25,9 @@ class Metrics:
         self.refused = Counter(
             "bridge_webhooks_refused", "Requests that were not accepted", ["source", "reason"], registry=self.registry
         )
+        self.handshakes = Counter(
+            "bridge_handshakes", "Handshakes by their outcome", ["source", "outcome"], registry=self.registry
+        )
         self.intake = Histogram(
             "bridge_intake_seconds",
             "From the whole request to the durable commit",

@@ -4,10 +4,12 @@ BridgeError
 ├── ConfigError        the configuration has problems (all of them, located); nothing was started
 ├── ExpressionError    an expression of the configuration is not one; says which piece and what to write instead
 ├── NotVerified        a request is not proven genuine; carries a reason that is safe to log
+│   └── KeyUnavailable    the key that it is proven by cannot be had now; the sender should try again
+├── CannotSign         a scheme's requests cannot be made here: only the sender has what it takes
 ├── Unreadable         a verified body is not what its source declares
 ├── MappingError       a rule cannot be carried out on this webhook; says field, expression and what was missing
 │   └── MissingKey     a key of a chain is not there (what `default` and `is defined` cover)
-├── Refused            a request breaks a limit before verification (too large, too slow)
+├── Refused            a request breaks a limit (too large, too slow, too many of them)
 └── StoreError
     ├── StoreUnavailable  the commit failed, took too long, or its fate is unknown
     ├── StoreLocked       another process owns the database file
@@ -94,6 +96,14 @@ class NotVerified(BridgeError):
         self.reason = reason
 
 
+class KeyUnavailable(NotVerified):
+    """The key that a request is proven by cannot be fetched now: no fault of the sender, who should try again."""
+
+
+class CannotSign(BridgeError):
+    """A genuine request of a scheme cannot be made here; the text says why, and what to do instead."""
+
+
 class Unreadable(BridgeError):
     """A verified body is not what its source declares."""
 
@@ -121,13 +131,14 @@ class MissingKey(MappingError):
 
 
 class Refused(BridgeError):
-    """A request breaks a limit before it could be verified; `status` is for HTTP, `reason` for the log."""
+    """A request breaks a limit; `status` is for HTTP, `reason` for the log, `retry_after` in seconds for the sender."""
 
-    def __init__(self, status: int, reason: str, detail: str) -> None:
+    def __init__(self, status: int, reason: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class StoreError(BridgeError):

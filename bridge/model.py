@@ -43,6 +43,16 @@ class Outcome(StrEnum):
     MOVED = "moved"
 
 
+class Content(StrEnum):
+    """What a source declares its bodies to be."""
+
+    JSON = "json"
+    FORM = "form"  # URL-encoded or multipart
+    XML = "xml"
+    TEXT = "text"
+    ANY = "any"  # text, or base64 where it is no UTF-8; may be empty
+
+
 class OnUnknown(StrEnum):
     """What a rule wants done when nobody can tell whether SuperOffice took an event."""
 

@@ -1,5 +1,7 @@
 """The pages keep their word: every key is documented, every example loads, the README's path works as it stands."""
 
+import base64
+import hmac
 import os
 import re
 import signal
@@ -7,16 +9,19 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 from running import free_port
 
-from bridge.errors import Severity
-from bridge.receiving.verification import compile_verifier
-from bridge.receiving.verification.recipes import RECIPES
+from bridge.errors import NotVerified, Severity
+from bridge.model import Request
+from bridge.operations import schemes
 from bridge.receiving.verification.schemes import HmacSettings
+from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.verification.special import SPECIAL
 from bridge.service import building
 from bridge.settings import schema, source_schema
 from bridge.settings.document import Section
@@ -26,6 +31,7 @@ from bridge.superoffice.authorization import SCHEMES, compile_authorization
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+SENDERS_PAGE = (ROOT / "docs" / "senders.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 _NAMES = """
@@ -59,8 +65,10 @@ def documented(page: str) -> set[str]:
         (source_schema.RuleSettings, ""),
         (source_schema.EventSettings, "event."),
         (source_schema.RespondSettings, "respond."),
+        (source_schema.FailureSettings, "failures."),
         (source_schema.TestSettings, "tests."),
         (HmacSettings, ""),
+        *((special.model, "") for special in SPECIAL.values()),
     ],
 )
 def test_every_key_has_a_row_in_the_configuration_page(model: type[BaseModel], prefix: str) -> None:
@@ -70,9 +78,14 @@ def test_every_key_has_a_row_in_the_configuration_page(model: type[BaseModel], p
     assert wanted <= rows | {"verify", "targets", "rules"}, sorted(wanted - rows)
 
 
-def test_every_verification_scheme_has_a_row() -> None:
-    rows = set(re.findall(r"^\| `([a-z-]+)` \|", CONFIGURATION, re.MULTILINE))
-    assert {*RECIPES, "hmac", "token", "basic", "none"} <= rows
+def test_the_page_about_senders_is_what_the_table_in_the_code_says() -> None:
+    before, _, rest = SENDERS_PAGE.partition("a test compares. -->\n\n")
+    written, _, after = rest.partition("\n<!-- until here -->")
+    assert before
+    assert after
+    assert written == schemes.markdown(), "run: bridge schemes --markdown"
+    rows = re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)
+    assert rows == list(SENDERS)
 
 
 def test_every_authorization_scheme_is_shown_and_compiles() -> None:
@@ -96,25 +109,70 @@ def test_the_pages_example_files_are_a_configuration_without_a_problem(tmp_path:
             path.write_text(content)
     settings, problems = load(tmp_path / "config", ENVIRONMENT)
     assert [problem.path for problem in problems if "verify" not in problem.path] == []
-    assert list(settings.sources) == ["forms", "shop"]
+    assert list(settings.sources) == ["billing", "forms", "shop"]
 
 
-def test_each_spelled_out_sender_compiles(tmp_path: Path) -> None:
-    examples = [content for info, content in blocks(CONFIGURATION, "yaml") if info == "verify"]
-    assert len(examples) == 3
-    (tmp_path / "bridge.yaml").write_text(
-        "targets: {crm: {url: http://127.0.0.1/api, authorization: {scheme: none}}}\n"
-    )
+AT = 1_795_500_000_000  # 2026-11-24T06:00:00Z
+BODY = b'{"id": "d-1"}'
+
+
+def _hmac(content: bytes, algorithm: str = "sha256", key: bytes = ENVIRONMENT["SECRET"].encode()) -> bytes:
+    return hmac.digest(key, content, algorithm)
+
+
+OWN = {  # what the page says that each sender signs, written apart from what verifies it
+    "helpdesk": {
+        "X-Zendesk-Webhook-Signature": base64.b64encode(_hmac(b"2026-11-24T06:00:00Z" + BODY)).decode(),
+        "X-Zendesk-Webhook-Signature-Timestamp": "2026-11-24T06:00:00Z",
+    },
+    "parcels": {"X-Parcel-Signature": f"t=1795500000,v1={_hmac(b'1795500000.' + BODY).hex()}"},
+    "bookings": {
+        "X-Booking-Delivery": "d-1",
+        "X-Booking-Hmac": base64.b64encode(
+            _hmac(
+                b"POSThttps://hooks.example.com/webhooks/bookings" + BODY,
+                "sha512",
+                base64.b64decode(ENVIRONMENT["SECRET"]),
+            )
+        ).decode(),
+    },
+    "clock": {
+        "X-Clock-Time": "2026-11-24T06:00:00Z",
+        "X-Clock-Id": "d-1",
+        "X-Clock-Signature": "sha256=" + _hmac(b"2026-11-24T06:00:00Z:d-1:" + BODY).hex(),
+    },
+}
+
+
+def test_the_examples_of_the_page_about_senders_verify_what_their_senders_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "sources").mkdir()
-    for number, example in enumerate(examples):
-        lines = [line for line in example.splitlines() if not line.startswith("#")]
-        (tmp_path / "sources" / f"s{number}.yaml").write_text(f"verify: {' '.join(lines)}\nrules: []\n")
-    settings, problems = load(tmp_path, ENVIRONMENT)
-    assert problems == []
-    for source in settings.sources.values():
-        verifier, problems = compile_verifier(source.section["verify"])
-        assert problems == []
-        assert verifier is not None
+    (tmp_path / "bridge.yaml").write_text(
+        "targets: {crm: {url: http://127.0.0.1/api, authorization: {scheme: bearer, token: t}}}\n"
+    )
+    for info, content in blocks(SENDERS_PAGE, "yaml"):
+        (tmp_path / info.removeprefix("file=")).write_text(content)
+        for variable in re.findall(r"\$\{(\w+)\}", content):
+            monkeypatch.setenv(variable, ENVIRONMENT["SECRET"])
+    built = building.build(tmp_path)
+    assert built.problems == []
+    assert set(built.sources) == set(OWN)
+    for name, given in OWN.items():
+        asked = Request(
+            source=name,
+            method="POST",
+            path=f"/webhooks/{name}",
+            query=b"",
+            headers=tuple((key.lower().encode(), value.encode()) for key, value in given.items()),
+            body=BODY,
+            received_at=AT,
+            client="",
+        )
+        webhook = built.sources[name].verifier.verify(asked, AT)
+        assert webhook.delivery_id == (None if name in ("helpdesk", "parcels") else "d-1")
+        with pytest.raises(NotVerified):
+            built.sources[name].verifier.verify(replace(asked, body=BODY + b" "), AT)
 
 
 def test_the_example_configuration_has_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +181,9 @@ def test_the_example_configuration_has_no_problem(monkeypatch: pytest.MonkeyPatc
     built = building.build(ROOT / "config")
     assert built.problems == []
     assert all(problem.severity is Severity.WARNING for problem in built.problems)
-    assert set(built.sources) == {"chat", "github", "payments", "shop"}
+    enabled = {name for name, source in built.sources.items() if source.settings.enabled}
+    assert enabled == {"chat", "github", "payments", "shop"}
+    assert set(built.sources) >= enabled | {"builds", "helpdesk", "leads", "mail", "newsletter", "sms"}
 
 
 def test_every_page_that_is_linked_exists() -> None:

@@ -21,8 +21,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The target's name in 
 TARGET_COLUMNS = ("name", "state", "reason", "pending", "oldest", "paused_at", "next_probe_at", "url")
 
 
-def add_to(events: typer.Typer, webhooks: typer.Typer, targets: typer.Typer) -> None:
+def add_to(app: typer.Typer, events: typer.Typer, webhooks: typer.Typer, targets: typer.Typer) -> None:
     """Add these commands."""
+    app.command()(secrets)
     events.command()(replay)
     events.command()(discard)
     events.command()(release)
@@ -128,6 +129,22 @@ def pause(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 def resume(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """Send to a target again."""
     print_one(_ask(context, f"targets/{name}/resume", {}), as_json=as_json)
+
+
+def secrets(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The name of its file in sources/.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the secrets that a sender handed over while its source says `registering: true`. They are shown once."""
+    handed_over = _ask(context, f"secrets/{source}", {})
+    if as_json:
+        print_json(handed_over)
+        return
+    for one in handed_over:
+        print_text(f"from {one['client']} at {one['received_at']}:")
+        typer.echo(one["secret"])  # on a line of its own, however long: it is to be copied
+    print_text("The bridge keeps this no longer. Put it under secrets of the source, and remove registering.")
 
 
 def _change(

@@ -11,7 +11,6 @@ from dataclasses import replace
 import tenacity
 
 from bridge.errors import StoreUnavailable
-from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
 from bridge.model import (
     Attempt,
@@ -27,6 +26,7 @@ from bridge.model import (
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
+from bridge.rate import Bucket
 from bridge.store.events import Recorded
 from bridge.store.store import Store
 from bridge.times import Clock, iso

@@ -87,6 +87,13 @@ def trim(budget: Budget, value: Any, chars: Any = None) -> str:
     return text(budget, value).strip(chars)
 
 
+def as_list(value: Any) -> list[Any]:
+    """`x | as_list`: a list as it is, null as an empty one, anything else as the only item of one."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
 def length(value: Any) -> int:
     """`x | length` of text, a list or an object."""
     return len(value)
@@ -153,6 +160,7 @@ def match(budget: Budget, value: Any, compiled: Any) -> bool:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    "as_list": as_list,
     "default": default,
     "float": to_float,
     "int": to_int,

@@ -19,7 +19,7 @@ from bridge.mapping.attributes import Format, Value, final_text
 from bridge.mapping.expressions import Expression
 from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
-from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
+from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
 from bridge.times import iso
 
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
@@ -72,11 +72,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A source's compiled rules, and the targets that they may name."""
+    """A source's compiled rules, the targets that they may name, and the bodies that they are written for.
+
+    `max_body` is in bytes, after decompression.
+    """
 
     rules: tuple[Rule, ...]
     dedupe: Dedupe | None
     targets: MappingOf[str, TargetFacts]
+    content: Content = Content.JSON
+    max_body: int = 1 << 20
 
     def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
         """Run the rules over a webhook with its parsed body.

@@ -50,6 +50,9 @@ class Metrics:
                 registry=self.registry,
             )
         )
+        self.handshakes = _By(
+            Counter("bridge_handshakes", "Handshakes by their outcome", ["source", "outcome"], registry=self.registry)
+        )
         self.intake = _By(
             Histogram(
                 "bridge_intake_seconds",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -16,7 +17,7 @@ from bridge.receiving.interpreting import interpret
 from bridge.store import changes
 from bridge.store.changes import Action, Selection
 from bridge.store.store import Store
-from bridge.times import Clock, now
+from bridge.times import Clock, iso, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,19 @@ class Operator:
         answer["being_sent"] = answer["being_sent"][:LISTED]
         log.warning(logs.OPERATOR_CHANGED, action="erase", webhooks=answer["done"])
         return answer
+
+    async def secrets(self, source: str) -> list[dict[str, Any]]:
+        """The secrets that a sender handed over, oldest first. They are read once: the bridge forgets them.
+
+        Raises:
+            StoreError: there is none.
+        """
+        taken = await self.store.take_secrets(source)
+        if not taken:
+            hint = "with registering: true in its file, let the sender hand one over"
+            raise StoreError(f"there is no secret for source {source[:100]} that nobody has read yet, {hint}")
+        log.warning(logs.OPERATOR_CHANGED, action="secrets", source=source, secrets=len(taken))
+        return [{"secret": one.secret, "client": one.client, "received_at": iso(one.received_at)} for one in taken]
 
     async def pause(self, name: str) -> dict[str, Any]:
         """Stop sending to a target until it is resumed; its events wait, and max_age stands still."""

@@ -38,7 +38,7 @@ class _Request(BaseModel):
 
 
 async def perform(operator: Operator, path: str, payload: Any) -> Any:
-    """Perform `events/replay|discard|release`, `webhooks/remap|erase`, `targets` or `targets/NAME[/pause|resume]`.
+    """Perform `events/replay|discard|release`, `webhooks/remap|erase`, `targets[/NAME[/pause|resume]]`, `secrets/NAME`.
 
     Raises:
         InvalidRequest: there is no such thing to do.
@@ -62,6 +62,8 @@ async def perform(operator: Operator, path: str, payload: Any) -> Any:
             return await operator.pause(name)
         case ["targets", name, "resume"]:
             return await operator.resume(name)
+        case ["secrets", source]:
+            return await operator.secrets(source)
     raise InvalidRequest(f"there is nothing to do by the name of {path[:100]}")
 
 
@@ -76,7 +78,7 @@ def look(looking: Looking, path: str, payload: Any) -> Any:
             return looking.targets()
         case ["targets", name]:
             return looking.target(name)
-        case ["targets", *_]:
+        case ["targets" | "secrets", *_]:
             return None
     request, selection = _read(payload)
     if request.yes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import httpx
 
 from bridge.errors import BridgeError
+from bridge.receiving.body import USUAL_TYPES
 from bridge.receiving.intake import CompiledSource
 from bridge.settings.schema import ListenSettings
 from bridge.times import now
@@ -19,12 +20,13 @@ def send(
     The delivery id is a new one, unless a header gives it.
 
     Raises:
-        BridgeError: nobody answers, or it cannot be sent.
+        BridgeError: nobody answers, or it cannot be signed or sent.
     """
     method = source.settings.methods[0]
-    signed = source.verifier.sign(payload, method=method, at=now(), delivery_id=str(uuid.uuid4()), headers=headers)
     given = {name.lower(): value for name, value in headers.items() if name.lower() != "content-length"}
-    sent = {"content-type": "application/json"} | given | signed
+    given = {"content-type": USUAL_TYPES[source.rules.content]} | given
+    signed = source.verifier.sign(payload, method=method, at=now(), delivery_id=str(uuid.uuid4()), headers=given)
+    sent = given | signed
     base = url.rstrip("/") if url else f"http://{reachable(listen.host)}:{listen.port}"
     try:
         raw = [(name.encode(), value.encode()) for name, value in sent.items()]

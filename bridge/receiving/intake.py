@@ -1,20 +1,28 @@
-"""From a request to a receipt: verify, map, store. No HTTP in it; whoever speaks HTTP turns errors into statuses."""
+"""From a request to a receipt, or to the answer of a handshake. No HTTP in it; whoever speaks HTTP makes statuses."""
 
+import time
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from bridge.errors import NotVerified, StoreError, StoreUnavailable
+from bridge.errors import KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
+from bridge.rate import Bucket
+from bridge.receiving.addresses import Callers
+from bridge.receiving.failures import Failures
+from bridge.receiving.handshake import Asked, Handshake, Refusal, Reply, refused
 from bridge.receiving.interpreting import interpret
+from bridge.receiving.telling import Telling
 from bridge.receiving.verification import Verifier
+from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
 from bridge.settings.source_schema import SourceSettings
+from bridge.store.handed_over import HandedOver
 from bridge.store.store import Store
 
 _WHY_LENGTH = 300  # characters of a log line's `why`
@@ -28,10 +36,13 @@ class CompiledSource:
     settings: SourceSettings
     verifier: Verifier
     rules: Rules
+    callers: Callers
+    handshake: Handshake | None = None
+    bodiless: bool = False  # its sender wants no body in an answer
 
 
 class Intake:
-    """Takes requests for its sources. `wake` hears which targets have new events."""
+    """Takes requests for its sources. `wake` hears which targets have new events; `download` fetches for proofs."""
 
     def __init__(
         self,
@@ -39,11 +50,30 @@ class Intake:
         store: Store,
         metrics: Metrics,
         wake: Callable[[Iterable[str]], None],
+        download: Download = download,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
         self._store = store
         self._metrics = metrics
         self._wake = wake
+        self._download = download
+        self._failures = Failures(monotonic)
+        self._telling = Telling(monotonic)
+        rates = {name: source.settings.rate for name, source in sources.items()}
+        self._rates = {
+            name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
+        }
+
+    def admit(self, source: CompiledSource, client: str) -> None:
+        """Say early, before a body is read, whether this client's requests are taken at all.
+
+        Raises:
+            Refused: it calls from elsewhere than the source's addresses, or too many of its requests failed.
+        """
+        if not source.callers.allows(client):
+            raise Refused(403, "address_not_allowed", "requests of this address are not taken")
+        self._failures.check(source.name, client)
 
     async def receive(self, request: Request) -> Receipt:
         """Accept one request: verified, mapped and durable once this returns.
@@ -51,12 +81,14 @@ class Intake:
         Raises:
             KeyError: there is no such source.
             NotVerified: it is not proven genuine; nothing is stored.
+            Refused: there are too many, of the source or of those that failed; nothing is stored.
             StoreUnavailable: it may not be durable; the sender should try again.
         """
         started = perf_counter()
         source = self.sources[request.source]
         try:
-            webhook = source.verifier.verify(request, request.received_at)
+            webhook = await self._verified(source, request)
+            self._keep_to_rate(source.name)
             mapping = interpret(source.rules, webhook)
             receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             if receipt.duplicate and receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
@@ -64,7 +96,7 @@ class Intake:
                 mapping = interpret(source.rules, stored)
                 receipt = await self._store.remap(stored, mapping)
                 self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
-        except NotVerified as error:
+        except (NotVerified, Refused) as error:
             self.refused(request.source, error.reason, request.client, len(request.body))
             raise
         except StoreError as error:
@@ -75,10 +107,87 @@ class Intake:
         self._tell(request, webhook, mapping, receipt, perf_counter() - started)
         return receipt
 
+    async def shake(self, request: Request) -> Reply | None:
+        """Answer a request that is a handshake of its sender; None where it is not. Nothing of it becomes a webhook.
+
+        Raises:
+            KeyError: there is no such source.
+            NotVerified: it is one that must be proven genuine, and is not.
+            Refused: too many requests of its address failed.
+        """
+        source = self.sources[request.source]
+        handshake = source.handshake
+        step = handshake.step(request) if handshake else None
+        if handshake is None or step is None:
+            return None
+        try:
+            secret = (await self._verified(source, request)).secret if step.signed else None
+        except (NotVerified, Refused) as error:
+            self.refused(request.source, error.reason, request.client, len(request.body))
+            raise
+        reply = step.answer(Asked(request=request, keys=handshake.keys, secret=secret))
+        if reply is None:
+            return None
+        if reply.refused:
+            self._failures.add(source.name, request.client, source.settings.failures)
+        else:
+            reply = await self._carried_out(reply, request)
+        outcome = reply.refused or "answered"
+        self._metrics.handshakes[request.source, outcome].inc()
+        left_out = self._telling.left_out(request.source, outcome)
+        if left_out is not None:
+            fields = {"source": request.source, "handshake": handshake.name, "client": request.client}
+            more = {"left_out": left_out} if left_out else {}
+            if reply.refused:
+                log.warning(logs.HANDSHAKE_REFUSED, **fields, **more, reason=reply.refused)
+            else:
+                log.info(logs.HANDSHAKE_ANSWERED, **fields, **more, kept=bool(reply.keep))
+        return reply
+
+    async def _carried_out(self, reply: Reply, request: Request) -> Reply:
+        """The reply, once what must come before it is done; else that the sender should ask again."""
+        try:
+            if reply.keep:
+                secret = HandedOver(
+                    source=request.source, secret=reply.keep, client=request.client, received_at=request.received_at
+                )
+                if not await self._store.keep_secret(secret):
+                    return refused(Refusal.TOO_MANY_SECRETS)
+            if reply.visit:
+                await self._download(reply.visit)
+        except StoreError:
+            return refused(Refusal.STORE_UNAVAILABLE, 503)
+        except NotVerified:
+            return refused(Refusal.CONFIRMATION_FAILED, 503)
+        return reply
+
+    async def _verified(self, source: CompiledSource, request: Request) -> Webhook:
+        self._failures.check(source.name, request.client)  # others may have failed while its body came in
+        try:
+            try:
+                return source.verifier.verify(request, request.received_at)
+            except KeyNeeded as needed:
+                await needed.fetch(self._download)
+            return source.verifier.verify(request, request.received_at)
+        except KeyUnavailable:  # not a fault of the sender's
+            raise
+        except NotVerified:
+            self._failures.add(source.name, request.client, source.settings.failures)
+            raise
+
+    def _keep_to_rate(self, source: str) -> None:
+        if bucket := self._rates.get(source):
+            if not bucket.available():
+                raise Refused(429, "too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
+            bucket.take(1)
+
     def refused(self, source: str | None, reason: str, client: str, size: int) -> None:
         """Tell of a request that was not accepted. `source` None: no configured one."""
         self._metrics.refused[source or "", reason].inc()
-        log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size)
+        left_out = self._telling.left_out(source or "", reason)
+        if left_out is not None:
+            more = {"left_out": left_out} if left_out else {}
+            log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)
 
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:
         if receipt.duplicate:

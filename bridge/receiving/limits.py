@@ -1,6 +1,7 @@
 """How much a stranger may send, and how long that may take, before anything about it is proven.
 
 docs/configuration.md lists these limits. They are settings only for tests: what they allow is far beyond any webhook.
+What ops set for a source stands elsewhere: the size of a body (`max_body`), `failures`, `addresses`.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Sizes in bytes, times in seconds. `listen.max_body`, the size of one body, is the only one that ops set."""
+    """Sizes in bytes, times in seconds."""
 
     head: int = 64 * 1024  # the request line and all headers
     headers: int = 200  # how many of them

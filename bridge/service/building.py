@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import ConfigError, Problem
+from bridge.receiving.addresses import Callers
+from bridge.receiving.handshakes import compile_handshake
 from bridge.receiving.intake import CompiledSource
 from bridge.receiving.verification import Verifier, compile_verifier
+from bridge.receiving.verification.senders import SENDERS
 from bridge.service.rules import compiled_rules, refuse
 from bridge.settings.configuration import Source
 from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings, StoreSettings
+from bridge.settings.source_schema import SourceSettings
 from bridge.store import database
 from bridge.superoffice.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice, compile_target
@@ -48,8 +52,17 @@ def build(directory: Path) -> Built:
         verifier, faults = _verifier(source)
         problems += found + faults
         if verifier and source.settings:
+            sender = SENDERS.get(verifier.scheme)
+            handshake, faults = compile_handshake(sender, source.section, source.settings)
+            problems += faults
             sources[source.name] = CompiledSource(
-                name=source.name, settings=source.settings, verifier=verifier, rules=rules
+                name=source.name,
+                settings=source.settings,
+                verifier=verifier,
+                rules=rules,
+                callers=_callers(source.settings, settings.bridge),
+                handshake=handshake,
+                bodiless=sender is not None and not sender.answer,
             )
     # What could not be read is already told; that a room then finds it empty is no news.
     problems = told + [problem for problem in problems if not any(_covers(one, problem) for one in told)]
@@ -75,7 +88,14 @@ def _verifier(source: Source) -> tuple[Verifier | None, list[Problem]]:
     root = source.section.value
     if not isinstance(root, dict) or not isinstance(root.get("verify"), dict):
         return None, []  # told as a problem of shape
-    return compile_verifier(source.section["verify"])
+    public_url = root.get("public_url")
+    return compile_verifier(source.section["verify"], public_url if isinstance(public_url, str) else "")
+
+
+def _callers(source: SourceSettings, bridge: BridgeSettings | None) -> Callers:
+    proxies = bridge.trusted_proxies if source.trusted_proxies is None and bridge else source.trusted_proxies
+    allowed = bridge.addresses if source.addresses is None and bridge else source.addresses
+    return Callers(proxies or (), allowed)
 
 
 def _covers(told: Problem, problem: Problem) -> bool:

@@ -1,15 +1,18 @@
 """The rules of a configuration, compiled. To try or test them loads nothing that receives, stores or sends."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import ConfigError, Problem, Severity
 from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
 from bridge.mapping.rules import Rules, TargetFacts
-from bridge.receiving.verification.recipes import RECIPES
+from bridge.model import Content
+from bridge.receiving.verification.senders import SENDERS
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.loading import load
-from bridge.settings.schema import TargetSettings
+from bridge.settings.schema import ListenSettings, TargetSettings
 from bridge.superoffice.event_types import EVENT_TYPES
 
 
@@ -28,13 +31,32 @@ def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
 def compiled_rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Problem]]]:
     """The rules of each source, with all that is wrong with them."""
     facts = {name: _facts(target) for name, target, _ in settings.targets()}
-    for source in settings.sources.values():
-        yield source, *compile_rules(source, facts, settings.default_target, _dedupe_by_scheme(source))
+    for written in settings.sources.values():
+        source = _as_its_sender_wants(written)
+        sender = SENDERS.get(source.settings.verify.scheme) if source.settings else None
+        rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe if sender else "")
+        yield source, _for_its_bodies(rules, source, settings), found
 
 
-def _dedupe_by_scheme(source: Source) -> str:
-    recipe = RECIPES.get(source.settings.verify.scheme) if source.settings else None
-    return recipe.dedupe if recipe else ""
+def _for_its_bodies(rules: Rules, source: Source, settings: Settings) -> Rules:
+    if source.settings is None:
+        return rules
+    listen = settings.bridge.listen if settings.bridge else ListenSettings()
+    content = Content(source.settings.content or Content.JSON)
+    return replace(rules, content=content, max_body=source.settings.max_body or listen.max_body)
+
+
+def _as_its_sender_wants(source: Source) -> Source:
+    """A source with its sender's own defaults, where it says nothing else."""
+    settings = source.settings
+    sender = SENDERS.get(settings.verify.scheme) if settings else None
+    if settings is None or sender is None:
+        return source
+    update: dict[str, Any] = {"methods": sender.methods, "content": sender.content}
+    update = {key: value for key, value in update.items() if key not in settings.model_fields_set}
+    if "accepted" not in settings.respond.model_fields_set:
+        update["respond"] = settings.respond.model_copy(update={"accepted": sender.status})
+    return replace(source, settings=settings.model_copy(update=update))
 
 
 def refuse(problems: list[Problem]) -> None:

@@ -15,13 +15,14 @@ from bridge import __version__
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.lane import Lane
-from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention
 from bridge.operations.operator import Operator
+from bridge.rate import Bucket
+from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
 from bridge.service.building import Built, build
 from bridge.settings.schema import TargetSettings
@@ -64,7 +65,9 @@ class _Bridge:
         }
         self._forwarder = Forwarder(store, lanes)
         self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake)
-        self._webhooks = public.Webhooks(self._intake, self._settings.listen.max_body)
+        self._webhooks = public.Webhooks(
+            self._intake, self._settings.listen.max_body, callers=Callers(self._settings.trusted_proxies)
+        )
         self._passed = passed()
         self._proven_at = -_READY_FOR
         self._unready: list[str] = []

@@ -5,6 +5,7 @@ Models derive from `Strict` and take their values from what humans write, so all
 appended.
 """
 
+import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -130,6 +131,25 @@ def rate(text: Any) -> Rate:
     return Rate(int(match[1]), _MILLISECONDS[match[2]])
 
 
+def network(text: Any) -> Any:
+    """`203.0.113.0/24`, `2001:db8::/32` or one address as a network.
+
+    Raises:
+        PydanticCustomError: it is something else, or an address within a network rather than the network.
+    """
+    if not isinstance(text, str):
+        raise wrong("must be a network such as 203.0.113.0/24, or an address")
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise wrong("must be a network such as 203.0.113.0/24 or 2001:db8::/32, or an address") from None
+    raise wrong("names an address within a network", f"write {meant} for the whole network, or the address without /")
+
+
 def is_name(text: str) -> bool:
     """Whether a source or a target may be called so; `NAME_HINT` says how to call it."""
     return _NAME.fullmatch(text) is not None
@@ -162,8 +182,18 @@ def _maybe_empty(value: Any) -> Secret:
     return Secret("") if value in (None, "") else Secret.from_settings(value)
 
 
+def _filled(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    return tuple(filter(None, secrets))
+
+
+def _some_networks(networks: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not networks:
+        raise wrong("is empty", "give at least one, or remove it")
+    return networks
+
+
 def _some(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    if not (filled := tuple(filter(None, secrets))):
+    if not (filled := _filled(secrets)):
         raise wrong("holds no secret", "give at least one that is not empty")
     return filled
 
@@ -178,6 +208,14 @@ Size = Annotated[
 ]
 """Bytes, written as `64KiB`, `1MiB` or a plain number."""
 
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(network), WithJsonSchema({"type": "string"})
+]
+"""A network, written as `203.0.113.0/24`, `2001:db8::/32`, or as one address."""
+
+Networks = Annotated[tuple[Network, ...], AfterValidator(_some_networks)]
+"""One network or more."""
+
 Name = Annotated[str, AfterValidator(_name)]
 """The name of a source or a target."""
 
@@ -190,10 +228,12 @@ HeaderSecret = Annotated[Secret, AfterValidator(_header_secret)]
 Expression = Annotated[str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]})]
 """An expression as text; YAML's true and false are expressions too."""
 
-Secrets = Annotated[
-    tuple[
-        Annotated[Secret, PlainValidator(_maybe_empty), WithJsonSchema({"type": "string", "format": "password"})], ...
-    ],
-    AfterValidator(_some),
+_Secrets = tuple[
+    Annotated[Secret, PlainValidator(_maybe_empty), WithJsonSchema({"type": "string", "format": "password"})], ...
 ]
+
+Secrets = Annotated[_Secrets, AfterValidator(_some)]
 """One secret or more; empty entries are dropped, so that `${OLD_SECRET:-}` may be unset."""
+
+SecretsToCome = Annotated[_Secrets, AfterValidator(_filled)]
+"""Secrets, of which there may be none yet."""

@@ -22,6 +22,8 @@ from bridge.settings.parsing import (
     HeaderSecret,
     HeaderText,
     Name,
+    Network,
+    Networks,
     Rate,
     Size,
     Strict,
@@ -172,13 +174,15 @@ class TargetSettings(Strict):
 class BridgeSettings(Strict):
     """`bridge.yaml`."""
 
-    not_available_yet: ClassVar[frozenset[str]] = frozenset({"addresses", "trusted_proxies", "backlog", "alarms"})
+    not_available_yet: ClassVar[frozenset[str]] = frozenset({"backlog", "alarms"})
 
     listen: ListenSettings = Field(ListenSettings(), description="the public port, where webhooks come in")
     admin: AdminSettings | None = Field(None, description="the admin port; there is none where this is left out")
     store: StoreSettings = Field(StoreSettings(), description="where webhooks, events and attempts are kept")
     log: LogSettings = Field(LogSettings(), description="the log on standard output")
     drain: DrainSettings = Field(DrainSettings(), description="how the bridge stops")
+    addresses: Networks | None = Field(None, description="as a source's addresses, for those that set none")
+    trusted_proxies: tuple[Network, ...] = Field((), description="as a source's, for those that set none")
     targets: dict[Name, TargetSettings] = Field(min_length=1, description="the SuperOffice installations, by name")
     default_target: Text | None = Field(None, description="the target of rules that name none")
 

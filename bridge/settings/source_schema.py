@@ -2,11 +2,12 @@
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from bridge.model import OnUnknown
-from bridge.settings.parsing import Duration, Expression, Strict, duration, wrong
+from bridge.model import Content, OnUnknown
+from bridge.settings.parsing import Duration, Expression, Network, Networks, Rate, Size, Strict, duration, rate, wrong
 from bridge.settings.schema import SchemeSettings, Text
 
 
@@ -93,6 +94,26 @@ class DefaultsSettings(Strict):
     max_age: Duration | None = Field(None, gt=0, description="as a rule's max_age")
 
 
+class FailureSettings(Strict):
+    """How many requests of one address may fail verification before its others are refused unseen."""
+
+    at_once: int = Field(300, ge=1, le=1_000_000, description="how many after a rest")
+    rate: Rate = Field(rate("10/s"), description="how many in a span of time from then on")
+
+
+def _public_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # it is checked when it is read
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable():
+        raise wrong("is not an http:// or https:// URL", "write it like https://hooks.example.com/webhooks/shop")
+    if " " in url or "#" in url or parts.username is not None:
+        raise wrong("is no URL that a sender could call", "write it as it is registered at the sender")
+    return url
+
+
 _Status = Annotated[int, Field(ge=200, le=299)]
 
 
@@ -142,18 +163,35 @@ class SourceSettings(Strict):
 
     not_available_yet: ClassVar[frozenset[str]] = frozenset(
         {
-            *("content", "public_url", "addresses", "trusted_proxies", "rate", "registering", "require"),
-            *("lookups", "redact", "expect_every", "backlog", "alarms", "max_body"),
+            *("require", "lookups", "redact", "expect_every", "backlog", "alarms"),
         }
     )
 
     verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
+    content: Content | None = Field(None, description="what its bodies are: json, form, xml, text or any")
+    public_url: Annotated[Text, AfterValidator(_public_url)] | None = Field(
+        None, description="the URL that the sender calls, for those that sign it"
+    )
+    max_body: Size | None = Field(
+        None, gt=0, description="the largest body, also after decompression; listen.max_body if left out"
+    )
+    rate: Rate | None = Field(None, description="how many verified webhooks are accepted in a span of time")
+    failures: FailureSettings = Field(
+        FailureSettings(), description="how many requests of one address may fail verification"
+    )
+    addresses: Networks | None = Field(None, description="the networks that the sender calls from; any if left out")
+    trusted_proxies: tuple[Network, ...] | None = Field(
+        None, description="the networks of proxies whose word on the client's address is believed"
+    )
     dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
     dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = Field(
         ("POST",), description="the methods that the sender calls with"
     )
     respond: RespondSettings = Field(RespondSettings(), description="the statuses that the sender is answered with")
+    registering: bool = Field(
+        False, description="true while the sender hands over its secret, which `bridge secrets` then shows"
+    )
     enabled: bool = Field(True, description="false to refuse its webhooks as if there were no such source")
     defaults: DefaultsSettings = Field(DefaultsSettings(), description="what its rules say where they say nothing else")
     rules: tuple[RuleSettings, ...] = Field(description="what becomes of a webhook; [] only records it")

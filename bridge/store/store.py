@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.store import changes, database, events, retention, targets, webhooks
+from bridge.store import changes, database, events, handed_over, retention, targets, webhooks
 from bridge.store.writer import Operation, Writer
 from bridge.times import Clock, now
 
@@ -97,6 +97,14 @@ class Store:
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
         """Delete a few webhooks received before a moment; return where to go on (None: nowhere) and how many went."""
         return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor))
+
+    async def keep_secret(self, secret: handed_over.HandedOver) -> bool:
+        """Keep a secret that a sender handed over; False where too many of its source are unread."""
+        return await self._in_time(handed_over.keep, secret)
+
+    async def take_secrets(self, source: str) -> tuple[handed_over.HandedOver, ...]:
+        """The secrets that were handed over to a source, oldest first. They are kept no longer."""
+        return await self._writer.run(handed_over.take, source)
 
     async def ping(self) -> None:
         """Prove that a commit works now.

@@ -135,3 +135,13 @@ targets = Table(
     Column("probes", Integer, nullable=False),
     Column("next_probe_at", BigInteger),
 )
+
+handed_over = Table(
+    "handed_over",
+    metadata,
+    _seq(),
+    Column("source", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)

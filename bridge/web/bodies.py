@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from starlette.types import Message, Receive, Scope
 
 from bridge.errors import Refused
+from bridge.receiving.encodings import is_supported
 from bridge.receiving.limits import Limits
 
 _PER_PIECE = 50  # bytes of memory, whatever a piece's length
@@ -13,28 +14,27 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Bodies:
-    """Reads bodies of at most `max_body` bytes, and knows how many bytes of unfinished ones are in memory."""
+    """Reads bodies, and knows how many bytes of unfinished ones are in memory."""
 
-    def __init__(self, limits: Limits, max_body: int) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._max_body = max_body
-        self._most_held = max(limits.bodies, max_body)
         self._held = 0
 
-    async def read(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
-        """The whole body.
+    async def read(self, scope: Scope, headers: Headers, receive: Receive, max_body: int) -> bytes:
+        """The whole body, of at most `max_body` bytes.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.
         """
-        self._check_head(scope, headers)
+        self._check_head(scope, headers, max_body)
         try:
             async with asyncio.timeout(self._limits.body_within):
                 message = await receive()
                 if message["type"] != "http.request" or message.get("more_body", False):
-                    return await self._pieces(message, receive)
+                    return await self._pieces(message, receive, max_body)
                 body: bytes = message.get("body", b"")
-                self._check_size(body)
+                if len(body) > max_body:
+                    raise _too_large(max_body)
                 return body
         except TimeoutError:
             detail = f"the body did not arrive within {self._limits.body_within:g} s"
@@ -49,17 +49,23 @@ class Bodies:
         except TimeoutError:
             pass
 
-    def _check_head(self, scope: Scope, headers: Headers) -> None:
+    def _check_head(self, scope: Scope, headers: Headers, max_body: int) -> None:
         size = len(scope["raw_path"]) + len(scope["query_string"])
+        encoding = b""
         for name, value in headers:
             size += len(name) + len(value)
-            if name == b"content-length" and int(value) > self._max_body:
-                raise self._too_large()
+            if name == b"content-length" and int(value) > max_body:
+                raise _too_large(max_body)
+            if name == b"content-encoding":
+                encoding = encoding + b"," + value if encoding else value  # several are none that can be read
         if size > self._limits.head or len(headers) > self._limits.headers:
             raise Refused(431, "headers_too_large", "the headers are too large")
+        if encoding and not is_supported(encoding):
+            raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")
 
-    async def _pieces(self, message: Message, receive: Receive) -> bytes:
+    async def _pieces(self, message: Message, receive: Receive, max_body: int) -> bytes:
         pieces: list[bytes] = []
+        most_held = max(self._limits.bodies, max_body)
         size = held = 0
         try:
             while message["type"] != "http.disconnect":
@@ -68,20 +74,17 @@ class Bodies:
                 size += len(piece)
                 held += len(piece) + _PER_PIECE
                 self._held += len(piece) + _PER_PIECE
-                if size > self._max_body:
-                    raise self._too_large()
+                if size > max_body:
+                    raise _too_large(max_body)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
-                if self._held > self._most_held:
+                if self._held > most_held:
                     raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
                 message = await receive()
         finally:
             self._held -= held
         raise Refused(400, "body_cut_off", "the body was cut off")
 
-    def _check_size(self, body: bytes | bytearray) -> None:
-        if len(body) > self._max_body:
-            raise self._too_large()
 
-    def _too_large(self) -> Refused:
-        return Refused(413, "body_too_large", f"the body is larger than {self._max_body} bytes")
+def _too_large(max_body: int) -> Refused:
+    return Refused(413, "body_too_large", f"the body is larger than {max_body} bytes")

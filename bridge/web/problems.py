@@ -1,9 +1,10 @@
 """Errors as HTTP answers: one place that knows which error is which status (RFC 9457, application/problem+json)."""
 
 from http import HTTPStatus
+from math import ceil
 
 from bridge import jsontext
-from bridge.errors import BridgeError, NotVerified, Refused, StoreUnavailable
+from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreUnavailable
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -32,12 +33,14 @@ def unavailable(detail: str) -> Answer:
 def for_error(error: BridgeError) -> Answer:
     """The answer to a request that ended in this error."""
     match error:
+        case KeyUnavailable():
+            return unavailable("the request could not be verified now, please send it again")
         case NotVerified():  # the reason stays in the log: a forger learns nothing from it
             return problem(401, "the request could not be verified")
         case Refused():
-            # The rest of the body is not read, so the connection cannot carry another request.
-            again = [(b"retry-after", str(RETRY_AFTER).encode())] if error.status == 503 else []
-            return problem(error.status, error.detail, (b"connection", b"close"), *again)
+            wait = RETRY_AFTER if error.retry_after is None and error.status == 503 else error.retry_after
+            again = [] if wait is None else [(b"retry-after", str(max(1, ceil(wait))).encode())]
+            return problem(error.status, error.detail, *again)
         case StoreUnavailable():
             return unavailable("the webhook could not be stored, please send it again")
     return unavailable("the bridge itself failed, please send it again")

@@ -13,7 +13,9 @@ from bridge.errors import BridgeError, Refused
 from bridge.model import Receipt, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.receiving.intake import Intake
+from bridge.receiving.addresses import Callers
+from bridge.receiving.handshake import Reply
+from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.limits import Limits
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import Clock, now
@@ -22,20 +24,32 @@ from bridge.web.connections import Connections
 from bridge.web.problems import Answer, for_error, problem, unavailable
 
 _CLOSE = (b"connection", b"close")
+_AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
 _WEBHOOKS = "/webhooks/"
+_ANY = Callers()
 
 
 class Webhooks:
     """The ASGI application at `/webhooks/{source}`. `closing` set: it asks senders to come again.
 
-    `max_body` is the most bytes of one body; `connections` are those to serve it on.
+    `max_body` is the most bytes of one body, where the source sets none; `callers` tells clients where none is called;
+    `connections` are those to serve it on.
     """
 
-    def __init__(self, intake: Intake, max_body: int, clock: Clock = now, limits: Limits = _LIMITS) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        max_body: int,
+        clock: Clock = now,
+        limits: Limits = _LIMITS,
+        callers: Callers = _ANY,
+    ) -> None:
         self._intake = intake
         self._clock = clock
-        self._bodies = Bodies(limits, max_body)
+        self._max_body = max_body
+        self._callers = callers
+        self._bodies = Bodies(limits)
         self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
         self.closing = False
 
@@ -51,24 +65,26 @@ class Webhooks:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if self.closing:
             return unavailable("the bridge is stopping, please send it again")
-        client = scope["client"][0] if scope.get("client") else ""
+        peer = scope["client"][0] if scope.get("client") else ""
         source = scope["path"][len(_WEBHOOKS) :]
+        headers = tuple(scope["headers"])
         compiled = self._intake.sources.get(source)
+        client = (compiled.callers if compiled else self._callers).client(peer, headers)
         if compiled is None or not compiled.settings.enabled:
             self._intake.refused(
                 source if compiled else None, "source_disabled" if compiled else "unknown_source", client, 0
             )
             return problem(404, "there is no such source", _CLOSE)
-        if scope["method"] not in compiled.settings.methods:
-            allowed = ", ".join(compiled.settings.methods)
-            self._intake.refused(source, "method", client, 0)
-            return problem(405, f"send by {allowed}", (b"allow", allowed.encode()), _CLOSE)
-        headers = tuple(scope["headers"])
+        handshake = compiled.handshake
+        sends = scope["method"] in compiled.settings.methods
+        if not sends and (handshake is None or scope["method"] not in handshake.methods):
+            return self._no_such_method(compiled, client, _CLOSE)
         try:
-            body = await self._bodies.read(scope, headers, receive)
+            self._intake.admit(compiled, client)
+            body = await self._bodies.read(scope, headers, receive, compiled.settings.max_body or self._max_body)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
-            return for_error(error)
+            return _closing(for_error(error))
         request = Request(
             source=source,
             method=scope["method"],
@@ -80,12 +96,45 @@ class Webhooks:
             client=client,
         )
         try:
-            return _accepted(await self._intake.receive(request), compiled.settings.respond)
+            if handshake is not None and (reply := await self._intake.shake(request)):
+                answer = _replied(reply)
+            elif sends:
+                answer = _accepted(await self._intake.receive(request), compiled.settings.respond)
+            else:
+                answer = self._no_such_method(compiled, client)
         except BridgeError as error:
-            return for_error(error)
+            answer = for_error(error)
         except Exception as error:
             log.error(logs.WEBHOOK_UNSTORED, source=source, client=client, **logs.where(error))
-            return unavailable("the bridge itself failed, please send it again")
+            answer = unavailable("the bridge itself failed, please send it again")
+        return _bodiless(answer) if compiled.bodiless else answer
+
+    def _no_such_method(self, source: CompiledSource, client: str, *headers: tuple[bytes, bytes]) -> Answer:
+        allowed = ", ".join(source.settings.methods)
+        self._intake.refused(source.name, "method", client, 0)
+        return problem(405, f"send by {allowed}", (b"allow", allowed.encode()), *headers)
+
+
+def _closing(answer: Answer) -> Answer:
+    """The rest of the body is not read, so the connection cannot carry another request."""
+    status, headers, body = answer
+    return status, [*headers, _CLOSE], body
+
+
+def _replied(reply: Reply) -> Answer:
+    if reply.refused:
+        detail = "the handshake is refused"
+        return unavailable(detail) if reply.status == 503 else problem(reply.status, detail)
+    if reply.status == 204:
+        return reply.status, [*reply.headers], b""
+    length = (b"content-length", str(len(reply.body)).encode())
+    return reply.status, [*reply.headers, length, _AS_IT_SAYS], reply.body
+
+
+def _bodiless(answer: Answer) -> Answer:
+    status, headers, _ = answer
+    kept = [(name, value) for name, value in headers if name not in (b"content-type", b"content-length")]
+    return status, kept if status in (204, 205) else [*kept, (b"content-length", b"0")], b""
 
 
 def _accepted(receipt: Receipt, respond: RespondSettings) -> Answer:

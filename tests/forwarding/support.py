@@ -10,7 +10,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from bridge.forwarding.lane import Lane, Send
-from bridge.forwarding.rate import Bucket
 from bridge.forwarding.retry import Policy
 from bridge.model import (
     Attempt,
@@ -26,6 +25,7 @@ from bridge.model import (
 )
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
+from bridge.rate import Bucket
 from bridge.settings.schema import RetrySettings
 from bridge.store import reading
 from bridge.store.store import Store, owned

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from bridge.forwarding.rate import Bucket
 from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
+from bridge.rate import Bucket
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse

@@ -16,10 +16,10 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table
 
 from bridge import jsontext
 from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.rate import Bucket
 from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Mapping, Outcome, Receipt, TargetState, Webhook, new_webhook_id
 from bridge.operations.operator import Operator
+from bridge.rate import Bucket
 from bridge.receiving.interpreting import interpret
 from bridge.store import database, targets
 from bridge.store.store import Store

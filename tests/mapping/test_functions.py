@@ -14,7 +14,7 @@ def value(text: str, x: Any = None) -> Any:
 
 
 def test_there_are_the_filters_and_tests_that_the_page_names() -> None:
-    assert " ".join(sorted(FILTERS)) == "default float int join length lower replace string trim upper"
+    assert " ".join(sorted(FILTERS)) == "as_list default float int join length lower replace string trim upper"
     assert sorted(TESTS) == ["defined", "match", "none"]
 
 

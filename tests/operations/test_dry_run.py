@@ -1,5 +1,6 @@
 """A dry run: what today's rules make of a payload, without secret, sender, store or target."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -79,3 +80,41 @@ def test_no_rule_sees_the_headers_that_the_scheme_takes_out(tmp_path: Any) -> No
     headers = {"X-Hub-Signature-256": "sha256=0", "X-Other": "o"}
     told = as_json(dry_run("shop", made, b"{}", headers, dropped=dropped))
     assert [event["attributes"] for event in told["events"]] == ["x-other"]
+
+
+@pytest.mark.parametrize(
+    ("content", "payload", "content_type", "number"),
+    [
+        ("json", b'{"n": 1}', "application/json", 1),
+        ("json", b"payload=%7B%22n%22%3A1%7D", "application/x-www-form-urlencoded", 1),
+        ("json", '{"n": 1}'.encode("utf-16"), "application/json; charset=utf-16", 1),
+        ("form", b"n=1", "", "1"),
+        (
+            "form",
+            b'--b\r\ncontent-disposition: form-data; name="n"\r\n\r\n1\r\n--b--',
+            "multipart/form-data; boundary=b",
+            "1",
+        ),
+    ],
+)
+def test_a_payload_is_read_as_the_source_and_its_content_type_say(
+    tmp_path: Any, content: str, payload: bytes, content_type: str, number: Any
+) -> None:
+    text = f"""
+verify: {{scheme: none}}
+content: {content}
+rules:
+  - name: read
+    event: {{type: Run, attributes: {{n: "{{{{ body.n }}}}"}}}}
+"""
+    rules = Configuration(tmp_path, shop=text).source()[1]
+    headers = {"Content_Type": content_type} if content_type else {}
+    assert tried(rules, payload, **headers)["events"][0]["attributes"] == {"n": number}
+
+
+def test_a_payload_of_another_content_is_unreadable_and_says_why(tmp_path: Any) -> None:
+    rules = Configuration(tmp_path, shop="verify: {scheme: none}\ncontent: xml\nmax_body: 10\nrules: []\n").source()[1]
+    told = tried(rules, b"{}")
+    assert (told["state"], told["error"]) == ("unreadable", "the body is not XML: line 1, column 1")
+    told = tried(rules, gzip.compress(b"<a>" + b"x" * 20 + b"</a>"), Content_Encoding="gzip")
+    assert "larger than 10 bytes when it is decompressed" in told["error"]

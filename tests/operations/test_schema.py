@@ -13,8 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bridge.operations.schema import json_schema
-from bridge.receiving.verification.recipes import RECIPES
-from bridge.receiving.verification.schemes import COMPILERS
+from bridge.receiving.verification.schemes import SCHEMES as VERIFYING
 from bridge.settings import schema as bridge_schema
 from bridge.settings import source_schema
 from bridge.settings.parsing import Strict
@@ -149,10 +148,10 @@ def test_every_model_of_the_settings_is_there_with_all_its_keys() -> None:
 
 
 def test_every_scheme_is_there() -> None:
-    assert {name.removeprefix("verify:") for name in DEFINITIONS if name.startswith("verify:")} == set(COMPILERS)
+    assert {name.removeprefix("verify:") for name in DEFINITIONS if name.startswith("verify:")} == set(VERIFYING)
     log_ins = {name for name in DEFINITIONS if name.startswith("authorization:")}
     assert log_ins == {f"authorization:{scheme}" for scheme in SCHEMES}
-    for scheme in (*RECIPES, "hmac", "token"):
+    for scheme in ("github", "zendesk", "discord", "hmac", "token"):
         assert {"scheme", "secrets"} <= set(DEFINITIONS[f"verify:{scheme}"]["required"])
 
 

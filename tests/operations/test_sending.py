@@ -1,5 +1,6 @@
 """Sending as the sender would: what goes out, where to, and who answers."""
 
+import base64
 import hashlib
 import hmac
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, CannotSign
 from bridge.operations.sending import reachable, send
 from bridge.receiving.intake import CompiledSource
 from bridge.service import building
@@ -134,3 +135,40 @@ def test_a_bridge_that_listens_everywhere_is_reached_on_this_machine() -> None:
     assert reachable("10.0.0.7") == "10.0.0.7"
     assert reachable("bridge.internal") == "bridge.internal"
     assert socket.gethostbyname(reachable("0.0.0.0")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("json", b"application/json"),
+        ("form", b"application/x-www-form-urlencoded"),
+        ("xml", b"application/xml"),
+        ("text", b"text/plain; charset=utf-8"),
+        ("any", b"application/octet-stream"),
+    ],
+)
+def test_the_content_type_is_that_of_the_sources_content_unless_a_header_says_otherwise(
+    heard: Heard, tmp_path: Path, content: str, expected: bytes
+) -> None:
+    listen = ListenSettings(host="127.0.0.1", port=heard.port)
+    source = compiled(tmp_path, f"{GITHUB}content: {content}\n")
+    send(source, listen, BODY, {})
+    assert heard.headers["content-type"] == expected
+    send(source, listen, BODY, {"Content-Type": "text/x-own"})
+    assert heard.headers["content-type"] == b"text/x-own"
+
+
+def test_what_is_signed_of_a_form_is_what_goes_out(heard: Heard, tmp_path: Path) -> None:
+    url = "https://hooks.example.com/webhooks/shop"
+    source = compiled(tmp_path, f"verify: {{scheme: twilio, secrets: [first]}}\npublic_url: {url}\nrules: []\n")
+    send(source, ListenSettings(host="127.0.0.1", port=heard.port), b"b=2&a=1", {})
+    assert heard.headers["content-type"] == b"application/x-www-form-urlencoded"
+    genuine = base64.b64encode(hmac.digest(b"first", f"{url}a1b2".encode(), "sha1"))
+    assert heard.headers["x-twilio-signature"] == genuine
+
+
+def test_what_only_the_sender_can_sign_is_not_sent_and_it_is_said_why(heard: Heard, tmp_path: Path) -> None:
+    source = compiled(tmp_path, f"verify: {{scheme: discord, secrets: ['{'01' * 32}']}}\nrules: []\n")
+    with pytest.raises(CannotSign, match="only the sender has the private key"):
+        send(source, ListenSettings(host="127.0.0.1", port=heard.port), BODY, {})
+    assert not heard.method

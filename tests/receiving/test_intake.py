@@ -1,6 +1,7 @@
 """From a request to a receipt, on a real store: what is verified is stored before the receipt, and nothing else is."""
 
 import asyncio
+import gzip
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import by_github
 
-from bridge.errors import NotVerified, StoreUnavailable
+from bridge.errors import NotVerified, Refused, StoreUnavailable
 from bridge.mapping.rules import Rules
-from bridge.model import Mapping, Request, WebhookState
+from bridge.model import Content, Mapping, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.service import building
+from bridge.settings.parsing import Rate
 from bridge.store import reading
 from bridge.store.store import Store, owned
 
@@ -271,3 +273,37 @@ def test_any_genuine_body_is_accepted(tmp_path_factory: pytest.TempPathFactory) 
             assert stored["state"] == receipt.state
 
         accepted()
+
+
+@pytest.mark.anyio
+async def test_an_unreadable_webhook_is_read_again_from_what_came_when_its_content_is_corrected(house: House) -> None:
+    rules = house.source.rules
+    came = gzip.compress(b"number=7&note=5")
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+    wrong = await house.with_rules(replace(rules, rules=rules.rules[1:])).receive(request(came, "one", **form))
+    assert wrong.state is WebhookState.UNREADABLE
+    corrected = replace(rules, rules=rules.rules[1:], content=Content.FORM)
+    read = await house.with_rules(corrected).receive(request(came, "one", **form))
+    assert (read.webhook_id, read.duplicate, read.state) == (wrong.webhook_id, True, WebhookState.MAPPED)
+    assert [event["attributes"] for event in house.events()] == [{"note": 5}]
+    assert [webhook["size"] for webhook in house.webhooks()] == [len(came)]
+
+
+@pytest.mark.anyio
+async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_delivery_id(house: House) -> None:
+    settings_ = house.source.settings.model_copy(update={"rate": Rate(1, 1000)})
+    moment = 0.0
+    intake = Intake(
+        {"github": replace(house.source, settings=settings_)},
+        house.store,
+        house.metrics,
+        lambda _: None,
+        monotonic=lambda: moment,
+    )
+    await intake.receive(request(b'{"number": 7}', "one"))
+    with pytest.raises(Refused) as raised:
+        await intake.receive(request(b'{"number": 7}', "two"))
+    assert (raised.value.status, raised.value.reason, raised.value.retry_after) == (429, "too_many_webhooks", 1)
+    moment = 1.0
+    assert not (await intake.receive(request(b'{"number": 7}', "two"))).duplicate
+    assert len(house.webhooks()) == 2

@@ -22,7 +22,7 @@ SOURCE = """
 verify: {scheme: github, secrets: ["${file:secret}"]}
 rules: []
 """
-KEYS = "admin, default_target, drain, listen, log, store, targets"
+KEYS = "addresses, admin, default_target, drain, listen, log, store, targets, trusted_proxies"
 ENVIRON = {"PASSWORD": "hush"}
 
 

@@ -158,7 +158,7 @@ def test_what_is_left_out_has_the_documented_default() -> None:
     assert (source.dedupe, source.dedupe_window, source.rules) == (None, 14 * 86_400_000, ())
 
 
-BRIDGE_KEYS = "admin, default_target, drain, listen, log, store, targets"
+BRIDGE_KEYS = "addresses, admin, default_target, drain, listen, log, store, targets, trusted_proxies"
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,40 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
         ("verify: {}\nrules: []", "1:1: verify.scheme: is missing, add it: the name of the scheme, such as basic"),
         ("rules: []", "1:1: verify: is missing, add it: how a webhook is proven genuine: a scheme and what it needs"),
         ("verify: {scheme: none}\nrules: {}", "2:1: rules: must be a list, not a mapping"),
-        ("verify: {scheme: none}\nrules: []\ncontent: json", "3:1: content: `content` is not available yet, remove it"),
+        (
+            "verify: {scheme: none}\nrules: []\ncontent: yaml",
+            '3:1: content: must be one of json, form, xml, text, any, not "yaml"',
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\naddresses: [10.1.2.3/8]",
+            (
+                "3:13: addresses[0]: names an address within a network, write 10.0.0.0/8 for the whole network, "
+                "or the address without /"
+            ),
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\ntrusted_proxies: ['2001:db8::/129']",
+            (
+                "3:19: trusted_proxies[0]: must be a network such as 203.0.113.0/24 or 2001:db8::/32, or an address, "
+                'not "2001:db8::/129"'
+            ),
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\naddresses: []",
+            "3:1: addresses: is empty, give at least one, or remove it",
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\npublic_url: hooks.example.com",
+            "3:1: public_url: is not an http:// or https:// URL, write it like https://hooks.example.com/webhooks/shop",
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\npublic_url: 'https://me@hooks.example.com'",
+            "3:1: public_url: is no URL that a sender could call, write it as it is registered at the sender",
+        ),
+        (
+            "verify: {scheme: none}\nrules: []\nfailures: {at_once: 0}",
+            "3:12: failures.at_once: must be at least 1, not the number 0",
+        ),
         ("verify: {scheme: none}\nrules: []\ndedupe: ''", "3:1: dedupe: is empty, write an expression, or remove it"),
         (
             "verify: {scheme: none}\nrules: []\ndedupe_window: 0d",
@@ -367,10 +400,7 @@ def test_a_finding_about_a_source(text: str, problem: str) -> None:
 
 
 def test_keys_of_later_versions_are_refused_by_name() -> None:
-    later = [
-        *("content", "public_url", "addresses", "trusted_proxies", "rate", "registering", "require", "lookups"),
-        *("redact", "expect_every", "backlog", "alarms", "max_body"),
-    ]
+    later = ["require", "lookups", "redact", "expect_every", "backlog", "alarms"]
     text = "verify: {scheme: none}\nrules: []\n" + "".join(f"{key}: 1\n" for key in later)
     assert texts(parse(section(text), SourceSettings)[1]) == [
         f"f:{line}:1: {key}: `{key}` is not available yet, remove it" for line, key in enumerate(later, 3)

@@ -5,11 +5,11 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from authorities import authority, server_tls
 
 from bridge.model import Attempt, Outcome
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -19,23 +19,20 @@ from .support import RESULT, Call, claim, compiled, forever, opened, playing, te
 
 pytestmark = pytest.mark.anyio
 
-CERTIFICATES = Path(__file__).parent / "certificates"
+AUTHORITY = authority()
+HERE = AUTHORITY.issue("127.0.0.1")
+ELSEWHERE = AUTHORITY.issue("crm.example.com")
 
 
 @pytest.fixture
-def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def trusting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine that trusts the tests' authority, and nobody else."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(CERTIFICATES / "none"))
+    (tmp_path / "authority.pem").write_bytes(AUTHORITY.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     send_event._system_trust.cache_clear()
     yield
     send_event._system_trust.cache_clear()
-
-
-def server_tls(name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATES / f"{name}.pem")
-    return context
 
 
 async def sent_to(url: str, patience: str = "10s") -> Attempt:
@@ -94,7 +91,7 @@ async def test_a_tls_handshake_that_never_ends_is_unavailable() -> None:
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_unavailable() -> None:
-    async with playing(Call.answer, tls=server_tls("here")) as server:
+    async with playing(Call.answer, tls=server_tls(HERE)) as server:
         attempt = await sent_to(server.url)
     assert is_unavailable(attempt, "the host's TLS certificate is not valid")
     assert server.calls == []
@@ -102,7 +99,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_unavailable() -> None:
 
 @pytest.mark.usefixtures("trusting")
 async def test_a_certificate_for_another_name_is_unavailable() -> None:
-    async with playing(Call.answer, tls=server_tls("elsewhere")) as server:
+    async with playing(Call.answer, tls=server_tls(ELSEWHERE)) as server:
         attempt = await sent_to(server.url)
     assert is_unavailable(attempt, "the host's TLS certificate is not valid")
     assert server.calls == []
@@ -110,7 +107,7 @@ async def test_a_certificate_for_another_name_is_unavailable() -> None:
 
 @pytest.mark.usefixtures("trusting")
 async def test_a_certificate_that_this_machine_trusts_is_good() -> None:
-    async with playing(Call.answer, tls=server_tls("here")) as server:
+    async with playing(Call.answer, tls=server_tls(HERE)) as server:
         assert (await sent_to(server.url)).outcome is Outcome.DELIVERED
 
 
@@ -196,7 +193,7 @@ async def test_an_answer_in_drops_does_not_outlast_the_time_out() -> None:
 
 async def test_plain_text_at_a_tls_port_is_unknown() -> None:
     """The server cannot have understood it, but from here that looks like any closed connection."""
-    async with playing(Call.answer, tls=server_tls("here")) as server:
+    async with playing(Call.answer, tls=server_tls(HERE)) as server:
         attempt = await sent_to(server.url.replace("https:", "http:"))
     assert is_unknown(attempt, "the connection broke before the answer")
     assert server.calls == []

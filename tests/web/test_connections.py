@@ -32,7 +32,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     """A public port with limits that a test can reach."""
     (tmp_path / "config" / "sources").mkdir(parents=True)
     (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
-    (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE)
+    (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE + "failures: {at_once: 100000}\n")
     sources = building.build(tmp_path / "config").sources
     url = f"sqlite:///{tmp_path}/bridge.db"
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from bridge.errors import BridgeError, NotVerified, Refused, StoreError, StoreUnavailable
+from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.web import problems
 
 
@@ -13,7 +13,9 @@ from bridge.web import problems
     ("error", "status"),
     [
         (NotVerified("signature_mismatch"), 401),
+        (KeyUnavailable("key_unavailable"), 503),
         (Refused(413, "body_too_large", "the body is larger than 5 bytes"), 413),
+        (Refused(429, "too_many_webhooks", "too many webhooks", 0.2), 429),
         (Refused(408, "body_too_slow", "the body did not arrive within 30 s"), 408),
         (StoreUnavailable("OperationalError: disk I/O error"), 503),
         (StoreError("there is no webhook wh_1"), 503),
@@ -27,6 +29,6 @@ def test_every_error_has_its_answer(error: BridgeError, status: int) -> None:
     fields = dict(headers)
     assert fields[b"content-type"] == b"application/problem+json"
     assert fields[b"content-length"] == str(len(body)).encode()
-    assert (b"retry-after" in fields) == (status == 503)
+    assert fields.get(b"retry-after") == {503: b"5", 429: b"1"}.get(status)
     for told in ("signature", "disk", "wh_1", "confidential"):
         assert told not in body.decode()

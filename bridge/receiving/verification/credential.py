@@ -5,6 +5,7 @@ They prove who called, not what was sent: they rest on TLS all the way to the br
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from bridge.errors import NotVerified
 from bridge.model import Request
@@ -15,21 +16,57 @@ from bridge.settings.secrets import Secret
 
 
 class Token:
-    """A header whose whole value is one of the secrets (`Authorization` with `Bearer ...` in the secret, too)."""
+    """A header whose value is one of the secrets, after `word` and a blank where there is one (such as Bearer).
 
-    def __init__(self, header: str, secrets: Sequence[Secret]) -> None:
-        self._header = header.lower().encode()
-        self.drops = frozenset([self._header])
+    `Authorization` with `Bearer ...` in the secret itself will do, too.
+    """
+
+    def __init__(self, header: str, secrets: Sequence[Secret], word: str = "") -> None:
+        self.header = header.lower().encode()
+        self.drops = frozenset([self.header])
         self.delivery_id = None
         self._secrets = tuple(secrets)
+        self._word = word.encode()
 
     def prove(self, _request: Request, headers: Headers, _now: int) -> int:
-        shown = headers.one(self._header, Reason.CREDENTIAL_MISSING)
-        genuine = (key_of("utf8", secret.reveal()) for secret in self._secrets)
-        return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
+        shown = headers.one(self.header, Reason.CREDENTIAL_MISSING)
+        if self._word:
+            word, _, shown = shown.partition(b" ")
+            if word.lower() != self._word.lower() or not shown:
+                raise NotVerified(Reason.CREDENTIAL_MALFORMED)
+        return _position(self._secrets, shown)
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
-        return {self._header: self._secrets[0].reveal().encode()}
+        begin = self._word + b" " if self._word else b""
+        return {self.header: begin + self._secrets[0].reveal().encode()}
+
+
+class Parameter:
+    """A query parameter whose value is one of the secrets. `name` is one of those that are never stored."""
+
+    drops: frozenset[bytes] = frozenset()
+    delivery_id = None
+
+    def __init__(self, name: str, secrets: Sequence[Secret]) -> None:
+        self._name = name
+        self._secrets = tuple(secrets)
+
+    def prove(self, request: Request, _headers: Headers, _now: int) -> int:
+        pairs = (pair.partition("=") for pair in request.query.decode("latin-1").split("&"))
+        values = [unquote_to_bytes(value.replace("+", " ")) for name, _, value in pairs if name == self._name]
+        if not any(values):
+            raise NotVerified(Reason.CREDENTIAL_MISSING)
+        if len(values) > 1:
+            raise NotVerified(Reason.CREDENTIAL_MALFORMED)
+        return _position(self._secrets, values[0])
+
+    def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
+        return {}
+
+
+def _position(secrets: Sequence[Secret], shown: bytes) -> int:
+    genuine = (key_of("utf8", secret.reveal()) for secret in secrets)
+    return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
 
 
 class Basic:

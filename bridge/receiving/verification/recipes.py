@@ -1,16 +1,20 @@
-"""Senders that sign by HMAC, as data: one row each, and what makes a row sound.
+"""How a sender signs with a shared secret, as data, and what makes such data sound.
 
-Rows and the YAML of `scheme: hmac` say the same things by the same words. Where a fact comes from is said at its row.
+The rows of `senders` and the YAML of `scheme: hmac` say the same things by the same words.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
 from bridge.receiving.verification.keys import KeyForm
+from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.settings.document import Path
+
+Encoding = Literal["hex", "base64"]
+Algorithm = Literal["sha1", "sha256", "sha512", "sha256-concat"]  # the last is no HMAC: the hash of key and content
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _IN_ENCODED_TEXT = re.compile(r"[0-9A-Za-z+/=]")
@@ -26,9 +30,14 @@ class Kind(Enum):
 
     BODY = "body"
     METHOD = "method"
+    URL = "url"
     HEADER = "header"
     ITEM = "item"
     LITERAL = "lit"
+    FIELD = "field"  # only of a timestamp: a key of the body, which is JSON
+
+
+_TIMED = (Kind.HEADER, Kind.ITEM, Kind.FIELD)
 
 
 class Part(NamedTuple):
@@ -39,14 +48,14 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Read `body`, `method`, `header:NAME`, `item:KEY` or `lit:TEXT`.
+        """Read `body`, `method`, `url`, `header:NAME`, `item:KEY` or `lit:TEXT`.
 
         Raises:
             ValueError: what is wrong with it.
         """
         word, colon, name = text.partition(":")
         match word:
-            case "body" | "method" if not colon:
+            case "body" | "method" | "url" if not colon:
                 return cls(Kind(word))
             case "header" if is_header_name(name):
                 return cls(Kind.HEADER, name.lower().encode())
@@ -54,33 +63,43 @@ class Part(NamedTuple):
                 return cls(Kind.ITEM, f"{name}=".encode())
             case "lit" if name:
                 return cls(Kind.LITERAL, name.encode())
-            case "url":
-                raise ValueError("is not available yet")
         raise ValueError("is no part of a request")
+
+    @classmethod
+    def source(cls, text: str) -> "Part":
+        """Read where a timestamp or a delivery id is: `header:NAME`, `item:KEY` or `body:KEY`.
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
+        word, _, name = text.partition(":")
+        return cls(Kind.FIELD, name.encode()) if word == "body" and name else cls.parse(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How one sender signs: HMAC of `signed`, encoded, in `header`.
+    """How one sender signs: HMAC of `signed`, encoded, in `header`, or in any of the headers `also`.
 
-    The header is one value, or a list of items at `separator`. A signature begins with `prefix`, or has the key `item`
+    A header is one value, or a list of items at `separator`. A signature begins with `prefix`, or has the key `item`
     in a list of `key=value` items; other items can be signed parts and the timestamp. Any signature that matches will
-    do. `timestamp` and `delivery_id` are `header:NAME` (the timestamp also `item:KEY`), empty where there is none.
+    do. `timestamp` is `header:NAME`, `item:KEY` or `body:KEY` (the last is checked only where it is there), empty where
+    there is none; `delivery_id` is `header:NAME` or empty. `url` among `signed` is the source's `public_url`.
     """
 
     header: str
+    also: tuple[str, ...] = ()
     separator: str = ""
     prefix: str = ""
     item: str = ""
-    encoding: Literal["hex", "base64"] = "hex"
-    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    encoding: Encoding = "hex"
+    algorithm: Algorithm = "sha256"
     signed: tuple[str, ...] = ("body",)
     timestamp: str = ""
-    timestamp_unit: Literal["s", "ms"] = "s"
+    timestamp_unit: TimeUnit = "s"
     tolerance: int = 300_000  # milliseconds, to both sides
     key: KeyForm = "utf8"
     delivery_id: str = ""
-    dedupe: str = ""  # an expression for the delivery id, where it stands in the body
+    decoded: str = ""  # percent-escapes of the URL that the sender may sign as the characters they stand for
     drops: tuple[str, ...] = ()  # further headers that must not be stored
 
     @property
@@ -93,6 +112,9 @@ def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     """What makes a recipe unsound: the key at fault, what is wrong, what to do."""
     if not is_header_name(recipe.header):
         yield ("header",), "is no name of a header", "write one like X-Hub-Signature-256"
+    for index, name in enumerate(recipe.also):
+        if not is_header_name(name):
+            yield ("also", index), "is no name of a header", "write one like X-Hub-Signature-256"
     if recipe.item and recipe.prefix:
         yield ("prefix",), "stands beside item, which already says how a signature begins", "leave one of them out"
     if _IN_ENCODED_TEXT.search(recipe.separator):
@@ -116,18 +138,18 @@ def _part_faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
         try:
             parts.append(Part.parse(text))
         except ValueError as error:
-            yield ("signed", index), str(error), "use body, method, header:NAME, item:KEY or lit:TEXT"
+            yield ("signed", index), str(error), "use body, method, url, header:NAME, item:KEY or lit:TEXT"
     if len(parts) == len(recipe.signed) and Part(Kind.BODY) not in parts:
         yield ("signed",), "leaves out the body, so anyone could change it", "add body"
 
-    for key, text, allowed in (
-        ("timestamp", recipe.timestamp, "header:NAME or item:KEY"),
-        ("delivery_id", recipe.delivery_id, "header:NAME"),
+    for key, text, kinds, allowed in (
+        ("timestamp", recipe.timestamp, _TIMED, "header:NAME, item:KEY or body:KEY"),
+        ("delivery_id", recipe.delivery_id, (Kind.HEADER,), "header:NAME"),
     ):
         source = _source(text)
-        if text and (source is None or f"{source.kind.value}:" not in allowed):
+        if text and (source is None or source.kind not in kinds):
             yield (key,), "cannot be read from there", f"use {allowed}"
-        elif source and key == "timestamp" and source not in parts:
+        elif source and key == "timestamp" and source.kind is not Kind.FIELD and source not in parts:
             yield (key,), "is not signed, so it proves nothing", "add it to signed, or leave timestamp out"
 
     if not recipe.separator and any(part.kind is Kind.ITEM for part in parts):
@@ -136,61 +158,6 @@ def _part_faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
 
 def _source(text: str) -> Part | None:
     try:
-        return Part.parse(text)
+        return Part.source(text)
     except ValueError:
         return None
-
-
-RECIPES: Mapping[str, Recipe] = {
-    # docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries; the delivery id is not signed
-    "github": Recipe(
-        header="X-Hub-Signature-256",
-        prefix="sha256=",
-        delivery_id="header:X-GitHub-Delivery",
-        drops=("X-Hub-Signature",),  # the older SHA-1 signature of the same body
-    ),
-    # github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md; the delivery id is signed
-    "standard-webhooks": Recipe(
-        header="webhook-signature",
-        separator=" ",
-        prefix="v1,",
-        encoding="base64",
-        signed=("header:webhook-id", "lit:.", "header:webhook-timestamp", "lit:.", "body"),
-        timestamp="header:webhook-timestamp",
-        key="whsec",
-        delivery_id="header:webhook-id",
-    ),
-    # stripe-python, stripe/_webhook.py; the secret's text is the key as it is, whsec_ and all; the id is in the body
-    "stripe": Recipe(
-        header="Stripe-Signature",
-        separator=",",
-        item="v1",
-        signed=("item:t", "lit:.", "body"),
-        timestamp="item:t",
-        dedupe="body.id",
-    ),
-    # docs.slack.dev/authentication/verifying-requests-from-slack; the id is in the body
-    "slack": Recipe(
-        header="X-Slack-Signature",
-        prefix="v0=",
-        signed=("lit:v0:", "header:X-Slack-Request-Timestamp", "lit::", "body"),
-        timestamp="header:X-Slack-Request-Timestamp",
-        dedupe="body.event_id",
-    ),
-    # shopify.dev/docs/apps/build/webhooks/subscribe/https; no timestamp, and the delivery id is not signed
-    "shopify": Recipe(
-        header="X-Shopify-Hmac-SHA256",
-        encoding="base64",
-        delivery_id="header:X-Shopify-Webhook-Id",
-    ),
-}
-
-# Senders that get a row later, by the scheme that does meanwhile ("" where none does).
-_NOT_YET = {
-    "hmac": "asana bitbucket calendly docusign dropbox gitea gogs intercom jira linear meta mux notion paddle "
-    "pagerduty razorpay sentry superoffice svix typeform x xero zendesk zoom",
-    "token": "cloudevents gitlab okta",
-    "basic": "pipedrive",
-    "": "aws-sns azure-event-grid discord hubspot mailgun microsoft-graph paypal sendgrid square trello twilio",
-}
-NOT_YET: Mapping[str, str] = {name: instead for instead, names in _NOT_YET.items() for name in names.split()}

@@ -1,27 +1,37 @@
 """What ops may write under `verify`, and its meaning: a source's mapping becomes a Verifier, or located problems."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from bridge.errors import Problem, Severity
-from bridge.receiving.verification.credential import Anyone, Basic, Token
+from bridge.receiving.verification.alternatives import Alternatives
+from bridge.receiving.verification.compiling import (
+    Compile,
+    Compiled,
+    Keys,
+    Tolerance,
+    check_secrets,
+    check_untimed,
+    check_url,
+)
+from bridge.receiving.verification.credential import Anyone, Basic, Parameter, Token
 from bridge.receiving.verification.keys import KeyForm, key_of
-from bridge.receiving.verification.recipes import NOT_YET, RECIPES, Recipe, faults, is_header_name
+from bridge.receiving.verification.recipes import Algorithm, Encoding, Recipe, faults, is_header_name
+from bridge.receiving.verification.sender import Sender, Shown
+from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.signature import Signature
+from bridge.receiving.verification.special import SPECIAL, Special
+from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier
 from bridge.settings.document import Section
-from bridge.settings.parsing import Duration, Secrets, Strict, parse
+from bridge.settings.parsing import SecretsToCome, Strict, parse
 from bridge.settings.secrets import Expanded, Secret
 
-Keys = Annotated[
-    Secrets, Field(description="what the sender signs with or shows, as a list: several while one replaces another")
-]
 Header = Annotated[str, Field(description="the name of the header, such as X-Signature or X-Token")]
-Tolerance = Annotated[Duration | None, Field(description="how far a signed timestamp may be off, such as 5m")]
 
 
 class SignedSettings(Strict):
@@ -38,16 +48,19 @@ class HmacSettings(Strict):
     scheme: Literal["hmac"]
     secrets: Keys
     header: Header
+    also: tuple[str, ...] = Field((), description="further headers in which a signature may stand")
     separator: str = Field("", description="what stands between the items of the header, where it is a list")
     prefix: str = Field("", description="what a signature begins with, such as sha256=")
     item: str = Field("", description="the key of the signature in a list of key=value items, such as v1")
-    encoding: Literal["hex", "base64"] = Field("hex", description="how the signature is written")
-    algorithm: Literal["sha1", "sha256", "sha512"] = Field("sha256", description="the hash of the HMAC")
-    signed: tuple[str, ...] = Field(
-        ("body",), description="what is signed, in order: body, method, header:NAME, item:KEY, lit:TEXT"
+    encoding: Encoding = Field("hex", description="how the signature is written")
+    algorithm: Algorithm = Field(
+        "sha256", description="the hash of the HMAC; sha256-concat is no HMAC but the hash of key and content"
     )
-    timestamp: str = Field("", description="where the signed time is: header:NAME or item:KEY")
-    timestamp_unit: Literal["s", "ms"] = Field("s", description="what the time is counted in")
+    signed: tuple[str, ...] = Field(
+        ("body",), description="what is signed, in order: body, method, url, header:NAME, item:KEY, lit:TEXT"
+    )
+    timestamp: str = Field("", description="where the signed time is: header:NAME, item:KEY or body:KEY")
+    timestamp_unit: TimeUnit = Field("s", description="what the time is counted in, or rfc3339")
     tolerance: Tolerance = None
     key: KeyForm = Field("utf8", description="what the secret's text stands for: itself, or encoded bytes")
     delivery_id: str = Field("", description="where the sender's delivery id is: header:NAME")
@@ -56,17 +69,39 @@ class HmacSettings(Strict):
 class TokenSettings(Strict):
     """`verify` for a secret that stands in a header as it is."""
 
-    scheme: Literal["token"]
+    scheme: str
     header: Header
     secrets: Keys
+
+
+class ShownSettings(Strict):
+    """`verify` for a sender that shows a secret."""
+
+    scheme: str
+    secrets: Keys
+    header: Header | None = None
 
 
 class BasicSettings(Strict):
     """`verify` for HTTP Basic."""
 
-    scheme: Literal["basic"]
+    scheme: str
     username: str = Field(description="the name that the sender shows")
     secrets: Keys
+
+
+class VerifyTokenSettings(SignedSettings):
+    """`verify` for a sender that shows a token of yours at set-up."""
+
+    verify_token: Secret | None = Field(
+        None, description="the token that you gave to the sender, for its check at set-up"
+    )
+
+
+class HandedOverSettings(SignedSettings):
+    """`verify` for a sender that hands over its secret: until it did, and `registering` says so, there is none."""
+
+    secrets: SecretsToCome = Field(description="what the sender handed over, as a list; [] while registering")
 
 
 class NoneSettings(Strict):
@@ -75,48 +110,89 @@ class NoneSettings(Strict):
     scheme: Literal["none"]
 
 
-Compiled = tuple[Proof | None, list[Problem]]
+class Scheme(NamedTuple):
+    """What may stand under `verify`, and what compiles it."""
+
+    model: type[Strict]
+    compile: Compile
 
 
-def compile_verifier(section: Section) -> tuple[Verifier | None, list[Problem]]:
+def compile_verifier(section: Section, public_url: str = "") -> tuple[Verifier | None, list[Problem]]:
     """The verifier that a source's `verify` mapping describes, and all problems found; None where one is an error."""
     if not isinstance(section.value, dict):
         return None, [section.problem("must be a mapping", "such as {scheme: github, secrets: [...]}")]
     scheme = section.value.get("scheme")
     if not isinstance(scheme, str):
-        return None, [section["scheme"].problem("must be the name of a scheme", f"one of {', '.join(COMPILERS)}")]
-    if scheme not in COMPILERS:
+        return None, [section["scheme"].problem("must be the name of a scheme", _LISTED)]
+    if scheme not in SCHEMES:
         return None, [_unknown(section["scheme"], scheme)]
-    proof, problems = COMPILERS[scheme](section)
+    proof, problems = SCHEMES[scheme].compile(section, public_url)
     if proof is None or any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
     return Verifier(scheme, proof), problems
 
 
+_LISTED = "`bridge schemes` lists them"
+
+
 def _unknown(section: Section, scheme: str) -> Problem:
-    if scheme in NOT_YET:
-        instead = NOT_YET[scheme]
-        hint = "spell it out with scheme: hmac" if instead == "hmac" else f"use scheme: {instead}" if instead else ""
-        return section.problem(f"scheme {scheme} is not available yet", hint)
-    nearest = get_close_matches(scheme.lower(), [*COMPILERS, *NOT_YET], n=1)
+    nearest = get_close_matches(scheme.lower(), SCHEMES, n=1)
     meant = f"did you mean {nearest[0]}? " if nearest else ""
     name = "scheme" if isinstance(scheme, Expanded) else f"scheme {scheme[:60]!r}"
-    return section.problem(f"unknown {name}", f"{meant}known are {', '.join(COMPILERS)}")
+    return section.problem(f"unknown {name}", meant + _LISTED)
 
 
-def _sender(name: str, recipe: Recipe, section: Section) -> Compiled:
-    settings, problems = parse(section, SignedSettings)
+def _sender(sender: Sender, section: Section, public_url: str) -> Compiled:
+    """A sender whose ways are recipes and credentials."""
+    settings, problems = parse(section, _model(sender))
     if settings is None:
         return None, problems
-    if settings.tolerance is not None and not recipe.timestamp:
-        problems.append(
-            section["tolerance"].problem(f"{name} signs no timestamp, so there is nothing to tolerate", "leave it out")
-        )
-    problems += _check_keys(section, settings.secrets, recipe.key)
-    return Signature(recipe, settings.secrets, settings.tolerance), problems
+    assert isinstance(settings, SignedSettings | ShownSettings)  # noqa: S101 - as _model says
+    tolerance = settings.tolerance if isinstance(settings, SignedSettings) else None
+    if not any(recipe.timestamp for recipe in sender.recipes):
+        problems += check_untimed(section, tolerance)
+    if sender.signs_url:
+        problems += check_url(section, public_url)
+    if isinstance(settings, ShownSettings) and settings.header is not None and not is_header_name(settings.header):
+        problems.append(section["header"].problem("is no name of a header", "write one like X-Token"))
+    form = sender.recipes[0].key if sender.recipes else "utf8"
+    if len(sender.recipes) == len(sender.proof):
+        problems += _check_keys(section, settings.secrets, form)
+    else:
+        problems += check_secrets(section, settings.secrets, lambda text: _fits(form, text), _NEVER)
+    ways: list[tuple[bytes, Proof]] = []
+    for way in sender.proof:
+        if isinstance(way, Recipe):
+            signature = Signature(way, settings.secrets, tolerance, public_url)
+            ways.append((_shown_by(way), signature))
+        elif isinstance(way, Shown):
+            header = settings.header if isinstance(settings, ShownSettings) and settings.header else way.header
+            token = Token(header, settings.secrets, way.word)
+            ways.append((token.header, token))
+            if way.parameter:
+                ways.append((b"", Parameter(way.parameter, settings.secrets)))
+    return (ways[0][1] if len(ways) == 1 else Alternatives(ways)), problems
 
 
-def _hmac(section: Section) -> Compiled:
+def _shown_by(recipe: Recipe) -> bytes:
+    """The header of a recipe: of its signature, or of its id where that is signed, lest another one's id be added."""
+    signed_id = recipe.delivery_id if recipe.delivery_id in recipe.signed else ""
+    return (signed_id.partition(":")[2] or recipe.header).lower().encode()
+
+
+def _model(sender: Sender) -> type[Strict]:
+    if "verify_token" in sender.keys:
+        return VerifyTokenSettings
+    if sender.hands_over:
+        return HandedOverSettings
+    return SignedSettings if sender.recipes else ShownSettings
+
+
+def _fits(form: KeyForm, text: str) -> bool:
+    return key_of(form, text) is not None if text.startswith("whsec_") else _fits_header(text)
+
+
+def _hmac(section: Section, public_url: str) -> Compiled:
     settings, problems = parse(section, HmacSettings)
     if settings is None:
         return None, problems
@@ -131,17 +207,19 @@ def _hmac(section: Section) -> Compiled:
         unsound.append(
             section["tolerance"].problem("needs a timestamp to check", "say where it is by timestamp, or leave it out")
         )
+    if "url" in recipe.signed:
+        unsound += check_url(section, public_url)
     problems += [*unsound, *_check_keys(section, settings.secrets, recipe.key)]
-    return None if unsound else Signature(recipe, settings.secrets, settings.tolerance), problems
+    return None if unsound else Signature(recipe, settings.secrets, settings.tolerance, public_url), problems
 
 
-def _token(section: Section) -> Compiled:
+def _token(section: Section, _public_url: str) -> Compiled:
     settings, problems = parse(section, TokenSettings)
     if settings is None:
         return None, problems
     if not is_header_name(settings.header):
         problems.append(section["header"].problem("is no name of a header", "write one like X-Token"))
-    problems += _check_secrets(section, settings.secrets, _fits_header, _NEVER)
+    problems += check_secrets(section, settings.secrets, _fits_header, _NEVER)
     return Token(settings.header, settings.secrets), problems
 
 
@@ -152,7 +230,7 @@ def _fits_header(text: str) -> bool:
     return text.isprintable() and not text[0].isspace() and not text[-1].isspace()
 
 
-def _basic(section: Section) -> Compiled:
+def _basic(section: Section, _public_url: str) -> Compiled:
     settings, problems = parse(section, BasicSettings)
     if settings is None:
         return None, problems
@@ -161,18 +239,6 @@ def _basic(section: Section) -> Compiled:
         problems.append(section["username"].problem(message, "take the name that the sender shows"))
     problems += _check_keys(section, settings.secrets, "utf8")
     return Basic(settings.username, settings.secrets), problems
-
-
-def _none(section: Section) -> Compiled:
-    settings, problems = parse(section, NoneSettings)
-    if settings is None:
-        return None, problems
-    warning = section["scheme"].problem(
-        "proves nothing: anyone who knows the URL can send",
-        "use a signature, token or basic if the sender can do any",
-        Severity.WARNING,
-    )
-    return Anyone(), [*problems, warning]
 
 
 _FORMS = {
@@ -184,46 +250,55 @@ _FORMS = {
 
 
 def _check_keys(section: Section, secrets: Sequence[Secret], form: KeyForm) -> list[Problem]:
-    return _check_secrets(section, secrets, lambda text: key_of(form, text) is not None, f"is not {_FORMS[form]}")
+    return check_secrets(section, secrets, lambda text: key_of(form, text) is not None, f"is not {_FORMS[form]}")
 
 
-def _check_secrets(
-    section: Section, secrets: Sequence[Secret], good: Callable[[str], bool], message: str
-) -> list[Problem]:
-    """A problem at the place of each secret that is not good. Places are counted without the dropped, empty entries."""
-    entries = enumerate(section["secrets"].value)
-    places = [section["secrets"][index] for index, entry in entries if entry not in (None, "")]
-    return [
-        place.problem(message, "paste it again, whole, as the sender shows it")
-        for place, secret in zip(places, secrets, strict=True)
-        if not good(secret.reveal())
-    ]
+def _none(section: Section, _public_url: str) -> Compiled:
+    settings, problems = parse(section, NoneSettings)
+    if settings is None:
+        return None, problems
+    warning = section["scheme"].problem(
+        "proves nothing: anyone who knows the URL can send",
+        "use a signature, token or basic if the sender can do any",
+        Severity.WARNING,
+    )
+    return Anyone(), [*problems, warning]
 
 
-COMPILERS: dict[str, Callable[[Section], Compiled]] = {
-    **{name: partial(_sender, name, recipe) for name, recipe in RECIPES.items()},
-    "hmac": _hmac,
-    "token": _token,
-    "basic": _basic,
-    "none": _none,
+_SPELLED_OUT: Mapping[str, Scheme] = {
+    "hmac": Scheme(HmacSettings, _hmac),
+    "token": Scheme(TokenSettings, _token),
+    "basic": Scheme(BasicSettings, _basic),
+    "none": Scheme(NoneSettings, _none),
 }
+
+
+def _scheme(sender: Sender) -> Scheme | Special:
+    way = sender.proof[0]
+    if isinstance(way, str):
+        return _SPELLED_OUT.get(way) or SPECIAL[way]
+    return Scheme(_model(sender), partial(_sender, sender))
+
+
+SCHEMES: Mapping[str, Scheme | Special] = {name: _scheme(sender) for name, sender in SENDERS.items()}
 
 
 def dropped_headers(verify: object) -> frozenset[str]:
     """The headers, in lower case, that the scheme of a `verify` mapping takes out before anything is stored."""
     if not isinstance(verify, dict):
         return frozenset()
-    recipe = RECIPES.get(str(verify.get("scheme")))
-    names = (recipe.header, *recipe.drops) if recipe else (verify.get("header"),)
+    names = [verify.get("header")]
+    sender = SENDERS.get(str(verify.get("scheme")))
+    for way in sender.proof if sender else ():
+        if isinstance(way, Recipe):
+            names += [way.header, *way.also, *way.drops]
+        elif isinstance(way, Shown):
+            names.append(way.header)
+        elif way in SPECIAL:
+            names += SPECIAL[way].drops
     return frozenset(name.lower() for name in names if isinstance(name, str))
 
 
 def models() -> dict[str, type[Strict]]:
     """What may stand under `verify` for each scheme."""
-    spelled_out: dict[str, type[Strict]] = {
-        "hmac": HmacSettings,
-        "token": TokenSettings,
-        "basic": BasicSettings,
-        "none": NoneSettings,
-    }
-    return {**dict.fromkeys(RECIPES, SignedSettings), **spelled_out}
+    return {name: scheme.model for name, scheme in SCHEMES.items()}

@@ -82,6 +82,7 @@ class Verifier:
 
         Raises:
             NotVerified: the first secret is no key any more (its file was changed).
+            CannotSign: only the sender can sign.
         """
         request = Request(
             source="",

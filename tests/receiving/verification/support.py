@@ -1,6 +1,7 @@
 """What the tests of this room share: requests, and verifiers from what ops would write."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.errors import Problem
@@ -46,14 +47,17 @@ SIGNING = {"github": GITHUB, "standard": STANDARD, "stripe": STRIPE, "slack": SL
 PROVING = {**SIGNING, "token": TOKEN, "basic": BASIC}
 
 
-def compiled(settings: Mapping[str, Any]) -> Verifier:
-    verifier, problems = tried(settings)
+def compiled(settings: Mapping[str, Any], public_url: str = "") -> Verifier:
+    verifier, problems = tried(settings, public_url=public_url)
     assert isinstance(verifier, Verifier), problems
     return verifier
 
 
-def tried(settings: object, places: Mapping[tuple[str | int, ...], tuple[int, int]] | None = None) -> Any:
-    return compile_verifier(Section(Document("sources/x.yaml", {"verify": settings}, places or {}), ("verify",)))
+def tried(
+    settings: object, places: Mapping[tuple[str | int, ...], tuple[int, int]] | None = None, public_url: str = ""
+) -> Any:
+    section = Section(Document("sources/x.yaml", {"verify": settings}, places or {}), ("verify",))
+    return compile_verifier(section, public_url)
 
 
 def found(settings: object) -> list[str]:
@@ -76,6 +80,11 @@ def request(
         received_at=NOW,
         client="192.0.2.1",
     )
+
+
+def with_body(asked: Request, body: bytes) -> Request:
+    """The same request with another body."""
+    return replace(asked, body=body)
 
 
 def signed(verifier: Verifier, body: bytes = b"{}", at: int = NOW) -> list[tuple[bytes, bytes]]:

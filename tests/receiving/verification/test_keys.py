@@ -3,7 +3,7 @@ import pytest
 from bridge.errors import NotVerified
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.keys import KeyForm, key_of, position_of_match
-from bridge.receiving.verification.recipes import RECIPES
+from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.signature import Signature
 from bridge.receiving.verification.verifier import Verifier
 from bridge.settings.secrets import FileText, Secret
@@ -60,7 +60,7 @@ def test_without_a_usable_secret_nothing_is_verified() -> None:
 def test_a_secret_from_a_file_is_read_at_each_request_and_fails_closed_when_it_is_no_key_any_more() -> None:
     text = [STANDARD["secrets"][0]]
     rotating = Secret(FileText(lambda: text[0]))
-    verifier = Verifier("standard-webhooks", Signature(RECIPES["standard-webhooks"], [rotating]))
+    verifier = Verifier("standard-webhooks", Signature(SENDERS["svix"].recipes[1], [rotating]))
     genuine = signed(compiled(STANDARD))
     assert verifier.verify(request(b"{}", genuine), NOW).secret == 1
     text[0] = "whsec_bmV3"
@@ -76,5 +76,5 @@ def test_a_secret_from_a_file_is_read_at_each_request_and_fails_closed_when_it_i
 
 def test_another_secret_still_works_beside_an_unusable_one() -> None:
     secrets = [Secret("not base64!"), Secret(STANDARD["secrets"][0])]
-    verifier = Verifier("standard-webhooks", Signature(RECIPES["standard-webhooks"], secrets))
+    verifier = Verifier("standard-webhooks", Signature(SENDERS["svix"].recipes[1], secrets))
     assert verifier.verify(request(b"{}", signed(compiled(STANDARD))), NOW).secret == 2

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.forwarding.rate import Bucket
+from bridge.rate import Bucket
 
 rates = st.tuples(st.integers(1, 1000), st.sampled_from([1_000, 60_000, 3_600_000]))
 pauses = st.lists(st.floats(0, 10), max_size=60)

@@ -1,15 +1,22 @@
-"""How fast a target is sent to: a token bucket that holds one second's worth."""
+"""How fast something may go on: a token bucket."""
 
 import time
 from collections.abc import Callable
 
 
 class Bucket:
-    """Lets `count` pass in every `per` milliseconds, evenly; `monotonic` gives seconds."""
+    """Lets `count` pass in every `per` milliseconds, evenly; `monotonic` gives seconds.
 
-    def __init__(self, count: int, per: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `burst` may pass at once after a rest: one second's worth where it is not given, and never less than one.
+    """
+
+    __slots__ = ("_at", "_monotonic", "_size", "_speed", "_tokens")
+
+    def __init__(
+        self, count: int, per: int, monotonic: Callable[[], float] = time.monotonic, burst: float | None = None
+    ) -> None:
         self._speed = count * 1000 / per  # tokens a second
-        self._size = max(1.0, self._speed)
+        self._size = max(1.0, self._speed if burst is None else burst)
         self._tokens = self._size
         self._monotonic = monotonic
         self._at = monotonic()

@@ -1,0 +1,99 @@
+"""Mailgun: the signature stands in the body, and covers a time and a token there, nothing else.
+
+So a token must be good for one webhook only: it is the delivery id that duplicates are told by, and a webhook whose
+token came before is not mapped again, whatever else it holds.
+
+Facts: documentation.mailgun.com, securing webhooks. Events come as JSON (`signature: {timestamp, token, signature}`),
+those of old and inbound mail as forms with these fields beside the others.
+"""
+
+import hmac
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from bridge.errors import CannotSign, NotVerified
+from bridge.model import Content, Request
+from bridge.receiving.verification import timestamps, unproven
+from bridge.receiving.verification.compiling import Compiled, Keys, Tolerance, check_secrets
+from bridge.receiving.verification.headers import Headers
+from bridge.receiving.verification.keys import key_of, position_of_match
+from bridge.receiving.verification.reasons import Reason
+from bridge.settings.document import Section
+from bridge.settings.parsing import Strict, parse
+from bridge.settings.secrets import Secret
+
+TOLERANCE = 24 * 3600 * 1000  # it tries again for 8 hours, and may not sign anew when it does
+LONGEST = 100  # characters of a token; they have 50
+
+
+class MailgunSettings(Strict):
+    """`verify` for Mailgun."""
+
+    scheme: Literal["mailgun"]
+    secrets: Keys
+    tolerance: Tolerance = None
+
+
+class Mailgun:
+    """A body with a signature of its time and token by one of the secrets."""
+
+    drops: frozenset[bytes] = frozenset()
+    delivery_id = None
+
+    def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE) -> None:
+        self._secrets = tuple(secrets)
+        self._tolerance = tolerance
+
+    def prove(self, request: Request, headers: Headers, now: int) -> int:
+        position, at = self._prove(request, headers)
+        timestamps.check(at, now, self._tolerance)
+        return position
+
+    def sign(self, request: Request, _delivery_id: str) -> dict[bytes, bytes]:
+        """No header: the signature must stand in the body already.
+
+        Raises:
+            CannotSign: it does not, or is not that of the first secret.
+        """
+        try:
+            position, at = self._prove(request, Headers(request.headers))
+            timestamps.check(at, request.received_at, self._tolerance)
+        except NotVerified:
+            position = 0
+        if position != 1:
+            raise CannotSign("the signature stands in the body, so the payload must be one that Mailgun signed lately")
+        return {}
+
+    def _prove(self, request: Request, headers: Headers) -> tuple[int, int]:
+        content = Content.FORM if unproven.is_form(headers) else Content.JSON
+        members: Any = unproven.read(request, headers, content)
+        if content is Content.JSON:
+            members = members.get("signature")
+            if members is None:
+                raise NotVerified(Reason.SIGNATURE_MISSING)
+            if not isinstance(members, dict):
+                raise NotVerified(Reason.SIGNATURE_MALFORMED)
+        shown = unproven.text(members, "signature", Reason.SIGNATURE_MISSING).lower().encode()
+        at = unproven.text(members, "timestamp", Reason.TIMESTAMP_MISSING).encode()
+        nonce = unproven.text(members, "token").encode()
+        if len(nonce) > LONGEST:
+            raise NotVerified(Reason.BODY_MALFORMED)
+        genuine = (_signature(secret, at + nonce) for secret in self._secrets)
+        position = position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
+        return position, timestamps.milliseconds(at, "s")
+
+
+def _signature(secret: Secret, content: bytes) -> bytes | None:
+    key = key_of("utf8", secret.reveal())
+    return None if key is None else hmac.digest(key, content, "sha256").hex().encode()
+
+
+def compile_mailgun(section: Section, _public_url: str) -> Compiled:
+    """`verify: {scheme: mailgun, secrets: [...]}`."""
+    settings, problems = parse(section, MailgunSettings)
+    if settings is None:
+        return None, problems
+    problems += check_secrets(
+        section, settings.secrets, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
+    )
+    return Mailgun(settings.secrets, TOLERANCE if settings.tolerance is None else settings.tolerance), problems

@@ -1,0 +1,105 @@
+"""Schemes that no recipe describes, by name. Their modules are loaded by the first that asks: most sources need none.
+
+(cryptography, PyJWT and httpx take a quarter of a second and 12 MB, which `bridge test` has better uses for.)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from bridge.receiving.verification.compiling import Compile, Compiled
+from bridge.settings.document import Section
+from bridge.settings.parsing import Strict
+
+
+class Loaded(NamedTuple):
+    """What may stand under `verify`, and what compiles it."""
+
+    model: type[Strict]
+    compile: Compile
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """One scheme. `drops` are the headers, in lower case, that must not be stored."""
+
+    load: Callable[[], Loaded]
+    drops: frozenset[str] = frozenset()
+
+    @property
+    def model(self) -> type[Strict]:
+        """What may stand under `verify`."""
+        return self.load().model
+
+    def compile(self, section: Section, public_url: str) -> Compiled:
+        """The proof that a source's `verify` describes, or problems."""
+        return self.load().compile(section, public_url)
+
+
+def _by_key(name: str) -> Loaded:
+    from bridge.receiving.verification.public_key import PublicKeySettings, compile_key_recipe
+
+    return Loaded(PublicKeySettings, partial(compile_key_recipe, name))
+
+
+def _standard_webhooks() -> Loaded:
+    from bridge.receiving.verification.public_key import PublicKeySettings, compile_standard_webhooks
+
+    return Loaded(PublicKeySettings, compile_standard_webhooks)
+
+
+def _paypal() -> Loaded:
+    from bridge.receiving.verification.paypal import PayPalSettings, compile_paypal
+
+    return Loaded(PayPalSettings, compile_paypal)
+
+
+def _sns() -> Loaded:
+    from bridge.receiving.verification.aws_sns import SnsSettings, compile_sns
+
+    return Loaded(SnsSettings, compile_sns)
+
+
+def _twilio() -> Loaded:
+    from bridge.receiving.verification.twilio import TwilioSettings, compile_twilio
+
+    return Loaded(TwilioSettings, compile_twilio)
+
+
+def _mailgun() -> Loaded:
+    from bridge.receiving.verification.mailgun import MailgunSettings, compile_mailgun
+
+    return Loaded(MailgunSettings, compile_mailgun)
+
+
+def _graph() -> Loaded:
+    from bridge.receiving.verification.microsoft_graph import GraphSettings, compile_graph
+
+    return Loaded(GraphSettings, compile_graph)
+
+
+def _jira_connect() -> Loaded:
+    from bridge.receiving.verification.jira_connect import JiraConnectSettings, compile_jira_connect
+
+    return Loaded(JiraConnectSettings, compile_jira_connect)
+
+
+def _bearer() -> Loaded:
+    from bridge.receiving.verification.bearer import BearerSettings, compile_bearer
+
+    return Loaded(BearerSettings, compile_bearer)
+
+
+SPECIAL: Mapping[str, Special] = {
+    "discord": Special(partial(_by_key, "discord"), frozenset(["x-signature-ed25519"])),
+    "sendgrid": Special(partial(_by_key, "sendgrid"), frozenset(["x-twilio-email-event-webhook-signature"])),
+    "standard-webhooks": Special(_standard_webhooks, frozenset(["webhook-signature"])),
+    "paypal": Special(_paypal, frozenset(["paypal-transmission-sig"])),
+    "aws-sns": Special(_sns),
+    "twilio": Special(_twilio, frozenset(["x-twilio-signature"])),
+    "mailgun": Special(_mailgun),
+    "microsoft-graph": Special(_graph),
+    "jira-connect": Special(_jira_connect),
+    "bearer": Special(_bearer),
+}

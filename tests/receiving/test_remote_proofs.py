@@ -1,0 +1,136 @@
+"""Webhooks whose proof needs a key from elsewhere: fetched over TLS, then stored; without the key, nothing is."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from authorities import Answer, Elsewhere, authority, publishing
+
+from bridge.errors import KeyUnavailable, NotVerified, Refused
+from bridge.model import Request
+from bridge.observing.metrics import Metrics
+from bridge.receiving.intake import Intake
+from bridge.receiving.verification.remote_keys import Download, download
+from bridge.service import building
+from bridge.store import reading
+from bridge.store.store import Store, owned
+
+from .verification.genuine import AMAZON, CERT_OF_SNS, PUBLISHED, SCHEMES, TOPIC, signed_by_amazon, sns_message
+from .verification.support import NOW, request
+
+AUTHORITY = authority()
+HOST = AUTHORITY.issue("sns.eu-west-1.amazonaws.com")
+PATH = CERT_OF_SNS.removeprefix("https://sns.eu-west-1.amazonaws.com")
+BRIDGE = {
+    "targets": {"crm": {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}},
+}
+RULES = [{"name": "all", "event": {"type": "Run", "attributes": {"id": "{{ body.MessageId }}"}}}]
+
+
+class House:
+    """An intake for messages of SNS, and what it stored."""
+
+    def __init__(self, directory: Path, store: Store, built: building.Built, fetch: Download) -> None:
+        self._url = f"sqlite:///{directory}/bridge.db"
+        self._metrics = Metrics()
+        self.intake = Intake(built.sources, store, self._metrics, lambda _: None, fetch)
+
+    async def receive(self, asked: Request) -> str:
+        """The state of the webhook, or why it is none."""
+        try:
+            return (await self.intake.receive(replace(asked, source="sns"))).state
+        except KeyUnavailable as error:
+            return f"later: {error.reason}"
+        except (NotVerified, Refused) as error:
+            return error.reason
+
+    def refusals(self, reason: str) -> float:
+        labels = {"source": "sns", "reason": reason}
+        return self._metrics.registry.get_sample_value("bridge_webhooks_refused_total", labels) or 0
+
+    def stored(self) -> int:
+        with reading.reading(self._url) as connection:
+            return len(reading.list_webhooks(connection, reading.Filter()))
+
+
+@contextmanager
+def house_in(directory: Path, fetch: Download) -> Iterator[House]:
+    (directory / "config" / "sources").mkdir(parents=True)
+    (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    failures = {"at_once": 1, "rate": "1/h"}
+    for name, scheme in (("sns", "aws-sns"), ("grid", "bearer")):
+        source = {"verify": SCHEMES[scheme].settings, "rules": RULES, "failures": failures}
+        (directory / "config" / "sources" / f"{name}.yaml").write_text(json.dumps(source))
+    with owned(f"sqlite:///{directory}/bridge.db") as engine:
+        store = Store(engine, lambda: NOW)
+        try:
+            yield House(directory, store, building.build(directory / "config"), fetch)
+        finally:
+            store.close()
+
+
+def message(number: int, **changed: str) -> Request:
+    signed = signed_by_amazon(sns_message(NOW, MessageId=str(number), **changed))
+    return request(json.dumps(signed).encode(), {"content-type": "text/plain; charset=UTF-8"})
+
+
+@pytest.mark.anyio
+async def test_a_certificate_is_fetched_once_for_all_that_need_it(tmp_path: Path) -> None:
+    async with publishing(HOST, {PATH: Answer(AMAZON.pem, after=0.02)}) as published:
+        with house_in(tmp_path, partial(download, transport=Elsewhere(published.port, AUTHORITY))) as house:
+            told = await asyncio.gather(*(house.receive(message(number)) for number in range(20)))
+            assert told == ["mapped"] * 20
+            assert house.stored() == 20
+            assert published.asked == {PATH: 1}
+
+
+@pytest.mark.anyio
+async def test_while_the_certificate_cannot_be_had_the_sender_is_asked_to_come_again(tmp_path: Path) -> None:
+    async with publishing(HOST, {PATH: Answer(status=503)}) as published:
+        with house_in(tmp_path, partial(download, transport=Elsewhere(published.port, AUTHORITY))) as house:
+            told = [await house.receive(message(number)) for number in range(3)]
+            assert told == ["later: key_unavailable"] * 3  # and is not taken for a forger
+            assert house.stored() == 0
+            assert house.refusals("key_unavailable") == 3
+            assert published.asked == {PATH: 1}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (replace(message(1), body=message(1).body.replace(b"An order", b"No order")), "signature_mismatch"),
+        (message(1, SigningCertURL="https://evil.example/x.pem"), "key_url_refused"),
+        (message(1, TopicArn=TOPIC + "s"), "topic_refused"),
+    ],
+)
+async def test_what_is_forged_is_refused_and_not_stored(tmp_path: Path, asked: Request, reason: str) -> None:
+    async with publishing(HOST, {PATH: Answer(AMAZON.pem)}) as published:
+        with house_in(tmp_path, partial(download, transport=Elsewhere(published.port, AUTHORITY))) as house:
+            assert await house.receive(asked) == reason
+            assert house.stored() == 0
+            assert published.asked == ({PATH: 1} if reason == "signature_mismatch" else {})
+            assert await house.receive(asked) == "too_many_failures"
+
+
+@pytest.mark.anyio
+async def test_event_grid_is_answered_at_set_up_only_where_it_shows_a_token(tmp_path: Path) -> None:
+    question = b'[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "5a"}}]'
+
+    async def keys(url: str) -> bytes:
+        return PUBLISHED[url]
+
+    with house_in(tmp_path, keys) as house:
+        asked = replace(SCHEMES["bearer"].make(question, NOW), source="grid")
+        asked = replace(asked, headers=(*asked.headers, (b"aeg-event-type", b"SubscriptionValidation")))
+        reply = await house.intake.shake(asked)
+        assert reply is not None
+        assert json.loads(reply.body) == {"validationResponse": "5a"}
+        with pytest.raises(NotVerified):
+            await house.intake.shake(replace(asked, headers=asked.headers[1:]))
+        assert house.stored() == 0

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping.expressions import compile_template
+from bridge.mapping.translation import translate_all
 from bridge.settings.document import Section, dotted
 
 Format = Literal["pairs", "json", "text"]
@@ -39,10 +40,22 @@ def compile_attributes(
                 for name in value
                 if ";" in name or "=" in name
             ]
-    return _compile(section, names, problems), problems
+    careful, shape = _compile(section, names, problems)
+    if problems or not isinstance(shape, dict | list):
+        return careful, problems
+    fast = translate_all(shape, names)
+
+    def values(scope: Scope) -> Any:
+        try:
+            return fast(scope)  # all at once: a call for each attribute would take longer than the attributes
+        except Exception:
+            return careful(scope)
+
+    return values, problems
 
 
-def _compile(section: Section, names: Collection[str], problems: list[Problem]) -> Value:
+def _compile(section: Section, names: Collection[str], problems: list[Problem]) -> tuple[Value, Any]:
+    """What makes the values and says which one failed; and their shape: objects and lists of trees and constants."""
     match section.value:
         case str(text):
             try:
@@ -50,19 +63,20 @@ def _compile(section: Section, names: Collection[str], problems: list[Problem]) 
             except ExpressionError as error:
                 problems.append(section.problem(error.message, error.hint))
                 return _constant(None)
-            return _constant(template({})) if template.constant else _named(template, section)
+            return _constant(template({})) if template.constant else (_named(template, section), template.node)
         case dict(children):
             fields = {name: _compile(section[name], names, problems) for name in children}
-            return lambda scope: {name: field(scope) for name, field in fields.items()}
+            shape = {name: part for name, (_, part) in fields.items()}
+            return lambda scope: {name: field(scope) for name, (field, _) in fields.items()}, shape
         case list(items):
             values = [_compile(section[number], names, problems) for number in range(len(items))]
-            return lambda scope: [value(scope) for value in values]
+            return lambda scope: [value(scope) for value, _ in values], [part for _, part in values]
         case constant:
             return _constant(constant)
 
 
-def _constant(value: Any) -> Value:
-    return lambda _: value
+def _constant(value: Any) -> tuple[Value, Any]:
+    return lambda _: value, value
 
 
 def _named(value: Value, section: Section) -> Value:
@@ -91,7 +105,12 @@ def final_text(values: Any, format_: Format) -> str:
         case "json", _:
             text = jsontext.encode(values).decode()
         case "pairs", dict():
-            text = ";".join(_pair(name, value) for name, value in values.items())
+            texts = {
+                name: value if isinstance(value, str) else jsontext.as_text(value) for name, value in values.items()
+            }
+            text = ";".join([f"{name}={value}" for name, value in texts.items()])
+            if text.count("=") != len(texts) or text.count(";") > max(0, len(texts) - 1):
+                raise _ambiguous(texts)
         case "text", None | bool() | int() | float():
             text = jsontext.as_text(values)
         case "text", {**names} if not names:  # a rule without attributes
@@ -104,14 +123,16 @@ def final_text(values: Any, format_: Format) -> str:
     return text
 
 
-def _pair(name: str, value: Any) -> str:
-    text = jsontext.as_text(value)
-    for what, part, hint in (("name", name, _OTHER_NAME), ("value", text, _OTHER_FORMAT)):
-        for character in ";=":
-            if character in part:
-                message = f"the {what} holds a `{character}`, which separates pairs"
-                raise _failed(f"attributes.{name[:100]}", message, hint)
-    return f"{name}={text}"
+def _ambiguous(texts: Mapping[str, str]) -> MappingError:
+    """Which of the pairs could not be told apart from others."""
+    name, what, character, hint = next(
+        (name, what, character, hint)
+        for name, text in texts.items()
+        for what, part, hint in (("name", name, _OTHER_NAME), ("value", text, _OTHER_FORMAT))
+        for character in ";="
+        if character in part
+    )
+    return _failed(f"attributes.{name[:100]}", f"the {what} holds a `{character}`, which separates pairs", hint)
 
 
 def _failed(field: str, message: str, hint: str) -> MappingError:

@@ -78,12 +78,13 @@ def translate(node: nodes.Node, names: Collection[str], *, careful: bool) -> Run
         ExpressionError: the tree holds what does not exist here.
     """
     translation = _Translation(names, careful)
-    value = translation.value(node)
-    if translation.charged:
-        whole = ast.List([ast.Constant(operators.MAX_WORK)], ast.Load())
-        value = ast.Call(_lambda(value, "budget"), [whole], [])
-    made = ast.fix_missing_locations(ast.Expression(_lambda(value, "scope")))
-    return cast("Run", eval(compile(made, "<expression>", "eval"), translation.called))  # noqa: S307 - ours
+    return translation.function(translation.value(node))
+
+
+def translate_all(shape: Any, names: Collection[str]) -> Run:
+    """One fast function for an object or list of trees and constants, however nested."""
+    translation = _Translation(names, careful=False)
+    return translation.function(translation.shape(shape))
 
 
 class _Translation:
@@ -94,6 +95,26 @@ class _Translation:
         self.careful = careful
         self.called = dict(_CALLED)
         self.charged = False
+
+    def function(self, value: ast.expr) -> Run:
+        """What computes a value from a scope."""
+        if self.charged:
+            whole = ast.List([ast.Constant(operators.MAX_WORK)], ast.Load())
+            value = ast.Call(_lambda(value, "budget"), [whole], [])
+        made = ast.fix_missing_locations(ast.Expression(_lambda(value, "scope")))
+        return cast("Run", eval(compile(made, "<expression>", "eval"), self.called))  # noqa: S307 - ours
+
+    def shape(self, shape: Any) -> ast.expr:
+        """An object or list of trees and constants."""
+        match shape:
+            case nodes.Node():
+                return self.value(shape)
+            case dict():
+                return ast.Dict([ast.Constant(name) for name in shape], [self.shape(value) for value in shape.values()])
+            case list():
+                return ast.List([self.shape(value) for value in shape], ast.Load())
+            case _:
+                return ast.Constant(shape)
 
     def value(self, node: nodes.Node) -> ast.expr:
         match node:

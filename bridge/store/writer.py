@@ -4,6 +4,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -17,7 +18,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 Operation = Callable[[Connection, Sequence[A]], Sequence[R]]
 
-_BATCH = 256  # callers per commit: bounds how long the first of them waits
+_BATCH = 256  # callers from which on no more are added to a commit: bounds how long the first of them waits
 _BACKLOG = 10_000  # callers waiting: beyond it the disk does not keep up, and the sender should hear so
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ class _Job:
     future: "asyncio.Future[Any]"
 
 
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What came within one turn of an event loop. It is handed over together, so that the thread is woken once."""
+
+    loop: asyncio.AbstractEventLoop
+    jobs: list[_Job]
+
+
 class Writer:
     """Runs operations on the store, each for all its waiting callers at once, in one transaction with the others.
 
@@ -40,7 +49,11 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._turns: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._turn: _Turn | None = None
+        self._callers = 0
+        self._watched: deque[tuple[float, float, asyncio.Future[Any]]] = deque()
+        self._watching: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -53,23 +66,53 @@ class Writer:
         """
         if not self._thread.is_alive():
             raise StoreUnavailable("the store is closed")
-        if self._jobs.qsize() >= _BACKLOG:
+        if self._callers >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._jobs.put(_Job(operation, argument, future))
-        if within is None:
-            return cast("R", await future)
-        deadline = loop.call_later(within, _give_up, future, within)  # asyncio.timeout costs seven times as much
+        turn = self._turn
+        if turn is None or turn.loop is not loop:
+            turn = self._turn = _Turn(loop, [])
+            loop.call_soon(self._hand_over, turn)
+        turn.jobs.append(_Job(operation, argument, future))
+        if within is not None:
+            self._watch(loop, future, within)
+        self._callers += 1
         try:
             return cast("R", await future)
         finally:
-            deadline.cancel()
+            self._callers -= 1
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
-        self._jobs.put(None)
+        if self._turn:
+            self._hand_over(self._turn)
+        self._turns.put(None)
         self._thread.join()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", within: float) -> None:
+        """End a wait when it has taken too long. All share one timer, since a timer costs more than all else here."""
+        while self._watched and self._watched[0][2].done():
+            self._watched.popleft()
+        self._watched.append((loop.time() + within, within, future))
+        if self._watching is not loop:
+            self._watching = loop
+            loop.call_later(within, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._watched and self._watched[0][0] <= loop.time():
+            _, within, future = self._watched.popleft()
+            _give_up(future, within)
+        self._watching = loop if self._watched else None
+        if self._watched:
+            loop.call_at(self._watched[0][0], self._look, loop)
+
+    def _hand_over(self, turn: _Turn) -> None:
+        if self._turn is turn:
+            self._turn = None
+        jobs, turn.jobs = turn.jobs, []
+        if jobs:
+            self._turns.put(jobs)
 
     def _run(self) -> None:
         try:
@@ -79,18 +122,17 @@ class Writer:
                 self._connection.close()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            batch = [job]
+        while (batch := self._turns.get()) is not None:
             closing = False
             while len(batch) < _BATCH and not closing:
                 try:
-                    following = self._jobs.get_nowait()
+                    following = self._turns.get_nowait()
                 except queue.Empty:
                     break
                 if following is None:
                     closing = True
                 else:
-                    batch.append(following)
+                    batch = batch + following
             # A caller that gave up before its turn is not served: it has told the sender to come again.
             _deliver(self._commit([job for job in batch if not job.future.done()]))
             if closing:

@@ -73,6 +73,17 @@ def running(command: Sequence[str], port: int, environment: Mapping[str, str], l
         process.wait(30)
 
 
+@contextmanager
+def on_server_core() -> Iterator[None]:
+    """Whatever is started within is kept on the server's core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, SERVER)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def answers(port: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
     """Wait until whoever listens on a port answers HTTP."""
     deadline = time.monotonic() + 60

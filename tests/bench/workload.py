@@ -57,6 +57,18 @@ def source(rules: int = 1) -> str:
     )
 
 
+def source_with_tests(rules: int) -> str:
+    """`sources/github.yaml` with a test for each of its rules."""
+    written = [_RULE.format(name=f"rule-{number}", event=f"event-{number}") for number in range(rules)]
+    tests = [
+        f"  - {{name: test-{number}, payload: ../push.json, headers: {{X-GitHub-Event: event-{number}}}, "
+        f"expect: [{{rule: rule-{number}}}]}}\n"
+        for number in range(rules)
+    ]
+    start = 'verify: {scheme: github, secrets: ["${SECRET}"]}\nrules:\n'
+    return start + "".join(written) + "tests:\n" + "".join(tests)
+
+
 def source_of_items() -> str:
     """`sources/github.yaml` with a rule that makes an event of every item."""
     return """\

@@ -122,7 +122,7 @@ def test_what_is_wrong_with_a_rule_is_told_with_its_path(fields: str, problem: s
             [
                 (
                     "rules[0].event.attributes.a.b[1]: unknown filter `nope`, "
-                    "there are: default, float, int, join, length, lower, replace, string, trim, upper"
+                    "there are: as_list, default, float, int, join, length, lower, replace, string, trim, upper"
                 ),
                 (
                     "rules[0].event.attributes.c: `{% %}` statements are not available, "

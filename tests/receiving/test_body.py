@@ -55,7 +55,7 @@ def test_every_json_value_is_read_as_it_is(value: Any, ascii_only: bool) -> None
     assert repr(read) == repr(json.loads(json.dumps(value)))
 
 
-@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, -(2**64) - 1, 820982911946154508, 10**300 + 7])
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, -(2**64) - 1, 820982911946154508, 10**300 + 7, 10**4000])
 def test_whole_numbers_are_exact_at_any_length(number: int) -> None:
     read = body.read({}, b'{"id": %d, "again": [%d]}' % (number, number))
     assert read == {"id": number, "again": [number]}
@@ -65,7 +65,7 @@ def test_whole_numbers_are_exact_at_any_length(number: int) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"NaN", b"[NaN]", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1" + b"0" * 400, b"1" * 5000),
+        *(b"NaN", b"[NaN]", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1" * 5000),
         *(b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\udc00\\ud800"'),
         *(b"{", b"[1,]", b"{'a': 1}", b"01", b"+1", b".5", b"{} {}", b"// no\n{}", b"\x00", b" ", b'"\n"', b"tru"),
         b'["\\ud800", 12345678901234567890]',

@@ -538,11 +538,12 @@ def test_send_signs_like_each_sender_so_that_a_running_bridge_accepts_it(
 ) -> None:
     payload = bridge.root / "payload.json"
     payload.write_text('{"id": "evt_1", "event_id": "Ev1",\n "ü": 1.10}')
-    for name in SCHEMES:
+    for name, verify in SCHEMES.items():
+        sender = SENDERS[verify.split("scheme: ")[1].rstrip("}").split(",")[0]]
         code, out, err = command("--config", str(bridge.config), "send", name, str(payload), "-H", "X-More: ü")
         assert (code, err) == (0, ""), (name, out)
         status, answer = out.split(" ", 1)
-        assert (status, json.loads(answer)["duplicate"]) == (str(SENDERS[name].status), False)
+        assert (status, json.loads(answer)["duplicate"]) == (str(sender.status), False)
         assert settled(bridge, name) == ["delivered"]
     assert len(sandbox.events("sent")) == len(SCHEMES)
 

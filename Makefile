@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 CORPUS := tests/corpus/node_modules/.package-lock.json
 
-.PHONY: demo test test-faults test-wheel check format lock clean
+.PHONY: demo test test-faults test-wheel bench check format lock clean
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -28,6 +28,11 @@ test-faults: .venv/ready
 test-wheel: .venv/ready
 	tests/wheel.sh $(CURDIR)/$(BIN)/python
 
+# wrk loads best; where it is not and cannot be installed, an own generator does. ROWS="core latency" measures only some.
+bench: .venv/ready $(CORPUS)
+	command -v wrk >/dev/null || apt-get install -qq --yes wrk >/dev/null 2>&1 || true
+	PYTHONPATH=tests $(BIN)/python -m bench $(if $(QUICK),--quick) $(ROWS)
+
 check: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -48,4 +53,4 @@ lock:
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv build dist var tests/corpus/node_modules
+	rm -rf .venv build dist var tests/corpus/node_modules tests/bench/peers/.venv tests/bench/peers/node-red/node_modules

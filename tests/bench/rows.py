@@ -10,7 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from receiving.verification import genuine
+from receiving.verification.support import NOW, compiled, request
 from running import free_port
+
+from bridge.model import Request
+from bridge.receiving.verification import Verifier
 
 from . import million, peers, processes, workload
 from .processes import Senders, Server, bound, bridge, flood, plan
@@ -285,7 +290,36 @@ def commands(directory: Path, effort: Effort) -> Iterator[Row]:
     )
 
 
+def proofs(directory: Path, effort: Effort) -> Iterator[Row]:
+    """What it takes to prove a push genuine: GitHub's signature, and each way that no recipe describes."""
+    body = workload.push()
+    rounds = 2_000 if effort.rounds > 1 else 20
+    github = compiled({"scheme": "github", "secrets": [workload.SECRET]})
+    least = _verifying(github, request(body, {**workload.headers(body), "X-GitHub-Delivery": "1"}), rounds)
+    yield Row(name="proof: github", cpu_us=least)
+    others = {name: _verifying(one.verifier(), one.make(body, NOW), rounds) for name, one in genuine.SCHEMES.items()}
+    slowest = max(others, key=lambda name: others[name])
+    yield Row(
+        name=f"proof: the slowest recipe ({slowest})",
+        cpu_us=others[slowest],
+        cpu_ratio=others[slowest] / least,
+        of="github",
+    )
+
+
+def _verifying(verifier: Verifier, asked: Request, rounds: int) -> float:
+    genuine.verified(verifier, asked)  # fetches the key, where one is needed
+    times = []
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(rounds // 5):
+            verifier.verify(asked, NOW)
+        times.append((time.process_time() - began) / (rounds // 5) * 1e6)
+    return median(times)
+
+
 GROUPS = {
+    "proofs": proofs,
     "core": core,
     "latency": latency,
     "slow-disk": slow_disk,

@@ -6,7 +6,7 @@ Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; duratio
 import hashlib
 import secrets
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,26 @@ class Outcome(StrEnum):
     MISCONFIGURED = "misconfigured"
     UNAUTHORIZED = "unauthorized"
     MOVED = "moved"
+
+
+class PauseReason(StrEnum):
+    """Why a target is not sent to, but for probes."""
+
+    UNAUTHORIZED = "unauthorized"
+    MISCONFIGURED = "misconfigured"
+    MOVED = "moved"
+    TENANT = "tenant"  # its tenant is not running
+    BREAKER = "breaker"  # too many attempts in a row were unavailable or unknown
+    OPERATOR = "operator"  # never probed
+
+
+class WaitBy(StrEnum):
+    """Which rule says how long an event waits for its next attempt."""
+
+    POLICY = "policy"  # the waits that grow
+    RETRY_AFTER = "retry_after"  # the target asked for longer
+    RETRY_AFTER_CAP = "retry_after_cap"  # it asked for more than is obeyed
+    MAX_AGE = "max_age"  # the event grows too old before
 
 
 class Content(StrEnum):
@@ -130,6 +150,7 @@ class Event:
     max_age: int
     order_key: str | None = None  # events of one source, target and key are sent in order of commit
     send: bool = True  # false: a shadow rule's, recorded and never sent
+    headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +216,7 @@ class Claim:
     expires_at: int  # on the target's running clock
     order_key: str | None = None
     probe: bool = False
+    headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +230,7 @@ class Attempt:
     detail: str = ""  # for people: what was wrong, bounded
     result: Any = None  # WorkflowEventResult, or the error body, bounded
     retry_after: int | None = None  # milliseconds, as the target asked
+    pause: PauseReason | None = None  # what the whole target is to pause for, where the outcome does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +244,7 @@ class RetryAt:
 
     at: int
     counts: bool = True
+    by: WaitBy = WaitBy.POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +263,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The fault is the target's set-up, not the event's: the event waits, the target pauses and is probed."""
+    """The fault is the target's, not the event's: the event waits, the target pauses and is probed."""
 
-    reason: str
+    reason: PauseReason
 
 
 Decision = Delivered | RetryAt | Dead | Held | Pause
@@ -249,7 +273,7 @@ Decision = Delivered | RetryAt | Dead | Held | Pause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """What the store remembers of a target. Its running clock is the wall clock less all the time it was paused."""
+    """What the store remembers of a target. Its running clock is the wall clock less all the time it stood still."""
 
     name: str
     paused_at: int | None = None
@@ -260,10 +284,41 @@ class TargetState:
     next_probe_at: int | None = None
 
     def clock(self, now: int) -> int:
-        """The target's running clock at `now`: it stands still while the target is paused, and so does max_age."""
-        return (now if self.paused_at is None else min(now, self.paused_at)) - self.paused_total
+        """The target's running clock at `now`, which max_age goes by: it stands still while the target is paused."""
+        stopped_at = self._stopped_at()
+        return (now if stopped_at is None else min(now, stopped_at)) - self.paused_total
+
+    def paused(self, now: int, reason: PauseReason, next_probe_at: int | None = None, probes: int = 0) -> "TargetState":
+        """The target paused, or paused for another reason than so far, after so many probes that failed."""
+        stopped_at = self._stopped_at()
+        return replace(
+            self,
+            paused_at=now if stopped_at is None else stopped_at,
+            reason=reason.value,
+            by_operator=reason is PauseReason.OPERATOR,
+            probes=probes,
+            next_probe_at=next_probe_at,
+        )
 
     def resumed(self, now: int) -> "TargetState":
         """The target open again."""
-        paused_for = 0 if self.paused_at is None else max(0, now - self.paused_at)
-        return TargetState(name=self.name, paused_total=self.paused_total + paused_for)
+        stopped_at = self._stopped_at()
+        stood_still = 0 if stopped_at is None else max(0, now - stopped_at)
+        return TargetState(name=self.name, paused_total=self.paused_total + stood_still)
+
+    def _stopped_at(self) -> int | None:
+        # Not by a breaker: what a target that is down is too late for, is what max_age is there to say.
+        return None if self.reason == PauseReason.BREAKER else self.paused_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantState:
+    """What SuperOffice Online last said of a target's tenant."""
+
+    target: str
+    tenant: str  # its id, such as Cust12345
+    state: str  # for people, such as OfflineMaintenance
+    running: bool
+    url: str | None  # of its web API; None where it is not running
+    asked_at: int
+    valid_until: int

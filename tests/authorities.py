@@ -110,7 +110,9 @@ def _certificate(
     if not authority:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_name(one) for one in names]), critical=False
-        ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        ).add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
     return builder.sign(signed_by, hashes.SHA256())
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from authorities import rsa_key
 from pydantic import BaseModel
 from running import free_port
 
@@ -22,8 +23,10 @@ from bridge.operations import schemes
 from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.special import SPECIAL
+from bridge.sandbox.logins import pem
 from bridge.service import building
 from bridge.settings import schema, source_schema
+from bridge.settings.connecting import ProxySettings, TlsSettings
 from bridge.settings.document import Section
 from bridge.settings.loading import load
 from bridge.settings.reading import read_yaml
@@ -61,6 +64,11 @@ def documented(page: str) -> set[str]:
         (schema.DrainSettings, "drain."),
         (schema.TargetSettings, ""),
         (schema.RetrySettings, "retry."),
+        (schema.OnlineSettings, "online."),
+        (schema.BreakerSettings, "breaker."),
+        (TlsSettings, "tls."),
+        (ProxySettings, "proxy."),
+        *((model, "authorization.") for model in SCHEMES.values()),
         (source_schema.SourceSettings, ""),
         (source_schema.RuleSettings, ""),
         (source_schema.EventSettings, "event."),
@@ -90,7 +98,10 @@ def test_the_page_about_senders_is_what_the_table_in_the_code_says() -> None:
 
 def test_every_authorization_scheme_is_shown_and_compiles() -> None:
     (example,) = [content for info, content in blocks(CONFIGURATION, "yaml") if info == "file=authorization.yaml"]
-    document, problems = read_yaml(example, "docs", lambda text: (re.sub(r"\$\{\w+\}", "value", text), []))
+    key = pem(rsa_key())
+    document, problems = read_yaml(
+        example, "docs", lambda text: (key if "key.pem" in text else re.sub(r"\$\{\w+\}", "value", text), [])
+    )
     assert document is not None
     assert problems == []
     sections = [Section(document, (number,)) for number in range(len(document.data))]

@@ -18,7 +18,7 @@ EventStateOption = Annotated[EventState | None, typer.Option("--state", help="On
 WebhookStateOption = Annotated[WebhookState | None, typer.Option("--state", help="Only webhooks in this state.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The target's name in bridge.yaml.")]
 
-TARGET_COLUMNS = ("name", "state", "reason", "pending", "oldest", "paused_at", "next_probe_at", "url")
+TARGET_COLUMNS = ("name", "state", "reason", "pending", "oldest", "paused_at", "next_probe_at", "tenant_state", "url")
 
 
 def add_to(app: typer.Typer, events: typer.Typer, webhooks: typer.Typer, targets: typer.Typer) -> None:

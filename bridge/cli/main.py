@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import changing, records, rules, schemes, starting
+from bridge.cli import changing, doctor, records, rules, schemes, starting
 from bridge.cli.printing import fail, print_problems
 from bridge.errors import BridgeError, ConfigError
 from bridge.observing import logs
@@ -21,6 +21,7 @@ app = typer.Typer(
 starting.add_to(app)
 rules.add_to(app)
 schemes.add_to(app)
+doctor.add_to(app)
 events = typer.Typer(no_args_is_help=True, help="Look at events, and send them again, discard or release them.")
 webhooks = typer.Typer(no_args_is_help=True, help="Look at webhooks, map them again, or erase them.")
 targets = typer.Typer(no_args_is_help=True, help="Look at targets, pause and resume them.")

@@ -109,7 +109,8 @@ def try_(
         return
     print_text(f"{told['state']}" + (f": {told['error']}" if told["error"] else ""))
     for event in told["events"]:
-        print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {event['attributes']}")
+        headers = f", headers {event['headers']}" if "headers" in event else ""
+        print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {event['attributes']}{headers}")
     print_text("\nWhy:")
     print_why(told["why"])
 

@@ -45,12 +45,19 @@ def sandbox(
         list[str] | None,
         typer.Option(help="What to answer first, such as '503*2 retry-after=1' or 'hang tenant=crm'; may be repeated."),
     ] = None,
+    version: Annotated[
+        str, typer.Option(help="The version of SuperOffice to play, which says which event types there are.")
+    ] = "12.4",
 ) -> None:
     """Play a SuperOffice on this machine: it takes SendEvent, lists what it got, and fails when told to."""
-    from bridge.sandbox import faults, superoffice
+    from bridge.sandbox import faults, superoffice, versions
 
     try:
-        superoffice.run(host, port, fault or [], lambda url: typer.echo(f"the sandbox listens on {url}"))
+        versions.known_to(version)
+    except ValueError as error:
+        fail(str(error))
+    try:
+        superoffice.run(host, port, fault or [], lambda url: typer.echo(f"the sandbox listens on {url}"), version)
     except ValueError as error:
         fail(f"{error}; the faults are {', '.join(faults.FAULTS)}")
     except OSError as error:

@@ -6,36 +6,26 @@ A lane never waits for another. Its work is a row in the store, so whatever is c
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import tenacity
 
 from bridge.errors import StoreUnavailable
+from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.retry import Policy
-from bridge.model import (
-    Attempt,
-    Claim,
-    Dead,
-    Decision,
-    EventState,
-    Held,
-    Outcome,
-    Pause,
-    RetryAt,
-)
+from bridge.forwarding.telling import Telling
+from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.store.events import Recorded
 from bridge.store.store import Store
-from bridge.times import Clock, iso
+from bridge.times import Clock
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
 _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
 _LOOK_AGAIN = 30  # seconds; due times are on the wall clock, which may jump while we wait on another
-_SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
 
 
 class Lane:
@@ -47,6 +37,7 @@ class Lane:
         name: str,
         send: Send,
         policy: Policy,
+        breaker: Breaker,
         bucket: Bucket,
         max_in_flight: int,
         lease: int,
@@ -57,11 +48,12 @@ class Lane:
         self.name = name
         self._send = send
         self._policy = policy
+        self._breaker = breaker
         self._bucket = bucket
         self._room = max_in_flight
         self._lease = lease
         self._store = store
-        self._metrics = metrics
+        self._tell = Telling(name, metrics, clock)
         self._clock = clock
         self._due_at: int | None = clock()  # when the store has something for us, as far as we know
         self._looked_at = clock()
@@ -133,7 +125,7 @@ class Lane:
         if not self._woken:  # else something was committed after the claim looked
             self._due_at = claimed.next_due_at
         for old in claimed.expired:
-            self._final(old, EventState.DEAD, "max_age")
+            self._tell.ended(old, EventState.DEAD, "max_age")
         if self._closing:
             await self._store.release(claimed.claims)
             return
@@ -151,40 +143,30 @@ class Lane:
             log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
 
     async def _attempt(self, claim: Claim) -> None:
-        await self.settle(claim, await self._send(claim))
+        attempt = await self._send(claim)
+        self._breaker.count(attempt.outcome)  # not in `settle`: what cut an attempt off here was not the target
+        await self.settle(claim, attempt)
 
     async def settle(self, claim: Claim, attempt: Attempt) -> None:
         """Decide on an attempt, record it, and tell."""
         now = self._clock()
         decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
         recorded = await self._record(claim, attempt, decision)
-        self._metrics.attempts[self.name, attempt.outcome].inc()
-        self._metrics.attempt_seconds[self.name].observe(attempt.duration / 1000)
-        level = log.info if attempt.outcome is Outcome.DELIVERED and attempt.duration < _SLOW else log.warning
-        level(
-            logs.ATTEMPT_FINISHED,
-            event_id=claim.event_id,
-            webhook_id=claim.webhook_id,
-            source=claim.source,
-            rule=claim.rule,
-            target=claim.target,
-            attempt=claim.attempt,
-            outcome=attempt.outcome,
-            status=attempt.status,
-            duration_ms=attempt.duration,
-            detail=attempt.detail or None,
-            next_attempt_at=iso(decision.at) if isinstance(decision, RetryAt) and not recorded.late else None,
-            probe=claim.probe,
-            late=recorded.late,
-        )
+        before = self._store.target(self.name)
+        target = self._breaker.judge(before, claim, attempt, decision, self._clock())
+        self._tell.attempt(claim, attempt, decision, target, late=recorded.late)
         if recorded.moved and recorded.state is not EventState.PENDING:
-            self._final(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
+            self._tell.ended(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
             # The next of its key is due now; and it may have been remapped to one since a claim that is late.
             if claim.order_key is not None or recorded.late:
                 self.wake()
         if isinstance(decision, RetryAt | Pause):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)
-        await self._judge_target(claim, attempt, decision)
+        if target is not before:
+            self._tell.changed(before, target, attempt.detail)
+            self.wake()
+            # Last: a store that fails then forgets the change only for the next run.
+            await self._store.save_target(target)
 
     def _expect(self, due_at: int) -> None:
         """An event went back to the store, to be claimed again then."""
@@ -194,8 +176,10 @@ class Lane:
 
     async def _record(self, claim: Claim, attempt: Attempt, decision: Decision) -> Recorded:
         """Record, again and again while the store fails: what SuperOffice answered must not be forgotten."""
-        with contextlib.suppress(StoreUnavailable):  # then once more at once, and what tries on is made only then
+        try:
             return await self._store.record(claim, attempt, decision)
+        except StoreUnavailable:
+            pass  # once more at once: what tries on and on is made only now
         async for trial in tenacity.AsyncRetrying(
             wait=tenacity.wait_exponential(multiplier=0.1, max=5),
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
@@ -210,54 +194,3 @@ class Lane:
             with trial:
                 return await self._store.record(claim, attempt, decision)
         raise AssertionError("tenacity stops only by an answer")
-
-    def _final(self, claim: Claim, state: EventState, reason: str | None) -> None:
-        name = {EventState.DELIVERED: logs.EVENT_DELIVERED, EventState.DEAD: logs.EVENT_DEAD}.get(
-            state, logs.EVENT_HELD
-        )
-        seconds = (self._clock() - claim.created_at) / 1000
-        self._metrics.events[self.name, state].inc()
-        if state is EventState.DELIVERED:
-            self._metrics.delivery_seconds[self.name].observe(seconds)
-        (log.info if state is EventState.DELIVERED else log.error)(
-            name,
-            event_id=claim.event_id,
-            webhook_id=claim.webhook_id,
-            source=claim.source,
-            rule=claim.rule,
-            target=claim.target,
-            attempts=claim.attempt,
-            reason=reason,
-            seconds=seconds,
-        )
-
-    async def _judge_target(self, claim: Claim, attempt: Attempt, decision: Decision) -> None:
-        """Pause the target, go on waiting, or open it again.
-
-        Saving comes last: a store that fails then forgets the change only for the next run.
-        """
-        now, state = self._clock(), self._store.target(self.name)
-        if state.paused_at is None:
-            if isinstance(decision, Pause):
-                next_probe_at = now + self._policy.wait(1)
-                paused = replace(state, paused_at=now, reason=decision.reason, probes=0, next_probe_at=next_probe_at)
-                log.error(
-                    logs.TARGET_PAUSED,
-                    target=self.name,
-                    reason=decision.reason,
-                    detail=attempt.detail,
-                    next_probe_at=iso(next_probe_at),
-                )
-                await self._store.save_target(paused)
-        elif state.by_operator:  # whatever a straggler shows
-            return
-        elif claim.probe and attempt.outcome in (Outcome.DELIVERED, Outcome.REJECTED):
-            log.warning(logs.TARGET_RESUMED, target=self.name, seconds=(now - state.paused_at) / 1000)
-            self.wake()
-            await self._store.save_target(state.resumed(now))
-        elif claim.probe:
-            probes = state.probes + 1
-            self.wake()
-            await self._store.save_target(
-                replace(state, probes=probes, next_probe_at=now + self._policy.wait(probes + 1))
-            )

@@ -9,7 +9,20 @@ from collections.abc import Callable
 import tenacity
 from tenacity.wait import wait_base
 
-from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Held, OnUnknown, Outcome, Pause, RetryAt
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    Held,
+    OnUnknown,
+    Outcome,
+    Pause,
+    PauseReason,
+    RetryAt,
+    WaitBy,
+)
 from bridge.settings.schema import RetrySettings
 
 
@@ -36,9 +49,14 @@ class Policy:
         )
         self._retry_after_cap = settings.retry_after_cap
 
-    def wait(self, tries: int) -> int:
-        """Milliseconds to wait after so many tries (from 1), without what a target asked for."""
-        return round(self._retrying.wait(self._state(tries)) * 1000)
+    def wait(self, tries: int, asked: int | None = None) -> tuple[int, WaitBy]:
+        """Milliseconds to wait after so many tries (from 1), and what says so; `asked`: the target's Retry-After."""
+        wait = round(self._retrying.wait(self._state(tries)) * 1000)
+        if asked is None or min(asked, self._retry_after_cap) <= wait:
+            return wait, WaitBy.POLICY
+        if asked <= self._retry_after_cap:
+            return asked, WaitBy.RETRY_AFTER
+        return self._retry_after_cap, WaitBy.RETRY_AFTER_CAP
 
     def decide(self, claim: Claim, attempt: Attempt, now: int, clock: int) -> Decision:
         """What becomes of the event; `clock` is the target's running clock, which max_age goes by."""
@@ -47,8 +65,10 @@ class Policy:
                 return Delivered()
             case Outcome.REJECTED:
                 return Dead("rejected")
+            case _ if attempt.pause:
+                return Pause(attempt.pause)
             case Outcome.MISCONFIGURED | Outcome.UNAUTHORIZED | Outcome.MOVED:
-                return Pause(attempt.outcome)
+                return Pause(PauseReason(attempt.outcome))
             case Outcome.UNKNOWN if claim.on_unknown is OnUnknown.HOLD:
                 return Held("unknown")
         if claim.probe:  # when to probe again is the target's business
@@ -56,9 +76,10 @@ class Policy:
         tries = claim.retries + 1
         if self._retrying.stop(self._state(tries)):
             return Dead("max_attempts")
-        wait = max(self.wait(tries), min(attempt.retry_after or 0, self._retry_after_cap))
+        wait, by = self.wait(tries, attempt.retry_after)
+        left = max(0, claim.expires_at - clock)
         # An event that would be due after its max_age becomes due when that ends, to be found too old then.
-        return RetryAt(now + max(0, min(wait, claim.expires_at - clock)))
+        return RetryAt(now + wait, by=by) if wait <= left else RetryAt(now + left, by=WaitBy.MAX_AGE)
 
     def _state(self, tries: int) -> tenacity.RetryCallState:
         state = tenacity.RetryCallState(self._retrying, None, (), {})

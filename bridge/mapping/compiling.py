@@ -11,6 +11,7 @@ from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.jsontext import type_name
 from bridge.mapping.attributes import Value, compile_attributes
 from bridge.mapping.expressions import Expression, compile_expression, compile_template
+from bridge.mapping.headers import compile_headers
 from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, Scope, TargetFacts
 from bridge.mapping.why import Explanation
 from bridge.model import Why
@@ -61,6 +62,10 @@ class _Compiling:
         if "attributes" in event.value:
             attributes, found = compile_attributes(event["attributes"], names | {"event"}, formats)
             self.problems.extend(found)
+        headers = None
+        if settings.headers:
+            headers, found = compile_headers(section["headers"], names | {"event"})
+            self.problems.extend(found)
         return Rule(
             name=settings.name,
             identity=settings.was or settings.name,
@@ -69,8 +74,10 @@ class _Compiling:
             key=self.expression(section, "key", settings.key, names),
             order_by=self.expression(section, "order_by", settings.order_by, names),
             targets=choose,
+            named=tuple(named),
             type=settings.event.type,
             attributes=attributes,
+            headers=headers,
             on_unknown=settings.on_unknown or defaults.on_unknown,
             max_age=settings.max_age if settings.max_age is not None else defaults.max_age,
             send=settings.send,

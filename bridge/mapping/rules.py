@@ -17,6 +17,7 @@ from bridge import jsontext
 from bridge.errors import MappingError
 from bridge.mapping.attributes import Format, Value, final_text
 from bridge.mapping.expressions import Expression
+from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
 from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
@@ -61,8 +62,10 @@ class Rule:
     key: Expression | None
     order_by: Expression | None
     targets: Callable[[Scope], list[str]]
+    named: tuple[str, ...]  # the targets that it names outright
     type: str
     attributes: Value
+    headers: Headers | None
     on_unknown: OnUnknown
     max_age: int | None
     send: bool
@@ -179,6 +182,7 @@ class Rules:
             max_age=facts.max_age if rule.max_age is None else rule.max_age,
             order_key=None if order_by is None else _bounded(jsontext.as_text(order_by)),
             send=rule.send,
+            headers=(rule.headers(event_scope) or None) if rule.headers else None,
         )
 
     def _facts(self, rule: Rule, target: str) -> TargetFacts:

@@ -50,6 +50,7 @@ def as_json(mapping: Mapping) -> dict[str, Any]:
     """The fields of `bridge try --json`."""
     events = [
         {"rule": event.rule, "target": event.target, "type": event.type, "attributes": event.attributes}
+        | ({"headers": dict(event.headers)} if event.headers else {})
         for event in mapping.events
     ]
     whys = [why.as_json() for why in mapping.why]

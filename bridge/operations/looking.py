@@ -6,9 +6,9 @@ from typing import Any
 
 from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
-from bridge.model import EventState, TargetState, Webhook
+from bridge.model import EventState, TargetState, TenantState, Webhook
 from bridge.receiving.interpreting import interpret
-from bridge.store import changes, reading, targets, webhooks
+from bridge.store import changes, reading, targets, tenants, webhooks
 from bridge.store.changes import Action, Selection
 from bridge.store.webhooks import is_replaced
 from bridge.times import Clock, iso, iso_or_none, now
@@ -19,11 +19,14 @@ LISTED = 100  # of ids and the like in an answer, beside their count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """Reads the record. `rules` are today's, `target_urls` names the targets that are configured."""
+    """Reads the record. `rules` are today's.
+
+    `target_urls` names the targets that are configured; the URL is None of one whose tenant is asked for it.
+    """
 
     store_url: str
     rules: Mapping[str, Rules]
-    target_urls: Mapping[str, str]
+    target_urls: Mapping[str, str | None]
     clock: Clock = now
 
     def events(self, action: Action, selection: Selection) -> dict[str, Any]:
@@ -96,8 +99,13 @@ class Looking:
         with reading.reading(self.store_url) as connection:
             backlog = targets.backlog(connection)
             (states,) = targets.load(connection, [None])
+            said = tenants.load(connection)
         return [
-            self._target(states.get(name) or TargetState(name=name), *backlog.get(name, (0, moment)))
+            self._target(
+                states.get(name) or TargetState(name=name),
+                said.get(name) if self.target_urls.get(name) is None else None,
+                *backlog.get(name, (0, moment)),
+            )
             for name in sorted({*self.target_urls, *backlog})
         ]
 
@@ -112,10 +120,13 @@ class Looking:
             raise StoreError(f"there is no target {name}, the targets are {', '.join(sorted(self.target_urls))}")
         return found
 
-    def _target(self, state: TargetState, pending: int, oldest: int) -> dict[str, Any]:
+    def _target(self, state: TargetState, tenant: TenantState | None, pending: int, oldest: int) -> dict[str, Any]:
         return {
             "name": state.name,
-            "url": self.target_urls.get(state.name),
+            "url": tenant.url if tenant else self.target_urls.get(state.name),
+            "tenant": tenant.tenant if tenant else None,
+            "tenant_state": tenant.state if tenant else None,
+            "tenant_asked_at": iso(tenant.asked_at) if tenant else None,
             "state": "paused" if state.paused_at is not None else "open",
             "reason": state.reason or None,
             "paused_at": iso_or_none(state.paused_at),

@@ -5,11 +5,12 @@ Everything is shown first (`looking`): how much, of what time, what it would sen
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
+from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.looking import LISTED, Looking
@@ -27,7 +28,7 @@ class Operator:
     store: Store
     store_url: str
     rules: Mapping[str, Rules]
-    target_urls: Mapping[str, str]
+    target_urls: Mapping[str, str | None]
     wake: Callable[[Iterable[str]], None]
     clock: Clock = now
 
@@ -110,11 +111,8 @@ class Operator:
     async def pause(self, name: str) -> dict[str, Any]:
         """Stop sending to a target until it is resumed; its events wait, and max_age stands still."""
         await asyncio.to_thread(self.looking.target, name)
-        state = self.store.target(name)
-        paused_at = state.paused_at if state.paused_at is not None else self.clock()
-        paused = replace(state, paused_at=paused_at, reason="operator", by_operator=True, probes=0, next_probe_at=None)
-        await self.store.save_target(paused)
-        log.warning(logs.TARGET_PAUSED, target=name, reason="operator", detail=None, next_probe_at=None)
+        await self.store.save_target(self.store.target(name).paused(self.clock(), PauseReason.OPERATOR))
+        log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
         return await asyncio.to_thread(self.looking.target, name)
 
     async def resume(self, name: str) -> dict[str, Any]:
@@ -123,7 +121,8 @@ class Operator:
         state = self.store.target(name)
         if state.paused_at is not None:
             await self.store.save_target(state.resumed(self.clock()))
-            log.warning(logs.TARGET_RESUMED, target=name, seconds=(self.clock() - state.paused_at) / 1000)
+            paused_for = (self.clock() - state.paused_at) / 1000
+            log.warning(logs.TARGET_RESUMED, target=name, reason=state.reason, seconds=paused_for)
             self.wake([name])
         return await asyncio.to_thread(self.looking.target, name)
 

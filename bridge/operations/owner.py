@@ -25,7 +25,7 @@ def ask(
     store_url: str,
     admin: Callable[[], AdminSettings | None],
     rules: Callable[[], Mapping[str, Rules]],
-    targets: Mapping[str, str],
+    targets: Mapping[str, str | None],
 ) -> Any:
     """Perform `path` (below /api, such as `events/replay`) with a JSON payload, wherever the store's owner is.
 
@@ -53,7 +53,7 @@ def _here(
     payload: dict[str, Any],
     store_url: str,
     rules: Mapping[str, Rules],
-    targets: Mapping[str, str],
+    targets: Mapping[str, str | None],
 ) -> Any:
     async def run(store: Store) -> Any:
         await store.start()

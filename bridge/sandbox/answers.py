@@ -70,24 +70,29 @@ class Credentials:
     bearer: str = "8A:sandbox"
     xsrf: str = "sandbox"
 
-    def head(self, raw: tuple[tuple[bytes, bytes], ...]) -> Head:
-        """Check the raw headers of a request (names in lower case).
+    def head(self, raw: tuple[tuple[bytes, bytes], ...], accepted: bool | None = None) -> Head:
+        """Check the raw headers of a request (names in lower case); `accepted` where a log-in has its say already.
 
         Raises:
             Refusal: 401 without good credentials, 415 where the body is not declared as JSON, 431 where they are long.
         """
+        headers, size = self.let_in(raw, accepted)
+        if headers.get("content-type", "").partition(";")[0].strip().lower() not in _READABLE:
+            raise Refusal(page(415))
+        return Head({name: _masked(name, value) for name, value in headers.items()}, size)
+
+    def let_in(self, raw: tuple[tuple[bytes, bytes], ...], accepted: bool | None = None) -> tuple[dict[str, str], int]:
+        """The headers of a request that is logged in, and their size; as `head`, without a look at the body's type."""
         size = sum(len(name) + len(value) for name, value in raw)
         if size > _MAX_HEADERS:
             raise Refusal(page(431))
         headers: dict[str, str] = {}
         for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if not self._accept(headers):
+        if not (self._accept(headers) if accepted is None else accepted):
             challenge = ((b"www-authenticate", b'Basic realm="sandbox"'),)
             raise Refusal(error(401, "AuthenticationException", "Authentication failed.", headers=challenge))
-        if headers.get("content-type", "").partition(";")[0].strip().lower() not in _READABLE:
-            raise Refusal(page(415))
-        return Head({name: _masked(name, value) for name, value in headers.items()}, size)
+        return headers, size
 
     def _accept(self, headers: dict[str, str]) -> bool:
         authorization = headers.get("authorization")
@@ -105,8 +110,10 @@ class Credentials:
         return False
 
 
-def workflow_event(body: bytes) -> tuple[str, str | None]:
+def workflow_event(body: bytes, known: frozenset[str] = EVENT_TYPES) -> tuple[str, str | None]:
     """The EventType and Attributes of a request body `{"WorkflowEvent": {"EventType": ..., "Attributes": ...}}`.
+
+    `known` are the event types that there are.
 
     Raises:
         Refusal: 400 with an error object that says what is wrong.
@@ -123,7 +130,7 @@ def workflow_event(body: bytes) -> tuple[str, str | None]:
     event_type, attributes = carrier.get("EventType"), carrier.get("Attributes")
     if not isinstance(event_type, str):
         raise _argument("EventType is missing or not the name of an event type.")
-    if event_type not in EVENT_TYPES:
+    if event_type not in known:
         raise _argument(f"EventType '{event_type[:100]}' is not an event type.")
     if attributes is not None and not isinstance(attributes, str):
         raise _argument("Attributes is no string.")

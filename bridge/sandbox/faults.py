@@ -98,10 +98,13 @@ class Script:
             raise ValueError(f"more than {_MAX_SCRIPT} faults in the script, use `times` to repeat one")
         self._entries += new
 
-    def take(self, tenant: str) -> Fault | None:
-        """The next fault for this tenant, which is used up by that; None for the usual answer."""
+    def take(self, tenant: str, *, by_name: bool = False) -> Fault | None:
+        """The next fault for this tenant, which is used up by that; None for the usual answer.
+
+        `by_name`: faults for all tenants are not for this one.
+        """
         for index, fault in enumerate(self._entries):
-            if fault.tenant is None or fault.tenant == tenant:
+            if fault.tenant == tenant or (fault.tenant is None and not by_name):
                 if fault.times == 1:
                     del self._entries[index]
                 elif fault.times is not None:
@@ -140,7 +143,7 @@ def parse_fault(text: str) -> Fault:
     try:
         return Fault.model_validate(fields)
     except ValidationError as problem:
-        raise ValueError(f"fault '{text[:100]}': {_readable(problem)}") from None
+        raise ValueError(f"fault '{text[:100]}': {readable(problem)}") from None
 
 
 _LIST = TypeAdapter(list[Fault])
@@ -155,10 +158,11 @@ def faults_from_json(text: bytes) -> list[Fault]:
     try:
         return _LIST.validate_json(text)
     except ValidationError as problem:
-        raise ValueError(_readable(problem)) from None
+        raise ValueError(readable(problem)) from None
 
 
-def _readable(problem: ValidationError) -> str:
+def readable(problem: ValidationError) -> str:
+    """What pydantic finds, on one line and without the values."""
     findings = []
     for finding in problem.errors(include_url=False, include_input=False):
         place = ".".join(map(str, finding["loc"]))

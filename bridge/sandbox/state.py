@@ -9,6 +9,9 @@ from functools import lru_cache
 
 from bridge.sandbox.answers import Answer, Credentials, Refusal, result, selected, workflow_event
 from bridge.sandbox.faults import Fault, Script
+from bridge.sandbox.logins import LogIns
+from bridge.sandbox.tenants import Tenants
+from bridge.sandbox.versions import NEWEST, api, known_to, send_event_described
 
 _MAX_TENANTS = 1000
 _OTHERS = "(others)"  # where further tenants are counted
@@ -39,13 +42,19 @@ class Sandbox:
         faults: Iterable[Fault | str] = (),
         *,
         credentials: Credentials | None = None,
+        log_ins: LogIns | None = None,
+        version: str = NEWEST,
         keep: int = 200_000,
         keep_text: int = 256 * 1024 * 1024,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.script = Script(faults)
+        self.log_ins = log_ins or LogIns(now=now)
+        self.tenants = Tenants(now)
         self.requests: dict[str, Counter[str]] = {}  # tenant -> how often it got which answer
-        self._head = lru_cache(maxsize=1000)((credentials or Credentials()).head)
+        self.version = version
+        self._credentials = credentials or Credentials()
+        self._head = lru_cache(maxsize=1000)(self._credentials.head)
         self._events: deque[tuple[RecordedEvent, int]] = deque()
         self._text = 0
         self._number = 0
@@ -56,9 +65,12 @@ class Sandbox:
 
     def send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], query: bytes, body: bytes) -> Answer:
         """Judge one SendEvent, record its event where it is good, and give the answer. Header names are lower-case."""
+        if (instead := self.tenants.instead(tenant)) is not None:
+            return instead
+        headers = tuple(headers)
         try:
-            head = self._head(tuple(headers))
-            event_type, attributes = workflow_event(body)
+            head = self._head(headers, self.log_ins.accepts(tenant, headers))
+            event_type, attributes = workflow_event(body, self._known)
         except Refusal as refusal:
             return refusal.answer
         select, fields = selected(query)
@@ -74,6 +86,35 @@ class Sandbox:
         )
         self._record(event, head.size + len(attributes or ""))
         return result(event_type, f"number={self._number}", fields)
+
+    @property
+    def version(self) -> str:
+        """The version that is played; another one may be set at any time.
+
+        Raises:
+            ValueError: what is set is no version.
+        """
+        return self._version
+
+    @version.setter
+    def version(self, version: str) -> None:
+        self._known = known_to(version)
+        self._version = version
+
+    def api(self, tenant: str, url: str, accept: str) -> Answer:
+        """What `GET {base}` at a URL tells to everybody."""
+        return self.tenants.instead(tenant) or api(url, self.version, accept, self._now())
+
+    def describe_send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+        """What a GET of SendEvent tells to whoever is logged in; it sends nothing."""
+        headers = tuple(headers)
+        if (instead := self.tenants.instead(tenant)) is not None:
+            return instead
+        try:
+            self._credentials.let_in(headers, self.log_ins.accepts(tenant, headers))
+        except Refusal as refusal:
+            return refusal.answer
+        return send_event_described()
 
     def events(self, tenant: str | None = None) -> list[RecordedEvent]:
         """The events taken, oldest first, of one tenant or of all."""

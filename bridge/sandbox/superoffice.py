@@ -1,6 +1,7 @@
 """A local SuperOffice on a real port: takes SendEvent, records what it got, and shows faults when told to.
 
-`{anything}/api/v1/Agents/Workflow/SendEvent` is SuperOffice, `/sandbox/...` is what people and tests steer it by.
+`{anything}/api/v1/Agents/Workflow/SendEvent` is SuperOffice, `/api/state/{tenant}` tells of a tenant of SuperOffice
+Online, `/sandbox/...` is what people and tests steer it by.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
@@ -20,9 +22,12 @@ from uvicorn.loops.auto import auto_loop_factory
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from bridge.sandbox import logins
 from bridge.sandbox.answers import Answer, page
 from bridge.sandbox.faults import Fault, faults_from_json
 from bridge.sandbox.state import RecordedEvent, Sandbox
+from bridge.sandbox.tenants import STATE
+from bridge.sandbox.versions import NEWEST
 
 __all__ = ["RecordedEvent", "Sandbox", "application", "run", "serving"]
 
@@ -61,11 +66,74 @@ def application(sandbox: Sandbox) -> Starlette:
         sandbox.clear_faults()
         return Response(status_code=204)
 
-    send_event = _SendEvent(sandbox)
+    async def get_tenants(_: Request) -> Response:
+        return _json(sandbox.tenants.as_json())
+
+    async def post_tenants(request: Request) -> Response:
+        try:
+            sandbox.tenants.set_from_json(await request.body())
+        except ValueError as problem:
+            return _json({"detail": str(problem)}, 400)
+        return _json(sandbox.tenants.as_json())
+
+    async def delete_tenants(_: Request) -> Response:
+        sandbox.tenants.forget()
+        return Response(status_code=204)
+
+    async def get_logins(_: Request) -> Response:
+        return _json(sandbox.log_ins.count)
+
+    async def delete_logins(_: Request) -> Response:
+        sandbox.log_ins.forget()
+        return Response(status_code=204)
+
+    async def get_private_key(request: Request) -> Response:
+        shown = logins.rsa_xml if request.query_params.get("format") == "xml" else logins.pem
+        return PlainTextResponse(shown(sandbox.log_ins.private_key))
+
+    async def get_api(request: Request) -> Response:
+        tenant = request.path_params.get("tenant") or "default"
+        accept = request.headers.get("accept", "")
+        return _response(sandbox.api(tenant, str(request.url.replace(query="")), accept))
+
+    async def describe_send_event(request: Request) -> Response:
+        tenant = request.path_params.get("tenant") or "default"
+        return _response(sandbox.describe_send_event(tenant, request.headers.raw))
+
+    def take_event(tenant: str, scope: Scope, body: bytes) -> Answer:
+        if len(body) > _MAX_BODY:
+            return page(413)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > _MAX_URL:
+            return page(414)
+        return sandbox.send_event(tenant, scope["headers"], scope["query_string"], body)
+
+    def tenant_state(tenant: str, scope: Scope, _: bytes) -> Answer:
+        return sandbox.tenants.state(tenant, f"http://{Headers(scope=scope).get('host', '')}")
+
+    def log_in(answer: Callable[[bytes], Answer]) -> _Endpoint:
+        return _Endpoint(
+            sandbox, lambda _, __, body: page(413) if len(body) > _MAX_BODY else answer(body), logins.CALLED
+        )
+
+    send_event = _Endpoint(sandbox, take_event)
     return Starlette(
         routes=[
+            Route(logins.TOKENS, log_in(sandbox.log_ins.tokens), methods=["POST"]),
+            Route(logins.AUTHENTICATE, log_in(sandbox.log_ins.authenticate), methods=["POST"]),
+            Route(logins.JWKS, log_in(lambda _: sandbox.log_ins.jwks())),
+            Route(STATE + "{tenant}", _Endpoint(sandbox, tenant_state, "state/{tenant}"), methods=["GET"]),
+            Route("/sandbox/tenants", get_tenants),
+            Route("/sandbox/tenants", post_tenants, methods=["POST"], max_body_size=_MAX_SCRIPT_BODY),
+            Route("/sandbox/tenants", delete_tenants, methods=["DELETE"]),
+            Route("/sandbox/logins", get_logins),
+            Route("/sandbox/logins", delete_logins, methods=["DELETE"]),
+            Route("/sandbox/private-key", get_private_key),
             Route("/{tenant:path}" + _SEND_EVENT, send_event, methods=["POST"]),
             Route(_SEND_EVENT, send_event, methods=["POST"]),
+            Route("/{tenant:path}" + _SEND_EVENT, describe_send_event),
+            Route(_SEND_EVENT, describe_send_event),
+            Route("/{tenant:path}/api", get_api),
+            Route("/api", get_api),
             Route("/sandbox/events", get_events),
             Route("/sandbox/events", delete_events, methods=["DELETE"]),
             Route("/sandbox/requests", get_requests),
@@ -122,14 +190,15 @@ def run(
     port: int = 8090,
     faults: Iterable[Fault | str] = (),
     on_ready: Callable[[str], None] | None = None,
+    version: str = NEWEST,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `on_ready` gets the URL once requests are taken.
 
     Raises:
-        ValueError: a fault's text is no fault.
+        ValueError: a fault's text is no fault, or the version is none.
         OSError: the address is not free.
     """
-    sandbox = Sandbox(faults)
+    sandbox = Sandbox(faults, version=version)
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -152,24 +221,31 @@ class _Protocol(HttpToolsProtocol):
         self.scope["state"]["transport"] = self.transport
 
 
-class _SendEvent:
-    """The endpoint, bare ASGI since load tests measure against it."""
+class _Endpoint:
+    """An endpoint that shows faults, bare ASGI since load tests measure against it.
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    `usual` answers (tenant, scope, body). One that is `called` something, which may hold `{tenant}`, is not SendEvent:
+    its requests are counted under that name, and only faults for that name are for it.
+    """
+
+    def __init__(self, sandbox: Sandbox, usual: Callable[[str, Scope, bytes], Answer], called: str = "") -> None:
         self._sandbox = sandbox
+        self._usual = usual
+        self._called = called
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = scope["path_params"].get("tenant") or "default"
+        name = self._called.format(tenant=tenant) if self._called else tenant
         body = await _body(receive)
         if body is None:
             return
-        fault = self._sandbox.script.take(tenant)
+        fault = self._sandbox.script.take(name, by_name=bool(self._called))
         if fault is None:
             answer = self._usual(tenant, scope, body)
-            self._sandbox.count(tenant, str(answer.status))
+            self._sandbox.count(name, str(answer.status))
             await _respond(send, answer)
             return
-        self._sandbox.count(tenant, fault.fault)
+        self._sandbox.count(name, fault.fault)
         if (instead := fault.answer()) is not None:
             await _respond(send, instead)
             return
@@ -180,13 +256,6 @@ class _SendEvent:
         if transport.is_closing():
             await left  # uvicorn takes an application that ends before for a broken one, and logs it
         left.cancel()
-
-    def _usual(self, tenant: str, scope: Scope, body: bytes) -> Answer:
-        if len(body) > _MAX_BODY:
-            return page(413)
-        if len(scope["raw_path"]) + len(scope["query_string"]) > _MAX_URL:
-            return page(414)
-        return self._sandbox.send_event(tenant, scope["headers"], scope["query_string"], body)
 
     async def _misbehave(
         self,
@@ -247,6 +316,11 @@ async def _respond(send: Send, answer: Answer, only: int | None = None) -> None:
     headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body[:only], "more_body": only is not None})
+
+
+def _response(answer: Answer) -> Response:
+    headers = {"content-type": answer.content_type.decode()}
+    return Response(answer.body, answer.status, headers | {n.decode(): v.decode() for n, v in answer.headers})
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -13,7 +13,7 @@ from bridge.receiving.verification.senders import SENDERS
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.loading import load
 from bridge.settings.schema import ListenSettings, TargetSettings
-from bridge.superoffice.event_types import EVENT_TYPES
+from bridge.superoffice.event_types import event_types
 
 
 def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
@@ -73,5 +73,5 @@ def refuse(problems: list[Problem]) -> None:
 def _facts(target: TargetSettings | None) -> TargetFacts:
     if target is None:  # its own problems are told; the rules that name it are still checked for theirs
         return UNKNOWN_TARGET
-    known = None if target.allow_unknown_event_types else EVENT_TYPES.get(target.version)
+    known = None if target.allow_unknown_event_types else event_types(target.version)
     return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)

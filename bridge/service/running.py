@@ -1,6 +1,7 @@
 """One run of the bridge: start what was built, serve, drain, stop."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -13,9 +14,11 @@ import uvloop
 
 from bridge import __version__
 from bridge.errors import StoreUnavailable
+from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.lane import Lane
 from bridge.forwarding.retry import Policy
+from bridge.model import TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
@@ -24,7 +27,9 @@ from bridge.operations.operator import Operator
 from bridge.rate import Bucket
 from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
+from bridge.service import open_files
 from bridge.service.building import Built, build
+from bridge.service.versions import version_watches
 from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
 from bridge.store.store import Store, owned
@@ -46,6 +51,8 @@ def serve(directory: Path) -> None:
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
+    if problem := open_files.allow(built.settings.targets.values()):
+        log.warning(logs.CONFIG_WARNED, problem=problem)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Bridge(built, Store(engine)).run())
 
@@ -59,6 +66,8 @@ class _Bridge:
         self._store = store
         self._metrics = Metrics()
         self._metrics.watch(self._gauges)
+        self._versions = version_watches(built)
+        self._remembering: set[asyncio.Task[None]] = set()
         lanes = {
             name: self._lane(name, superoffice, self._settings.targets[name])
             for name, superoffice in built.targets.items()
@@ -74,10 +83,15 @@ class _Bridge:
         self._ready = False
 
     def _lane(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> Lane:
+        policy = Policy(settings.retry)
+        superoffice.keep_by(_Keeping(self._store, name))
+        if superoffice.tenant:
+            superoffice.tenant.told = self._remember
         return Lane(
             name=name,
-            send=superoffice.send,
-            policy=Policy(settings.retry),
+            send=self._versions[name].noticing(superoffice.send) if name in self._versions else superoffice.send,
+            policy=policy,
+            breaker=Breaker(settings.breaker.after, policy),
             bucket=Bucket(settings.rate.count, settings.rate.per),
             max_in_flight=settings.max_in_flight,
             lease=2 * settings.timeout + 10_000,
@@ -95,14 +109,16 @@ class _Bridge:
         settled = await self._forwarder.settle()
         serving = self._open()
         self._forwarder.start()
-        forgetting = asyncio.create_task(retention.run(self._store, self._settings.store.keep))
+        beside = [asyncio.create_task(retention.run(self._store, self._settings.store.keep))]
+        beside += [asyncio.create_task(watch.run()) for watch in self._versions.values()]
         self._ready = True
         log.info(logs.BRIDGE_STARTED, **self._report(serving), settled=settled)
         self._warn_of_unknown_targets()
         gc.collect()
         gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
         await stop.wait()
-        forgetting.cancel()
+        for task in beside:
+            task.cancel()
         await self._drain(serving)
 
     def _open(self) -> list[Serving]:
@@ -139,6 +155,17 @@ class _Bridge:
         await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))
         await asyncio.to_thread(self._store.close)
         log.info(logs.BRIDGE_STOPPED, unfinished=unfinished)
+
+    def _remember(self, tenant: TenantState) -> None:
+        """Keep what was said of a tenant, for people to see; no event waits for that, or fails with it."""
+
+        async def save() -> None:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.save_tenant(tenant)
+
+        task = asyncio.create_task(save())
+        self._remembering.add(task)
+        task.add_done_callback(self._remembering.discard)
 
     async def _is_ready(self) -> bool:
         return not await self._reasons()
@@ -183,9 +210,23 @@ class _Bridge:
                 {"name": source.name, "scheme": source.verifier.scheme, "rules": len(source.rules.rules)}
                 for source in self._built.sources.values()
             ],
-            "targets": [{"name": name, "url": target.url} for name, target in self._settings.targets.items()],
+            "targets": [{"name": name, "url": target.place} for name, target in self._settings.targets.items()],
             "libraries": {name: version(name) for name in ("starlette", "uvicorn", "httpx", "aiohttp", "sqlalchemy")},
         }
+
+
+class _Keeping:
+    """Keeps one target's refresh token in the store."""
+
+    def __init__(self, store: Store, target: str) -> None:
+        self._store = store
+        self._target = target
+
+    async def load(self) -> bytes | None:
+        return await self._store.load_refresh_token(self._target)
+
+    async def save(self, sealed: bytes) -> None:
+        await self._store.save_refresh_token(self._target, sealed)
 
 
 class _Signals:

@@ -1,6 +1,5 @@
 """A whole configuration, as far as it could be read, and the problems that show only across keys and files."""
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
-from bridge.settings.parsing import parse
+from bridge.settings.parsing import is_loopback, parse
 from bridge.settings.schema import BridgeSettings, TargetSettings
 from bridge.settings.source_schema import DefaultsSettings, RuleSettings, SourceSettings
 
@@ -96,9 +95,11 @@ def doubtful_targets(bridge: BridgeSettings, section: Section) -> list[Problem]:
     """Warnings about the URLs of targets: plain http, and paths that SuperOffice's API does not have."""
     warnings = []
     for name, target in bridge.targets.items():
+        if target.url is None:
+            continue
         url = section["targets"][name]["url"]
         parts = urlsplit(target.url)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             message = "is plain http: everybody on the way can read the credentials"
             warnings.append(url.problem(message, "use https", Severity.WARNING))
         if not parts.path.endswith("/api"):
@@ -116,12 +117,3 @@ def forgotten_duplicates(bridge: BridgeSettings, section: Section, source: Sourc
         return [source.section["dedupe_window"].problem("is longer than store.keep of bridge.yaml", hint)]
     message = f"is shorter than the dedupe_window of source {source.name} (14d where it sets none)"
     return [section["store"]["keep"].problem(message, "keep webhooks longer, or set dedupe_window there")]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

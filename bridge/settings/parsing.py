@@ -150,6 +150,16 @@ def network(text: Any) -> Any:
     raise wrong("names an address within a network", f"write {meant} for the whole network, or the address without /")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which nobody on the way can listen to."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_name(text: str) -> bool:
     """Whether a source or a target may be called so; `NAME_HINT` says how to call it."""
     return _NAME.fullmatch(text) is not None

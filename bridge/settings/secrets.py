@@ -53,6 +53,11 @@ class Secret:
             self._text = self._read() or self._text
         return self._text
 
+    @property
+    def follows_a_file(self) -> bool:
+        """Whether it may change while the bridge runs."""
+        return self._read is not None
+
     def __bool__(self) -> bool:
         return bool(self._text)
 

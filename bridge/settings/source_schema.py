@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from bridge.model import Content, OnUnknown
+from bridge.settings.headers import RuleHeaders
 from bridge.settings.parsing import Duration, Expression, Network, Networks, Rate, Size, Strict, duration, rate, wrong
 from bridge.settings.schema import SchemeSettings, Text
 
@@ -54,8 +55,6 @@ class EventSettings(Strict):
 class RuleSettings(Strict):
     """A condition, and the event that it makes."""
 
-    not_available_yet: ClassVar[frozenset[str]] = frozenset({"headers"})
-
     name: Annotated[str, AfterValidator(_rule_name)] = Field(description="a name of its own, which events keep")
     when: Expression | None = Field(None, description="an expression: make an event only where it is true")
     for_each: Expression | None = Field(None, description="an expression for a list: make an event of every `item`")
@@ -65,6 +64,7 @@ class RuleSettings(Strict):
         description="a target's name, a list of names, or a template that gives either; default_target if left out",
     )
     event: EventSettings = Field(description="the event to make")
+    headers: RuleHeaders = Field({}, description="further headers of the request that sends it, by name; templates")
     on_unknown: OnUnknown | None = Field(None, description="what to do where nobody knows whether it arrived")
     order_by: Expression | None = Field(
         None, description="an expression: events of one value are sent one after another"

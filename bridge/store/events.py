@@ -29,7 +29,7 @@ _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
 _CLAIMED = (
     *("seq", "id", "webhook_id", "source", "rule", "target", "type", "text", "attempts", "retries", "on_unknown"),
-    *("created_at", "expires_at", "order_key"),
+    *("created_at", "expires_at", "order_key", "headers"),
 )
 _claimable = Prepared(
     lambda _: (
@@ -184,6 +184,7 @@ def _as_claim(row: Any, attempt: int, *, probe: bool) -> Claim:
         expires_at=row.expires_at,
         order_key=row.order_key,
         probe=probe,
+        headers=None if row.headers is None else jsontext.decode(row.headers),
     )
 
 

@@ -157,7 +157,7 @@ def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dic
         "created_at": iso(row.created_at),
         "delivered_at": iso_or_none(row.delivered_at),
         "result": result,
-    }
+    } | ({} if row.headers is None else {"headers": jsontext.decode(row.headers)})
 
 
 def _attempt(row: Row[Any]) -> dict[str, Any]:

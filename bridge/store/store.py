@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, Webhook
+from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, TenantState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.store import changes, database, events, handed_over, retention, targets, webhooks
+from bridge.store import changes, database, events, handed_over, refresh_tokens, retention, targets, tenants, webhooks
 from bridge.store.writer import Operation, Writer
 from bridge.times import Clock, now
 
@@ -31,7 +31,10 @@ class Store:
 
     def target(self, name: str) -> TargetState:
         """The remembered state of a target; one never heard of is not paused."""
-        return self.targets.get(name) or TargetState(name=name)
+        state = self.targets.get(name)
+        if state is None:
+            state = self.targets[name] = TargetState(name=name)
+        return state
 
     async def start(self) -> None:
         """Read what is remembered of targets."""
@@ -84,6 +87,18 @@ class Store:
         """Remember that a target is paused, probed or open again."""
         self.targets[state.name] = state
         await self._writer.run(targets.save, state)
+
+    async def save_tenant(self, state: TenantState) -> None:
+        """Remember what was said of a target's tenant."""
+        await self._writer.run(tenants.save, state)
+
+    async def save_refresh_token(self, target: str, sealed: bytes) -> None:
+        """Keep the refresh token of a target, which is sealed."""
+        await self._writer.run(refresh_tokens.save, (target, sealed))
+
+    async def load_refresh_token(self, target: str) -> bytes | None:
+        """The refresh token that is kept of a target, sealed."""
+        return await self._writer.run(refresh_tokens.load, target)
 
     async def change(self, action: changes.Action, ids: Sequence[str]) -> changes.Changed:
         """Do what an operator asks to events."""

@@ -78,6 +78,7 @@ events = Table(
     Column("max_age", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),  # on the target's running clock, which stops while it is paused
     Column("order_key", Text),  # events of one target, source and key are sent one after another
+    Column("headers", LargeBinary),  # JSON: those of its rule, where it has some
     Index("ix_events_webhook", "webhook_id"),
 )
 
@@ -144,4 +145,25 @@ handed_over = Table(
     Column("secret", LargeBinary, nullable=False),
     Column("client", Text, nullable=False),
     Column("received_at", BigInteger, nullable=False),
+)
+
+# What was last said of the tenants of SuperOffice Online, for people to see.
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("running", Boolean, nullable=False),
+    Column("url", Text),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("valid_until", BigInteger, nullable=False),
+)
+
+# Refresh tokens that log-in services gave in place of the configured ones, sealed: nobody can read them here.
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
 )

@@ -33,6 +33,7 @@ _insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMN
 _EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
     *("reason", "attempts", "retries", "next_attempt_at", "probe", "created_at", "max_age", "expires_at", "order_key"),
+    "headers",
 )
 _insert_event = Prepared(lambda _: events.insert().inline(), _EVENT_COLUMNS)
 
@@ -256,6 +257,7 @@ def _event_row(a: Acceptance, event: Event) -> dict[str, Any]:
         "max_age": event.max_age,
         "expires_at": target.clock(a.now) + event.max_age,
         "order_key": event.order_key,
+        "headers": None if event.headers is None else jsontext.encode(dict(event.headers)),
     }
 
 

@@ -1,21 +1,22 @@
-"""How a target is logged in to: each scheme an httpx.Auth that reads its secrets anew for every request."""
+"""How a target is logged in to: each scheme an httpx.Auth, from what stands under `authorization:`."""
 
 from base64 import b64encode
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from difflib import get_close_matches
 from typing import Annotated
 
 import httpx
 from pydantic import Field
 
-from bridge.errors import Problem
+from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
-from bridge.settings.parsing import Strict, parse
-from bridge.settings.schema import Text
+from bridge.settings.parsing import Duration, HeaderSecret, Strict, duration, parse
+from bridge.settings.schema import Environment, OnlineSettings, Text
 from bridge.settings.secrets import Expanded, Secret
-
-LATER = ("oauth", "system_user")
-
+from bridge.superoffice.log_in import REFUSED, LoggedIn
+from bridge.superoffice.oauth import OAuth
+from bridge.superoffice.private_key import private_key
+from bridge.superoffice.system_user import Identity, SystemUser
 
 Scheme = Annotated[str, Field(description="the scheme")]
 
@@ -43,6 +44,31 @@ class _Bearer(Strict):
     token: Secret = Field(description="the token, 8A:...")
 
 
+class _OAuth(Strict):
+    """OAuth 2.0 by a refresh token, SuperOffice Online only."""
+
+    scheme: Scheme
+    client_id: Text = Field(description="the application's id")
+    client_secret: Secret = Field(description="the application's secret")
+    refresh_token: Secret = Field(description="the refresh token of the user who consented")
+    redirect_uri: Text | None = Field(None, description="the redirect URI that the application is registered with")
+    environment: Environment | None = Field(None, description="sod, stage, qaonline or online, or its host")
+
+
+class _SystemUser(Strict):
+    """A system user, SuperOffice Online only."""
+
+    scheme: Scheme
+    system_token: Secret = Field(description="the tenant's system user token")
+    app_token: HeaderSecret = Field(description="the application's secret, sent as ApplicationToken and SO-AppToken")
+    private_key: Secret = Field(description="the application's RSA key, as PEM or RSA XML")
+    tenant: Text | None = Field(None, description="the tenant's id, such as Cust12345")
+    environment: Environment | None = Field(None, description="sod, stage, qaonline or online, or its host")
+    issuer: Text = Field("SuperOffice AS", description="the issuer that the answer's JWT must name")
+    audience: Text | None = Field(None, description="the audience that it must name")
+    ticket_lifetime: Duration = Field(duration("6h"), gt=0, description="how long a ticket lives after its last use")
+
+
 class _Xsrf(Strict):
     """A browser session: its cookie, and the XSRF value that goes with it."""
 
@@ -51,24 +77,33 @@ class _Xsrf(Strict):
     token: Secret = Field(description="the X-XSRF-TOKEN header")
 
 
-SCHEMES: dict[str, type[_Basic | _Ticket | _Bearer | _Xsrf]] = {
+_Static = _Basic | _Ticket | _Bearer | _Xsrf
+
+SCHEMES: dict[str, type[_Static | _OAuth | _SystemUser]] = {
     "basic": _Basic,
     "ticket": _Ticket,
     "bearer": _Bearer,
+    "oauth": _OAuth,
+    "system_user": _SystemUser,
     "xsrf": _Xsrf,
 }
 
 
-class Authorization(httpx.Auth):
-    """Puts a target's credentials into each request."""
+class Static(httpx.Auth):
+    """Puts a target's own credentials into each request, read anew from their files."""
 
-    def __init__(self, settings: _Basic | _Ticket | _Bearer | _Xsrf) -> None:
+    def __init__(self, settings: _Static) -> None:
         self._settings = settings
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        for name, value in self.headers().items():
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        sent = self.headers()
+        for name, value in sent.items():
             request.headers[name] = value
-        yield request
+        response = yield request
+        # There is nothing to refresh, unless a file was changed since.
+        if response.status_code in REFUSED and (fresh := self.headers()) != sent:
+            request.headers.update(fresh)
+            yield request
 
     def headers(self) -> dict[str, str]:
         """The headers that log in, as they are now."""
@@ -84,11 +119,15 @@ class Authorization(httpx.Auth):
                 return {"Cookie": cookie.reveal().strip(), "X-XSRF-TOKEN": token.reveal().strip()}
 
 
+Authorization = Static | LoggedIn
+
+
 def compile_authorization(section: Section) -> tuple[Authorization | None, list[Problem]]:
-    """An `authorization:` mapping -> what logs in, or what is wrong with it."""
+    """An `authorization:` mapping -> what logs in, or what is wrong with it.
+
+    `environment` and `tenant` may stand in the target's `online:` instead.
+    """
     scheme = section.value.get("scheme")
-    if scheme in LATER:
-        return None, [section["scheme"].problem(f"`{scheme}` is not available yet", f"use one of {', '.join(SCHEMES)}")]
     if scheme not in SCHEMES:
         shown = "scheme" if isinstance(scheme, Expanded) else f"scheme `{str(scheme)[:60]}`"
         near = [f"did you mean `{name}`? " for name in get_close_matches(str(scheme).lower(), SCHEMES, 1)]
@@ -96,9 +135,84 @@ def compile_authorization(section: Section) -> tuple[Authorization | None, list[
     settings, problems = parse(section, SCHEMES[scheme])
     if settings is None:
         return None, problems
-    authorization = Authorization(settings)
+    online = _online(section)
+    match settings:
+        case _OAuth():
+            return _oauth(settings, online, section)
+        case _SystemUser():
+            return _system_user(settings, online, section)
+    authorization = Static(settings)
     if not all(value.isascii() and value.isprintable() for value in authorization.headers().values()):
         return None, [
             section.problem("a credential cannot be sent in a header", "use ASCII without control characters")
         ]
-    return authorization, problems
+    return authorization, _unfit_for_online(settings, section) if online else []
+
+
+def _oauth(settings: _OAuth, online: OnlineSettings | None, section: Section) -> tuple[LoggedIn | None, list[Problem]]:
+    environment = settings.environment or (online and online.environment)
+    if not environment:
+        return None, [_no_environment(section)]
+    oauth = OAuth(
+        environment, settings.client_id, settings.client_secret, settings.refresh_token, settings.redirect_uri
+    )
+    return LoggedIn(oauth), []
+
+
+def _system_user(
+    settings: _SystemUser, online: OnlineSettings | None, section: Section
+) -> tuple[LoggedIn | None, list[Problem]]:
+    problems = []
+    environment = settings.environment or (online and online.environment)
+    tenant = settings.tenant or (online and online.tenant)
+    if not environment:
+        problems.append(_no_environment(section))
+    if not tenant:
+        hint = "add tenant: the customer's id such as Cust12345, or online: to the target"
+        problems.append(section.problem("names no tenant", hint))
+    try:
+        private_key(settings.private_key.reveal())
+    except ValueError as error:
+        hint = "give the application's private key, as PEM without a password or as <RSAKeyValue>"
+        problems.append(section["private_key"].problem(str(error), hint))
+    if problems or not environment or not tenant:
+        return None, problems
+    identity = Identity(
+        environment=environment,
+        tenant=tenant,
+        system_token=settings.system_token,
+        app_token=settings.app_token,
+        private_key=settings.private_key,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        lifetime=settings.ticket_lifetime,
+    )
+    return LoggedIn(SystemUser(identity)), []
+
+
+def _unfit_for_online(settings: _Static, section: Section) -> list[Problem]:
+    """Warnings about what SuperOffice documents otherwise for SuperOffice Online."""
+    match settings:
+        case _Basic():
+            message = "is for installations of your own, as SuperOffice documents it"
+            hint = "use system_user or oauth with SuperOffice Online"
+            return [section["scheme"].problem(message, hint, Severity.WARNING)]
+        case _Ticket(app_token=None) if not _beside(section, "app_token").exists:
+            hint = "add app_token: SuperOffice Online needs it with a ticket"
+            return [section.problem("names no app_token", hint, Severity.WARNING)]
+    return []
+
+
+def _beside(section: Section, key: str) -> Section:
+    return Section(section.document, (*section.path[:-1], key))
+
+
+def _online(section: Section) -> OnlineSettings | None:
+    """The `online:` beside an `authorization:`, if it is there and right."""
+    online = _beside(section, "online")
+    return parse(online, OnlineSettings)[0] if online.exists and isinstance(online.value, dict) else None
+
+
+def _no_environment(section: Section) -> Problem:
+    hint = "add environment: sod, stage, qaonline or online, or online: to the target"
+    return section.problem("names no environment", hint)

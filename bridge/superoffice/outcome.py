@@ -9,11 +9,13 @@ from typing import Any
 import aiohttp
 
 from bridge import jsontext
-from bridge.model import Outcome
+from bridge.errors import BridgeError
+from bridge.model import Outcome, PauseReason
 from bridge.superoffice import carriers
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
+_MOVED = frozenset({404, 421, 503})  # of SuperOffice Online
 _BRACKETS_KEPT = 500  # in an answer that is kept as JSON; one with more is kept as text
 
 
@@ -24,13 +26,40 @@ class Judgement:
     outcome: Outcome
     detail: str
     result: Any = None
+    status: int | None = None
+    retry_after: int | None = None  # milliseconds
+    pause: PauseReason | None = None
 
 
-def judge(status: int, body: bytes) -> Judgement:
-    """Judge an answer by its status and its body; some statuses decide whatever the body says."""
+class NotSent(BridgeError):
+    """The event was not sent, since what comes before it failed: the log-in, or asking where the tenant is.
+
+    `outcome` is never `unknown`. `detail` is in our own words, safe to log; `retry_after` are milliseconds,
+    `pause` is as an Attempt's.
+    """
+
+    def __init__(
+        self, outcome: Outcome, detail: str, retry_after: int | None = None, *, pause: PauseReason | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+        self.retry_after = retry_after
+        self.pause = pause
+
+
+def judge(status: int, body: bytes, *, online: bool = False, retry_after: int | None = None) -> Judgement:
+    """Judge an answer by its status and its body; some statuses decide whatever the body says.
+
+    `online`: of SuperOffice Online, where a tenant that moved leaves 404 and 503 behind as well as 421.
+    """
     answer, is_json = _parse(body)
-    outcome, detail = _decide(status, answer, is_json=is_json)
-    return Judgement(outcome=outcome, detail=detail, result=_kept(body, answer, is_json=is_json))
+    if online and status in _MOVED:
+        outcome, detail = Outcome.MOVED, f"SuperOffice answered {status}, as where the tenant has moved"
+    else:
+        outcome, detail = _decide(status, answer, is_json=is_json)
+    kept = _kept(body, answer, is_json=is_json)
+    return Judgement(outcome=outcome, detail=detail, result=kept, status=status, retry_after=retry_after)
 
 
 def _decide(status: int, answer: Any, *, is_json: bool) -> tuple[Outcome, str]:
@@ -93,9 +122,14 @@ def _unreachable(error: BaseException, within: str) -> str:
             return "the host's TLS certificate is not valid"
         case aiohttp.ClientSSLError():
             return "TLS failed"
+        case aiohttp.ClientHttpProxyError() as refused:
+            return f"the proxy answered {refused.status}, check the target's proxy"
         case aiohttp.ClientConnectorError() as failed:
             code = failed.os_error.errno  # its own text quotes the address
-            return os.strerror(code).lower() if code else "the connection failed"
+            through = "the proxy cannot be reached: " * isinstance(failed, aiohttp.ClientProxyConnectionError)
+            return through + (os.strerror(code).lower() if code else "the connection failed")
+        case aiohttp.ServerConnectionError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
+            return "the connection broke before the answer"  # to a question, which nothing comes of
         case other:
             return f"the request could not be sent ({type(other).__name__})"
 

@@ -2,128 +2,183 @@
 
 import asyncio
 import functools
-import ssl
 import time
 
 import httpx
 
-from bridge import __version__
 from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
 from bridge.settings.schema import TargetSettings
 from bridge.superoffice import carriers
 from bridge.superoffice.authorization import Authorization, compile_authorization
-from bridge.superoffice.event_types import EVENT_TYPES
-from bridge.superoffice.outcome import judge, judge_fault, retry_after
-from bridge.superoffice.transport import Progress, Transport
+from bridge.superoffice.event_types import KNOWN, is_known
+from bridge.superoffice.log_in import REFUSED, LoggedIn
+from bridge.superoffice.log_in_service import Answer, LogInService
+from bridge.superoffice.oauth import OAuth
+from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
+from bridge.superoffice.refresh_token import Keeping
+from bridge.superoffice.request_headers import RequestHeaders
+from bridge.superoffice.tenant import Tenant
+from bridge.superoffice.tls import Trust, compile_trust, system_trust
+from bridge.superoffice.transport import Progress, Transport, read
 from bridge.times import Clock, now
 
+SEND_EVENT = "/v1/Agents/Workflow/SendEvent"
+_LOG_IN_SHARE = 0.9  # of an attempt's time, so that an attempt that waits for a log-in learns why it failed
 _ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
-
-
-@functools.cache
-def _system_trust() -> ssl.SSLContext:
-    """The certificates that this machine trusts: an on-site SuperOffice often has one of the company's own."""
-    return ssl.create_default_context()
 
 
 class SuperOffice:
     """One target. Open it within the event loop, close it when done."""
 
     def __init__(
-        self, name: str, settings: TargetSettings, authorization: Authorization | None, clock: Clock = now
+        self,
+        name: str,
+        settings: TargetSettings,
+        authorization: Authorization | None,
+        clock: Clock = now,
+        trust: Trust = system_trust,
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
         self._clock = clock
-        url = settings.url.rstrip("/") + "/v1/Agents/Workflow/SendEvent"
-        if settings.select:
-            url += "?$select=" + ",".join(settings.select)
-        self._url = httpx.URL(url)
-        self._headers = httpx.Headers(_headers(settings))
-        self._app_token = settings.app_token
+        path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
+        self._base = settings.url or ""
+        self._url = httpx.URL(self._base + path)
+        self._headers = RequestHeaders(settings)
         self._authorization = authorization
-        self._transport = Transport(settings.max_in_flight, _system_trust())
+        self.trust = trust
+        self._transport = Transport(settings.max_in_flight, trust, settings.proxy)
+        self._log_in_service = LogInService(Transport(1, trust, settings.proxy))  # events may use all of their own
+        if isinstance(authorization, LoggedIn):
+            authorization.connect(name, self._log_in_service.exchange, clock, self._timeout * _LOG_IN_SHARE)
+        self.tenant: Tenant | None = None
+        if settings.online:
+            ask = self._transport.handle_async_request
+            self.tenant = Tenant(name, settings.online, path, ask, self._timeout / 2, clock)
 
     async def send(self, claim: Claim) -> Attempt:
         """POST the event; never raises but for cancellation."""
         started_at, started = self._clock(), time.monotonic()
         progress = Progress()
-        wait = None
+        post = functools.partial(self._post, claim, progress)
         try:
             async with asyncio.timeout(self._timeout):
-                status, body, asked = await self._post(carriers.wrapper(claim.type, claim.text), progress)
-            judgement = judge(status, body)
-            wait = retry_after(asked, self._clock())
+                judgement = await (self.tenant.reach(post, progress) if self.tenant else post(self._url))
+        except NotSent as error:
+            judgement = Judgement(
+                outcome=error.outcome, detail=error.detail, retry_after=error.retry_after, pause=error.pause
+            )
         except Exception as error:
-            status = None
             judgement = judge_fault(error, sent=progress.sent, within=f"{self._timeout:g} s")
         return Attempt(
             outcome=judgement.outcome,
             started_at=started_at,
             duration=round((time.monotonic() - started) * 1000),
-            status=status,
+            status=judgement.status,
             detail=judgement.detail,
             result=judgement.result,
-            retry_after=wait if judgement.outcome in (Outcome.UNAVAILABLE, Outcome.UNKNOWN) else None,
+            retry_after=judgement.retry_after if judgement.outcome in (Outcome.UNAVAILABLE, Outcome.UNKNOWN) else None,
+            pause=judgement.pause,
         )
 
-    async def _post(self, content: bytes, progress: Progress) -> tuple[int, bytes, str | None]:
+    async def _post(self, claim: Claim, progress: Progress, url: httpx.URL) -> Judgement:
         request = httpx.Request(
-            "POST", self._url, headers=self._headers, content=content, extensions={"progress": progress}
+            "POST",
+            url,
+            headers=self._headers.of(claim),
+            content=carriers.wrapper(claim.type, claim.text),
+            extensions={"progress": progress},
         )
-        if self._app_token:
-            request.headers["SO-AppToken"] = self._app_token.reveal().strip()
-        response = await self._exchange(request)
-        body = b""
-        try:
-            async for chunk in response.stream:  # type: ignore[union-attr]  # of an asynchronous transport
-                body += chunk
-                if len(body) > _ANSWER_LIMIT:
-                    break
-        finally:
-            await response.stream.aclose()  # type: ignore[union-attr]
-        return response.status_code, body, response.headers.get("retry-after")
+        response, body = await self._exchange(request, progress)
+        wait = retry_after(response.headers.get("retry-after"), self._clock())
+        return judge(response.status_code, body, online=self.tenant is not None, retry_after=wait)
 
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        """Let the authorization have its say; httpx's own client would, at twice the price of the whole exchange."""
+    async def _exchange(self, request: httpx.Request, progress: Progress) -> tuple[httpx.Response, bytes]:
+        """Let the authorization have its say; httpx's own client would, at twice the price of the whole exchange.
+
+        It says what to send, and after a refusal it may say to send it once more.
+        """
         if self._authorization is None:
-            return await self._transport.handle_async_request(request)
+            return await self._call(request)
         flow = self._authorization.async_auth_flow(request)
         try:
-            return await self._transport.handle_async_request(await anext(flow))
+            request = await anext(flow)
+            while True:
+                response, body = await self._call(request)
+                if response.status_code in REFUSED:
+                    progress.sent = False  # it was refused, so it was not taken
+                try:
+                    request = await flow.asend(response)
+                except StopAsyncIteration:
+                    return response, body
         finally:
             await flow.aclose()
 
+    async def _call(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        response = await self._transport.handle_async_request(request)
+        return response, await read(response, _ANSWER_LIMIT)
+
+    async def base(self) -> str:
+        """The URL of its web API.
+
+        Raises:
+            NotSent: its tenant is not running, or where it is cannot be told.
+        """
+        return (await self.tenant.place()).base if self.tenant else self._base
+
+    async def ask(self, path: str = "", *, logged_in: bool = False) -> Answer:
+        """What it answers to a GET of a path beneath its base URL, within `timeout`. No GET sends an event.
+
+        Raises:
+            NotSent: there is no answer, or what comes before it failed.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                request = httpx.Request("GET", await self.base() + path, headers=self._headers.of_question())
+                response, body = await (self._exchange(request, Progress()) if logged_in else self._call(request))
+        except NotSent:
+            raise
+        except TimeoutError:
+            raise NotSent(Outcome.UNAVAILABLE, f"no answer within {self._timeout:g} s") from None
+        except Exception as error:
+            detail = judge_fault(error, sent=False, within=f"{self._timeout:g} s").detail
+            raise NotSent(Outcome.UNAVAILABLE, detail) from None
+        return Answer(response.status_code, response.headers, body)
+
+    async def log_in(self) -> bool:
+        """Log in, where that takes a request of its own and is not done yet; whether it does.
+
+        Raises:
+            NotSent: it does not succeed.
+        """
+        if isinstance(self._authorization, LoggedIn):
+            await self._authorization.granted()
+            return True
+        return False
+
+    def keep_by(self, keeping: Keeping) -> None:
+        """Say what keeps a refresh token that the log-in service gives in place of the configured one."""
+        if isinstance(self._authorization, LoggedIn) and isinstance(self._authorization.log_in, OAuth):
+            self._authorization.log_in.refresh_token.keeping = keeping
+
     async def close(self) -> None:
         """Close the connections."""
+        if isinstance(self._authorization, LoggedIn):
+            await self._authorization.close()
+        await self._log_in_service.close()
+        if self.tenant:
+            await self.tenant.close()
         await self._transport.aclose()
-
-
-def _headers(settings: TargetSettings) -> dict[str, str]:
-    chosen = {
-        "Accept-Language": settings.accept_language,
-        "SO-Language": settings.language,
-        "SO-Culture": settings.culture,
-        "SO-TimeZone": settings.time_zone,
-    }
-    return {
-        "User-Agent": f"superoffice-bridge/{__version__}",
-        "Content-Type": "application/json; charset=utf-8",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-    } | {name: value for name, value in chosen.items() if value}
 
 
 def compile_target(name: str, settings: TargetSettings, section: Section) -> tuple[SuperOffice | None, list[Problem]]:
     """A target's settings -> the target, or what is wrong with them."""
     authorization, problems = compile_authorization(section["authorization"])
-    if settings.version not in EVENT_TYPES:
-        known = ", ".join(EVENT_TYPES)
-        problems.append(
-            section["version"].problem(
-                f"event types of version `{settings.version}` are not known", f"use one of {known}"
-            )
-        )
-    return (None, problems) if authorization is None else (SuperOffice(name, settings, authorization), problems)
+    trust, found = compile_trust(name, settings.tls, section["tls"])
+    problems += found
+    if not is_known(settings.version):
+        message = f"event types of version `{settings.version}` are not known"
+        problems.append(section["version"].problem(message, f"use {KNOWN}"))
+    return SuperOffice(name, settings, authorization, trust=trust) if authorization else None, problems

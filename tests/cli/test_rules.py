@@ -240,3 +240,20 @@ def test_a_variable_that_only_the_running_bridge_needs_is_not_missed(command: Co
     code, out, err = command("--config", str(config), "try", "shop", str(config / "paid.json"))
     assert (code, err) == (0, "")
     assert "{'total': {'a': 1}}" in out
+
+
+def test_try_shows_the_headers_of_an_event(tmp_path: Path, command: Command) -> None:
+    directory = tmp_path / "config"
+    (directory / "sources").mkdir(parents=True)
+    (directory / "bridge.yaml").write_text(
+        "targets: {crm: {url: http://127.0.0.1:1/api, authorization: {scheme: bearer, token: t}}}\n"
+    )
+    rule = "{name: sold, headers: {X-Shop: '{{ body.shop }}'}, event: {type: SaleSold}}"
+    (directory / "sources" / "shop.yaml").write_text(f"verify: {{scheme: none}}\nrules:\n  - {rule}\n")
+    payload = tmp_path / "payload.json"
+    payload.write_text('{"shop": "oslo"}')
+    code, out, _ = command("--config", str(directory), "try", "shop", str(payload))
+    assert code == 0
+    assert "sold -> SaleSold to crm: {}, headers {'X-Shop': 'oslo'}" in out
+    code, out, _ = command("--config", str(directory), "try", "shop", str(payload), "--json")
+    assert json.loads(out)["events"][0]["headers"] == {"X-Shop": "oslo"}

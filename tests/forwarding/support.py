@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from structlog.testing import capture_logs
 
+from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.lane import Lane, Send
 from bridge.forwarding.retry import Policy
 from bridge.model import (
@@ -122,13 +123,16 @@ def lane(
     max_in_flight: int = 8,
     bucket: Bucket | None = None,
     lease: int = 30_000,
+    after: int | None = None,
     **retry: Any,
 ) -> Lane:
-    """A lane; without jitter, so that its times can be told."""
+    """A lane; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
+    policy = Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2)
     return Lane(
         name=name,
         send=send,
-        policy=Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2),
+        policy=policy,
+        breaker=Breaker(after, policy),
         bucket=bucket or Bucket(100_000, 1_000),
         max_in_flight=max_in_flight,
         lease=lease,

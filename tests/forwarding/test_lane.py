@@ -132,8 +132,8 @@ async def test_a_retry_comes_back_by_itself(base: Base, store: Store, log: Log) 
     assert [(attempt["number"], attempt["outcome"]) for attempt in event["attempts"]] == [
         *((1, "unavailable"), (2, "unknown"), (3, "unavailable"), (4, "delivered"))
     ]
-    waits = [line["next_attempt_at"] for line in log.named(logs.ATTEMPT_FINISHED)]
-    assert sum(wait is not None for wait in waits) == 3
+    waits = [(line["next_attempt_at"] is not None, line["wait_by"]) for line in log.named(logs.ATTEMPT_FINISHED)]
+    assert waits == [(True, "policy")] * 3 + [(False, None)]
 
 
 async def test_each_final_state_is_told_once_and_is_what_the_store_says(base: Base, store: Store, log: Log) -> None:

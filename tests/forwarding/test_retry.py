@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.forwarding.retry import Policy
-from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Held, OnUnknown, Outcome, Pause, RetryAt
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    Held,
+    OnUnknown,
+    Outcome,
+    Pause,
+    PauseReason,
+    RetryAt,
+    WaitBy,
+)
 from bridge.settings.schema import RetrySettings
 
 NOW = 1_764_003_600_000
@@ -70,9 +83,9 @@ def test_every_outcome_has_its_decision(outcome: Outcome, on_unknown: OnUnknown,
     expected: dict[Outcome, Decision] = {
         Outcome.DELIVERED: Delivered(),
         Outcome.REJECTED: Dead("rejected"),
-        Outcome.MISCONFIGURED: Pause("misconfigured"),
-        Outcome.UNAUTHORIZED: Pause("unauthorized"),
-        Outcome.MOVED: Pause("moved"),
+        Outcome.MISCONFIGURED: Pause(PauseReason.MISCONFIGURED),
+        Outcome.UNAUTHORIZED: Pause(PauseReason.UNAUTHORIZED),
+        Outcome.MOVED: Pause(PauseReason.MOVED),
         Outcome.UNAVAILABLE: retry,
         Outcome.UNKNOWN: Held("unknown") if on_unknown is OnUnknown.HOLD else retry,
     }
@@ -117,6 +130,39 @@ def test_retry_after_wins_over_a_shorter_wait_and_loses_to_a_longer_one() -> Non
     assert wait(0, retry_after=0) == 2 * SECOND
 
 
+@pytest.mark.parametrize(
+    ("retries", "asked", "by"),
+    [
+        (0, None, WaitBy.POLICY),
+        (0, 1 * SECOND, WaitBy.POLICY),
+        (0, 2 * SECOND, WaitBy.POLICY),
+        (0, 2 * SECOND + 1, WaitBy.RETRY_AFTER),
+        (0, HOUR, WaitBy.RETRY_AFTER),
+        (0, HOUR + 1, WaitBy.RETRY_AFTER_CAP),
+        (20, 30 * SECOND, WaitBy.POLICY),
+    ],
+)
+def test_a_decision_says_which_rule_set_the_wait(retries: int, asked: int | None, by: WaitBy) -> None:
+    decision = decide(Outcome.UNAVAILABLE, asked, retries=retries)
+    assert isinstance(decision, RetryAt)
+    assert decision.by is by
+
+
+def test_where_the_cap_is_shorter_than_the_own_wait_the_policy_says_how_long() -> None:
+    assert policy(retry_after_cap="1m").wait(20, 100 * HOUR) == (15 * MINUTE, WaitBy.POLICY)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNAVAILABLE, Outcome.UNKNOWN])
+@pytest.mark.parametrize("on_unknown", OnUnknown)
+@pytest.mark.parametrize("probe", [False, True])
+def test_what_the_whole_target_is_to_pause_for_wins_over_the_outcome(
+    outcome: Outcome, on_unknown: OnUnknown, probe: bool
+) -> None:
+    away = Attempt(outcome=outcome, started_at=NOW, duration=5, pause=PauseReason.TENANT)
+    once = policy(max_attempts=1)
+    assert once.decide(claim(on_unknown=on_unknown, probe=probe), away, NOW, NOW) == Pause(PauseReason.TENANT)
+
+
 def test_retry_after_is_obeyed_up_to_its_cap() -> None:
     assert wait(0, retry_after=100 * HOUR) == HOUR
     assert wait(0, retry_after=100 * HOUR, retry_after_cap="1m") == MINUTE
@@ -124,7 +170,7 @@ def test_retry_after_is_obeyed_up_to_its_cap() -> None:
 
 
 def test_retry_after_of_an_unknown_outcome_counts_too() -> None:
-    assert decide(Outcome.UNKNOWN, 30 * SECOND) == RetryAt(NOW + 30 * SECOND)
+    assert decide(Outcome.UNKNOWN, 30 * SECOND) == RetryAt(NOW + 30 * SECOND, by=WaitBy.RETRY_AFTER)
 
 
 def test_after_the_last_attempt_an_event_is_dead() -> None:
@@ -144,7 +190,7 @@ def test_attempts_that_did_not_count_bring_no_event_to_its_end() -> None:
 def test_the_last_attempt_may_still_be_delivered_held_or_pause_the_target() -> None:
     once = policy(max_attempts=1)
     assert once.decide(claim(), attempt(Outcome.DELIVERED), NOW, NOW) == Delivered()
-    assert once.decide(claim(), attempt(Outcome.UNAUTHORIZED), NOW, NOW) == Pause("unauthorized")
+    assert once.decide(claim(), attempt(Outcome.UNAUTHORIZED), NOW, NOW) == Pause(PauseReason.UNAUTHORIZED)
     held = once.decide(claim(on_unknown=OnUnknown.HOLD), attempt(Outcome.UNKNOWN), NOW, NOW)
     assert held == Held("unknown")
 
@@ -157,14 +203,15 @@ def test_without_a_limit_attempts_go_on() -> None:
 def test_an_event_becomes_due_when_its_age_ends_and_no_later() -> None:
     clock = NOW - 20 * MINUTE  # the target was paused for so long: its running clock is behind
     late = claim(retries=20, expires_at=clock + 5 * MINUTE)
-    assert policy().decide(late, attempt(Outcome.UNAVAILABLE), NOW, clock) == RetryAt(NOW + 5 * MINUTE)
+    at_its_end = RetryAt(NOW + 5 * MINUTE, by=WaitBy.MAX_AGE)
+    assert policy().decide(late, attempt(Outcome.UNAVAILABLE), NOW, clock) == at_its_end
     asked = policy().decide(late, attempt(Outcome.UNAVAILABLE, HOUR), NOW, clock)
-    assert asked == RetryAt(NOW + 5 * MINUTE)
+    assert asked == at_its_end
 
 
 def test_an_event_whose_age_is_over_becomes_due_at_once() -> None:
     old = claim(expires_at=NOW - 1)
-    assert policy().decide(old, attempt(Outcome.UNAVAILABLE), NOW, NOW) == RetryAt(NOW)
+    assert policy().decide(old, attempt(Outcome.UNAVAILABLE), NOW, NOW) == RetryAt(NOW, by=WaitBy.MAX_AGE)
 
 
 @given(

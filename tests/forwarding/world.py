@@ -271,6 +271,7 @@ class World:
                 max_in_flight=room,
                 bucket=Bucket(1_000_000, 1_000, lambda: self.hand() / 1000),
                 lease=LEASE,
+                after=3,
                 first_wait="2s",
                 max_wait="1m",
                 max_attempts=MAX_ATTEMPTS.get(name, "none"),

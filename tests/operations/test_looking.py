@@ -1,11 +1,12 @@
 """What is shown before anything changes: counts, what would be new or fail, targets; and that only reading is done."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bridge.errors import StoreError
-from bridge.model import EventState, TargetState
+from bridge.model import EventState, TargetState, TenantState
 from bridge.operations.looking import Looking
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
@@ -116,12 +117,33 @@ async def test_of_new_events_and_of_failures_all_are_counted_and_a_hundred_liste
 async def test_targets_are_those_configured_and_those_that_events_wait_for(office: Office) -> None:
     await office.receive_lines("a", "b")
     open_ = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
+    open_ |= {"tenant": None, "tenant_state": None, "tenant_asked_at": None}
     assert looking(office).targets() == [
         {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2} | {"oldest": MOMENT},
         {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
     ]
     left = replace(looking(office), target_urls={})
     assert [(one["name"], one["url"], one["pending"]) for one in left.targets()] == [("crm", None, 2)]
+
+
+async def test_a_tenant_is_told_as_it_was_when_it_was_last_asked_for(office: Office) -> None:
+    url = "https://online3.superoffice.com/Cust12345/api"
+    running = TenantState(
+        target="crm", tenant="Cust12345", state="Running", running=True, url=url, asked_at=NOW, valid_until=NOW + MINUTE
+    )
+    online = replace(looking(office), target_urls={"crm": None, "erp": "https://erp.example/api"})
+
+    def told(name: str) -> list[Any]:
+        one = online.target(name)
+        return [one[key] for key in ("url", "tenant", "tenant_state", "tenant_asked_at")]
+
+    assert told("crm") == [None, None, None, None]
+    await office.store.save_tenant(running)
+    await office.store.save_tenant(replace(running, target="erp"))  # which has a url since
+    assert told("crm") == [url, "Cust12345", "Running", MOMENT]
+    assert told("erp") == ["https://erp.example/api", None, None, None]
+    await office.store.save_tenant(replace(running, state="Suspended", running=False, url=None))
+    assert told("crm") == [None, "Cust12345", "Suspended", MOMENT]
 
 
 async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> None:

@@ -37,10 +37,12 @@ targets:
     max_in_flight: 1000
     rate: 100/m
     retry: {first_wait: 1s, max_wait: 1m, jitter: 0, max_age: 24h, max_attempts: 7, retry_after_cap: 10m}
+    breaker: {after: 3}
   second:
     url: http://localhost:8090/api
     authorization: {scheme: bearer}
     retry: {max_attempts: none}
+    breaker: {after: none}
 default_target: crm
 """
 
@@ -115,6 +117,7 @@ def test_a_bridge_that_uses_every_key_is_read() -> None:
     assert (retry.first_wait, retry.max_wait, retry.jitter) == (1000, 60_000, 0)
     assert (retry.max_age, retry.max_attempts, retry.retry_after_cap) == (86_400_000, 7, 600_000)
     assert bridge.targets["second"].retry.max_attempts is None
+    assert (crm.breaker.after, bridge.targets["second"].breaker.after) == (3, None)
     assert bridge.default_target == "crm"
 
 
@@ -154,6 +157,7 @@ def test_what_is_left_out_has_the_documented_default() -> None:
     assert crm.rate == Rate(50, 1000)
     assert (crm.retry.first_wait, crm.retry.max_wait, crm.retry.jitter) == (2000, 900_000, 0.2)
     assert (crm.retry.max_age, crm.retry.max_attempts, crm.retry.retry_after_cap) == (172_800_000, None, 3_600_000)
+    assert crm.breaker.after == 10
     source = parsed("verify: {scheme: none}\nrules: []", SourceSettings)
     assert (source.dedupe, source.dedupe_window, source.rules) == (None, 14 * 86_400_000, ())
 
@@ -263,8 +267,6 @@ def test_a_url_of_a_target_that_cannot_be_right(url: str, finding: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("online: {}", "2:1: online: `online` is not available yet, remove it"),
-        ("headers: {}", "2:1: headers: `headers` is not available yet, remove it"),
         ("timeout: 0s", '2:1: timeout: must be more than 0, not "0s"'),
         ("max_in_flight: 0", "2:1: max_in_flight: must be at least 1, not the number 0"),
         ("max_in_flight: 1001", "2:1: max_in_flight: must be at most 1000, not the number 1001"),
@@ -289,6 +291,8 @@ def test_a_url_of_a_target_that_cannot_be_right(url: str, finding: str) -> None:
         ("attributes_format: xml", '2:1: attributes_format: must be one of pairs, json, text, not "xml"'),
         ("retry: {jitter: 2}", "2:9: retry.jitter: must be at most 1, not the number 2"),
         ("retry: {jitter: true}", "2:9: retry.jitter: must be a number, not true"),
+        ("breaker: {after: 0}", "2:11: breaker.after: must be at least 1, not the number 0"),
+        ("breaker: {after: some}", '2:11: breaker.after: must be a whole number, not "some"'),
         ("retry: {max_attempts: 0}", "2:9: retry.max_attempts: must be at least 1, not the number 0"),
         ("retry: {max_attempts: some}", '2:9: retry.max_attempts: must be a whole number, not "some"'),
         ("retry: {first_wait: 0s}", '2:9: retry.first_wait: must be more than 0, not "0s"'),
@@ -306,8 +310,88 @@ def test_a_finding_about_a_target(text: str, problem: str) -> None:
 
 def test_a_target_needs_a_url_and_an_authorization_with_a_scheme() -> None:
     assert texts(parse(section("authorization: {}"), TargetSettings)[1]) == [
-        "f:1:1: url: is missing, add it: the URL of its web API, ending in /api",
+        "f:1:1: has neither url nor online, add url: the URL of its web API, ending in /api, or online",
         "f:1:1: authorization.scheme: is missing, add it: the name of the scheme, such as basic",
+    ]
+
+
+ENVIRONMENT_HINT = "use sod, stage, qaonline, online"
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("sod", "https://sod.superoffice.com"),
+        ("stage", "https://stage.superoffice.com"),
+        ("qaonline", "https://qaonline.superoffice.com"),
+        ("online", "https://online.superoffice.com"),
+        ("online.superoffice.com", "https://online.superoffice.com"),
+        ("SuperOffice.Example.com:8443", "https://superoffice.example.com:8443"),
+        ("https://superoffice.example.com", "https://superoffice.example.com"),
+        ("http://127.0.0.1:8090", "http://127.0.0.1:8090"),
+        ("http://[::1]:8090", "http://[::1]:8090"),
+        ("http://localhost:8090", "http://localhost:8090"),
+        ("127.0.0.1:8090", "https://127.0.0.1:8090"),
+    ],
+)
+def test_an_environment_is_a_name_or_a_host(written: str, url: str) -> None:
+    text = f'online: {{environment: "{written}", tenant: Cust12345}}\nauthorization: {{scheme: bearer}}'
+    target, problems = parse(section(text), TargetSettings)
+    assert problems == []
+    assert target is not None
+    assert target.online is not None
+    assert (target.url, target.online.environment, target.place) == (None, url, f"Cust12345 at {url}")
+
+
+@pytest.mark.parametrize(
+    ("written", "finding"),
+    [
+        (
+            "onlin",
+            f"is not an environment of SuperOffice Online, did you mean `online`? {ENVIRONMENT_HINT}, or its host",
+        ),
+        ("prod", "is not an environment of SuperOffice Online, use sod, stage, qaonline, online, or its host"),
+        ("", "is not an environment of SuperOffice Online, use sod, stage, qaonline, online, or its host"),
+        *(
+            (
+                host,
+                f"is not the host of an environment, {ENVIRONMENT_HINT}, or write it like online.example.com",
+            )
+            for host in (
+                "online.superoffice.com/api",
+                "https://online.superoffice.com/",
+                "ftp://online.superoffice.com",
+                "user:hush@online.superoffice.com",
+                "online.superoffice.com?x",
+                "on line.example.com",
+                "evil.example#.superoffice.com",
+                "http://",
+                "online.example.com:99999",
+            )
+        ),
+        (
+            "http://online.superoffice.com",
+            "is plain http: whoever is on the way could say where credentials go, use https",
+        ),
+    ],
+)
+def test_an_environment_that_cannot_be_one(written: str, finding: str) -> None:
+    text = f'online: {{environment: "{written}", tenant: Cust12345}}\nauthorization: {{scheme: bearer}}'
+    assert texts(parse(section(text), TargetSettings)[1]) == [f"f:1:10: online.environment: {finding}"]
+
+
+@pytest.mark.parametrize("tenant", ["../x", "a/b", "a b", "a?b", "", "ø", "a" * 65])
+def test_a_tenant_is_a_word_that_a_path_can_hold(tenant: str) -> None:
+    text = f'online: {{environment: online, tenant: "{tenant}"}}\nauthorization: {{scheme: bearer}}'
+    (problem,) = parse(section(text), TargetSettings)[1]
+    assert problem.path == "online.tenant"
+
+
+def test_a_target_is_in_one_place_and_that_is_told_beside_all_else() -> None:
+    both = "url: https://h/api\nonline: {environment: sod, tenant: Cust1}\nauthorization: {scheme: bearer}\nrate: 0/s"
+    assert texts(parse(section(both), TargetSettings)[1]) == [
+        "f:1:1: url: has both url and online, keep url for an installation of your own, online for a tenant",
+        'f:4:1: rate: must be a rate such as 50/s, 100/m or 10/h, not "0/s"',
     ]
 
 
@@ -391,7 +475,7 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
         ),
         (
             f"{RULES}  - {{name: a, headers: x, event: {{type: A}}}}",
-            "3:15: rules[0].headers: `headers` is not available yet, remove it",
+            "3:15: rules[0].headers: must be a mapping (key: value), not text",
         ),
     ],
 )

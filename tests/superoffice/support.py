@@ -16,6 +16,7 @@ from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
 from bridge.superoffice.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice
+from bridge.superoffice.tls import compile_trust
 from bridge.times import Clock, now
 
 BASIC = {"scheme": "basic", "username": "sandbox", "password": "sandbox"}
@@ -23,13 +24,16 @@ RESULT = b'{"EventType":"SaleSold","Attributes":"done","TableRight":null,"FieldP
 
 
 def compiled(url: str, *, clock: Clock = now, **settings: Any) -> SuperOffice:
-    """A target, from what stands under its name in `bridge.yaml`."""
-    section = Section(Document("bridge.yaml", {"url": url, "authorization": BASIC} | settings))
+    """A target, from what stands under its name in `bridge.yaml`; one with `online` has no URL."""
+    place = {"url": url} if url else {}
+    section = Section(Document("bridge.yaml", place | {"authorization": BASIC} | settings))
     parsed, problems = parse(section, TargetSettings)
     assert parsed is not None, problems
     authorization, problems = compile_authorization(section["authorization"])
     assert authorization is not None, problems
-    return SuperOffice("crm", parsed, authorization, clock)
+    trust, problems = compile_trust("crm", parsed.tls, section["tls"])
+    assert problems == []
+    return SuperOffice("crm", parsed, authorization, clock, trust)
 
 
 @asynccontextmanager
@@ -131,7 +135,7 @@ async def playing(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) ->
             with suppress(asyncio.IncompleteReadError, OSError):
                 while True:
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                    length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0])
+                    length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0] or 0)
                     call = Call(head, await reader.readexactly(length), number, writer)
                     server.calls.append(call)
                     server.called.set()

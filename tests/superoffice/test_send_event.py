@@ -13,7 +13,7 @@ from authorities import authority, server_tls
 
 from bridge.model import Attempt, Outcome
 from bridge.sandbox.superoffice import Sandbox, serving
-from bridge.superoffice import send_event
+from bridge.superoffice import tls
 
 from .support import RESULT, Call, claim, compiled, forever, opened, playing, tenant
 
@@ -30,9 +30,9 @@ def trusting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (tmp_path / "authority.pem").write_bytes(AUTHORITY.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
-    send_event._system_trust.cache_clear()
+    tls.system_trust.cache_clear()
     yield
-    send_event._system_trust.cache_clear()
+    tls.system_trust.cache_clear()
 
 
 async def sent_to(url: str, patience: str = "10s") -> Attempt:

@@ -1,0 +1,65 @@
+"""The command that looks at targets from the outside in: what would keep an event from being delivered now."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.printing import fail, print_json, print_text
+from bridge.cli.selecting import AsJson
+from bridge.errors import StoreError
+
+if TYPE_CHECKING:
+    from bridge.service.building import Built
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(doctor)
+
+
+def doctor(
+    context: typer.Context,
+    target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Only this target.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at targets: DNS, TLS, tenant, version, clock, log-in, SendEvent. Sends no event; 1 if something is wrong."""
+    from bridge.operations import doctor as doctors
+    from bridge.service.building import build
+    from bridge.service.versions import named_types
+
+    built = build(context.obj)
+    names = sorted(built.targets)
+    if target is not None and target not in built.targets:
+        fail(f"there is no target {target}, the targets are {', '.join(names)}")
+    patients = [
+        doctors.Patient(
+            name=name,
+            settings=built.settings.targets[name],
+            superoffice=built.targets[name],
+            types=named_types(built, name),
+            kept_token=_keeps_token(built, name),
+        )
+        for name in names
+        if target in (None, name)
+    ]
+    found = asyncio.run(doctors.examine(patients))
+    if as_json:
+        print_json([finding.as_json() for finding in found])
+    else:
+        for finding in found:
+            hint = f", {finding.hint}" if finding.hint else ""
+            print_text(f"{finding.target}  {finding.state:8}  {finding.check}: {finding.message}{hint}")
+    if any(finding.state is doctors.Health.WRONG for finding in found):
+        raise typer.Exit(1)
+
+
+def _keeps_token(built: "Built", target: str) -> bool:
+    """Whether the store keeps a refresh token that the target's log-in service gave in place of the configured one."""
+    from bridge.store import reading, refresh_tokens
+
+    try:
+        with reading.reading(built.store_url) as connection:
+            return refresh_tokens.load(connection, [target]) != [None]
+    except StoreError:  # there is no store yet, or none that this version reads
+        return False

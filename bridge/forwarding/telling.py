@@ -1,0 +1,88 @@
+"""What a lane tells people: lines and figures for each attempt and each event's end, lines for its target's changes."""
+
+from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt, TargetState
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.observing.metrics import Metrics
+from bridge.times import Clock, iso_or_none
+
+_SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
+_PASSING = (PauseReason.BREAKER, PauseReason.TENANT)  # what mostly ends without anybody's help
+
+
+class Telling:
+    """Tells of one target."""
+
+    def __init__(self, target: str, metrics: Metrics, clock: Clock) -> None:
+        self._target = target
+        self._metrics = metrics
+        self._clock = clock
+
+    def attempt(self, claim: Claim, attempt: Attempt, decision: Decision, target: TargetState, *, late: bool) -> None:
+        """An attempt came to its end, and this is the target's state after it."""
+        next_attempt_at, wait_by = (None, None) if late else _wait(decision, target)
+        self._metrics.attempts[self._target, attempt.outcome].inc()
+        self._metrics.attempt_seconds[self._target].observe(attempt.duration / 1000)
+        level = log.info if attempt.outcome is Outcome.DELIVERED and attempt.duration < _SLOW else log.warning
+        level(
+            logs.ATTEMPT_FINISHED,
+            event_id=claim.event_id,
+            webhook_id=claim.webhook_id,
+            source=claim.source,
+            rule=claim.rule,
+            target=claim.target,
+            attempt=claim.attempt,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            duration_ms=attempt.duration,
+            detail=attempt.detail or None,
+            next_attempt_at=iso_or_none(next_attempt_at),
+            wait_by=wait_by,
+            probe=claim.probe,
+            late=late,
+        )
+
+    def ended(self, claim: Claim, state: EventState, reason: str | None) -> None:
+        """An event reached a final state."""
+        delivered = state is EventState.DELIVERED
+        name = logs.EVENT_DELIVERED if delivered else logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD
+        seconds = (self._clock() - claim.created_at) / 1000
+        self._metrics.events[self._target, state].inc()
+        if delivered:
+            self._metrics.delivery_seconds[self._target].observe(seconds)
+        (log.info if delivered else log.error)(
+            name,
+            event_id=claim.event_id,
+            webhook_id=claim.webhook_id,
+            source=claim.source,
+            rule=claim.rule,
+            target=claim.target,
+            attempts=claim.attempt,
+            reason=reason,
+            seconds=seconds,
+        )
+
+    def changed(self, before: TargetState, after: TargetState, detail: str) -> None:
+        """The target is in another state than before; a probe that only failed again is no news."""
+        if after.paused_at is None:
+            paused_for = (self._clock() - (before.paused_at or 0)) / 1000
+            log.warning(logs.TARGET_RESUMED, target=self._target, reason=before.reason, seconds=paused_for)
+        elif after.reason != before.reason:
+            (log.warning if after.reason in _PASSING else log.error)(
+                logs.TARGET_PAUSED,
+                target=self._target,
+                reason=after.reason,
+                detail=detail,
+                next_probe_at=iso_or_none(after.next_probe_at),
+            )
+
+
+def _wait(decision: Decision, target: TargetState) -> tuple[int | None, str | None]:
+    """Until when an event waits, and what says so: a rule, or why its target is paused."""
+    match decision:
+        case RetryAt(at, True, by):
+            return at, by
+        case RetryAt() | Pause():
+            return target.next_probe_at, target.reason or None
+        case _:
+            return None, None

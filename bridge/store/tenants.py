@@ -1,0 +1,22 @@
+"""What was last said of the targets' tenants in SuperOffice Online, for people to see; nothing is decided by it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, delete, select
+
+from bridge.model import TenantState
+from bridge.store.tables import tenants
+
+
+def save(connection: Connection, states: Sequence[TenantState]) -> Sequence[None]:
+    """Remember what was said of each tenant."""
+    for state in states:
+        connection.execute(delete(tenants).where(tenants.c.target == state.target))
+        connection.execute(tenants.insert(), asdict(state))
+    return [None] * len(states)
+
+
+def load(connection: Connection) -> dict[str, TenantState]:
+    """What is remembered, by target."""
+    return {row.target: TenantState(**row._mapping) for row in connection.execute(select(tenants))}

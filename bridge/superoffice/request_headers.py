@@ -1,0 +1,53 @@
+"""The headers of a target's requests, its log-in aside: ours, the target's, then an event's own."""
+
+import httpx
+
+from bridge import __version__
+from bridge.model import Claim
+from bridge.settings.schema import TargetSettings
+
+_OWN = {
+    "User-Agent": f"superoffice-bridge/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+class RequestHeaders:
+    """What a target's requests carry. Where nothing of it changes, it is made once."""
+
+    def __init__(self, settings: TargetSettings) -> None:
+        chosen = {
+            "Accept-Language": settings.accept_language,
+            "SO-Language": settings.language,
+            "SO-Culture": settings.culture,
+            "SO-TimeZone": settings.time_zone,
+        }
+        secrets = dict(settings.headers) | ({"SO-AppToken": settings.app_token} if settings.app_token else {})
+        self._fixed = httpx.Headers(_OWN | {name: value for name, value in chosen.items() if value})
+        self._fixed.update({name: secret.reveal() for name, secret in secrets.items() if not secret.follows_a_file})
+        self._followed = {name: secret for name, secret in secrets.items() if secret.follows_a_file}
+        self._correlation = settings.correlation_header
+        self._of_events = httpx.Headers(self._fixed)
+        self._of_events.update(_JSON)
+
+    def of(self, claim: Claim) -> httpx.Headers:
+        """Those of the request that sends an event; not to be changed."""
+        if claim.headers is None and self._correlation is None and not self._followed:
+            return self._of_events
+        headers = self._with_followed(self._of_events)
+        if claim.headers is not None:
+            headers.update(claim.headers)
+        if self._correlation is not None:
+            headers[self._correlation] = claim.event_id
+        return headers
+
+    def of_question(self) -> httpx.Headers:
+        """Those of a GET; not to be changed."""
+        return self._with_followed(self._fixed)
+
+    def _with_followed(self, headers: httpx.Headers) -> httpx.Headers:
+        headers = httpx.Headers(headers)
+        headers.update({name: secret.reveal().strip() for name, secret in self._followed.items()})
+        return headers

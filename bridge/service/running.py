@@ -51,8 +51,8 @@ def serve(directory: Path) -> None:
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
-    if problem := open_files.allow(built.settings.targets.values()):
-        log.warning(logs.CONFIG_WARNED, problem=problem)
+    if told := open_files.allow(built.settings.targets.values()):
+        log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Bridge(built, Store(engine)).run())
 

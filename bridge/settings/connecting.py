@@ -10,7 +10,7 @@ from bridge.settings.secrets import Secret
 
 
 class TlsSettings(Strict):
-    """TLS with a target. Certificates and keys are PEM, by `${file:PATH}`; they are read again when the file changes."""
+    """TLS with a target. Certificates and keys are PEM, by `${file:PATH}`, read again when the file changes."""
 
     ca: Secret | None = Field(None, description="the authorities to trust, instead of those that the machine trusts")
     certificate: Secret | None = Field(None, description="a certificate to show, with those up to its authority")

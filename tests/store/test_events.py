@@ -17,6 +17,7 @@ from bridge.model import (
     OnUnknown,
     Outcome,
     Pause,
+    PauseReason,
     RetryAt,
     TargetState,
     Webhook,
@@ -234,7 +235,7 @@ async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, loo
     await _pending(store, 1, max_age=HOUR)  # and it begins to run for this one only when the target is back
     probe = (await store.claim("crm", 1, LEASE, probe=True)).claims[0]
     assert probe.probe
-    await store.record(probe, an_attempt(Outcome.UNAUTHORIZED), Pause("unauthorized"))
+    await store.record(probe, an_attempt(Outcome.UNAUTHORIZED), Pause(PauseReason.UNAUTHORIZED))
     await store.save_target(TargetState(name="crm", paused_total=30 * DAY))
     hand.turn(HOUR - MINUTE - 1)
     assert len((await store.claim("crm", 5, LEASE)).expired) == 0
@@ -263,7 +264,7 @@ async def test_max_age_goes_on_where_the_pause_ended(store: Store, hand: Hand) -
         (Outcome.UNAVAILABLE, RetryAt(NOW + HOUR, counts=False), "pending", "unavailable", NOW + HOUR, 0),
         (Outcome.REJECTED, Dead("rejected"), "dead", "rejected", None, 0),
         (Outcome.UNKNOWN, Held("unknown"), "held", "unknown", None, 0),
-        (Outcome.MISCONFIGURED, Pause("misconfigured"), "pending", "misconfigured", NOW + MINUTE, 0),
+        (Outcome.MISCONFIGURED, Pause(PauseReason.MISCONFIGURED), "pending", "misconfigured", NOW + MINUTE, 0),
     ],
 )
 async def test_a_record_moves_the_event_as_decided_and_keeps_the_attempt(

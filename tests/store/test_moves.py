@@ -18,6 +18,7 @@ from bridge.model import (
     Mapping,
     Outcome,
     Pause,
+    PauseReason,
     RetryAt,
     TargetState,
     Webhook,
@@ -155,7 +156,7 @@ class World:
             (Outcome.UNAVAILABLE, RetryAt(self.now + wait, counts=False)),
             (Outcome.REJECTED, Dead("rejected")),
             (Outcome.UNKNOWN, Held("unknown")),
-            (Outcome.UNAUTHORIZED, Pause("unauthorized")),
+            (Outcome.UNAUTHORIZED, Pause(PauseReason.UNAUTHORIZED)),
         ]
         self._settle(self.claims[which % len(self.claims)], *decisions[kind])
 

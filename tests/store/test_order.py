@@ -16,6 +16,7 @@ from bridge.model import (
     Held,
     Outcome,
     Pause,
+    PauseReason,
     RetryAt,
     Webhook,
 )
@@ -161,7 +162,7 @@ async def test_where_all_others_wait_nothing_is_ever_due(store: Store) -> None:
 
 async def test_an_event_whose_target_pauses_stays_the_first(store: Store) -> None:
     first, _ = await accepted(store, "anna", "anna")
-    await end(store, await head(store), Pause("unauthorized"), Outcome.UNAUTHORIZED)
+    await end(store, await head(store), Pause(PauseReason.UNAUTHORIZED), Outcome.UNAUTHORIZED)
     assert await claimed(store) == [first]
 
 

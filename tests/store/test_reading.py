@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreVersion
-from bridge.model import Dead, Delivered, Held, Mapping, Outcome, Pause, RetryAt, WebhookState, Why
+from bridge.model import Dead, Delivered, Held, Mapping, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
 from bridge.store import database, reading
 from bridge.store.reading import Filter
 from bridge.store.store import Store, owned
@@ -115,7 +115,7 @@ async def test_attributes_that_a_rule_made_as_text_read_as_text(store: Store, ur
     [
         (Dead("rejected"), "dead", None),
         (Held("unknown"), "held", None),
-        (Pause("unauthorized"), "pending", "2023-11-14T22:13:20.000Z"),
+        (Pause(PauseReason.UNAUTHORIZED), "pending", "2023-11-14T22:13:20.000Z"),
     ],
 )
 async def test_only_what_is_pending_has_a_next_attempt(

@@ -73,7 +73,7 @@ class Writer:
         turn = self._turn
         if turn is None or turn.loop is not loop:
             turn = self._turn = _Turn(loop, [])
-            loop.call_soon(self._hand_over, turn)
+            loop.call_soon(self._wait_for_more, turn, 1)
         turn.jobs.append(_Job(operation, argument, future))
         if within is not None:
             self._watch(loop, future, within)
@@ -106,6 +106,13 @@ class Writer:
         self._watching = loop if self._watched else None
         if self._watched:
             loop.call_at(self._watched[0][0], self._look, loop)
+
+    def _wait_for_more(self, turn: _Turn, seen: int) -> None:
+        """Hand over once a turn brings no more: on one core, to wake the thread costs as much as a small commit."""
+        if seen < len(turn.jobs) < _BATCH:
+            turn.loop.call_soon(self._wait_for_more, turn, len(turn.jobs))
+        else:
+            self._hand_over(turn)
 
     def _hand_over(self, turn: _Turn) -> None:
         if self._turn is turn:

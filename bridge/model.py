@@ -290,10 +290,11 @@ class TargetState:
 
     def paused(self, now: int, reason: PauseReason, next_probe_at: int | None = None, probes: int = 0) -> "TargetState":
         """The target paused, or paused for another reason than so far, after so many probes that failed."""
-        stopped_at = self._stopped_at()
+        # A breaker that another fault takes the place of: the clock stops only now.
+        since = self._stopped_at() if reason != PauseReason.BREAKER else self.paused_at
         return replace(
             self,
-            paused_at=now if stopped_at is None else stopped_at,
+            paused_at=now if since is None else since,
             reason=reason.value,
             by_operator=reason is PauseReason.OPERATOR,
             probes=probes,

@@ -106,8 +106,10 @@ def _believed(api: Any, online: OnlineSettings) -> str:
     if there.scheme != "https":
         raise _unusable("asked where the tenant is, SuperOffice answered with a URL that is not https: not followed")
     domain = "superoffice.com" if f".{own}".endswith(".superoffice.com") else own
-    if not _HOST.fullmatch(host) or not f".{host}".endswith(f".{domain}"):
-        named = host if _HOST.fullmatch(host) else "a host"
+    # Parsers differ about brackets and the like: only where nothing but the host and its port is written, none can.
+    plain = _HOST.fullmatch(host) and there.netloc.lower() in (host, f"{host}:{there.port}")
+    if not plain or not f".{host}".endswith(f".{domain}"):
+        named = host if plain else "a host"
         raise _unusable(f"the tenant is said to be at {named}, outside of {domain}: nothing is sent there")
     if there.port not in (None, 443, environment.port):
         raise _unusable(f"the tenant is said to be at another port of {host}: nothing is sent there")

@@ -120,6 +120,14 @@ def test_a_breaker_stops_no_clock_and_a_fault_that_a_probe_finds_does() -> None:
     assert denied.resumed(later + HOUR) == replace(OPEN, paused_total=OPEN.paused_total + HOUR)
 
 
+def test_a_breaker_has_been_open_since_it_opened_however_many_probes_failed() -> None:
+    one = breaker()
+    opened = after(one, *[Outcome.UNKNOWN] * 3)
+    failed = one.judge(opened, claim(probe=True), attempt(Outcome.UNAVAILABLE), RetryAt(NOW, False), NOW + HOUR)
+    assert (failed.reason, failed.paused_at, failed.probes) == ("breaker", NOW, 1)
+    assert failed.clock(NOW + 2 * HOUR) == OPEN.clock(NOW + 2 * HOUR)
+
+
 def test_a_fault_stays_the_reason_while_its_probes_only_fail() -> None:
     state = after(breaker(1), Outcome.UNAUTHORIZED)
     assert after(breaker(1), *FAILING * 5, state=state, probe=True).reason == "unauthorized"

@@ -154,7 +154,7 @@ async def test_an_application_that_is_not_known_is_wrong_and_its_secret_is_not_t
         found = await findings(patient(f"{url}/Cust12345/api", authorization=authorization), now())
     state, message, hint = what(found, "login")
     assert (state, hint) == ("wrong", "check the target's authorization")
-    assert "the log-in was refused" in message
+    assert message == "the log-in was refused (401) invalid_client"
     assert "hush" not in str(found)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.printing import print_json, print_one, print_rows, print_text
+from bridge.cli.printing import fail, print_json, print_one, print_rows, print_text
 from bridge.cli.selecting import AsJson, Rule, Since, Source, Target, filter_of
 from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
@@ -137,6 +137,11 @@ def secrets(
     as_json: AsJson = False,
 ) -> None:
     """Show the secrets that a sender handed over while its source says `registering: true`. They are shown once."""
+    from bridge.settings.loading import load
+
+    sources = load(context.obj, strict=False)[0].sources
+    if source not in sources:
+        fail(f"there is no source {source}, the sources are {', '.join(sorted(sources))}")
     handed_over = _ask(context, f"secrets/{source}", {})
     if as_json:
         print_json(handed_over)

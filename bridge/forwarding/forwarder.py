@@ -64,6 +64,8 @@ class Forwarder:
                     await self._give_up(claim, claimed_at, "the attempt's lease ran out")
             except StoreUnavailable as error:
                 log.error(logs.CLAIM_FAILED, target=None, error=str(error))
+            except Exception as error:  # whatever it is, the next look may work
+                log.error(logs.CLAIM_FAILED, target=None, **logs.where(error))
 
     async def _give_up(self, claim: Claim, claimed_at: int, detail: str) -> None:
         moment = self._clock()

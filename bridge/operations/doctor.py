@@ -208,7 +208,7 @@ class _Examination:
             with_it = await self._superoffice.ask(SEND_EVENT, logged_in=True)
             without = await self._superoffice.ask(SEND_EVENT)
         except NotSent as error:
-            message, check, hint = error.detail.partition(", check ")  # what refuses says what to check; the rest passes
+            message, check, hint = error.detail.partition(", check ")  # said where there is something; the rest passes
             raise self._end("login", message, f"check {hint}" if check else "try again in a while") from None
         self._login(with_it.status, without.status, fetched=fetched)
         self._offered(with_it.status)

@@ -14,6 +14,7 @@ from bridge.receiving import cloud_events, encodings, forms, markup
 from bridge.receiving.media_types import MediaType, media_type
 
 MAX_DEPTH = 100
+_NESTING = (dict, list)
 LIMIT = 1 << 20  # bytes of a decompressed body, where nobody says otherwise
 
 USUAL_TYPES: Mapping[Content, str] = {
@@ -102,14 +103,13 @@ _READERS: Mapping[Content, Callable[[MediaType, bytes], Any]] = {
 
 
 def _shallow(value: Any) -> Any:
-    level = [value]
+    level = [value] if isinstance(value, _NESTING) else []
     for _ in range(MAX_DEPTH):
         level = [
             child
             for node in level
-            if isinstance(node, dict | list)
             for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
+            if isinstance(child, _NESTING)
         ]
         if not level:
             return value

@@ -10,14 +10,18 @@ from urllib.parse import unquote_to_bytes
 
 from bridge.errors import Unreadable
 
-_MARK = "ce-specversion"  # the attribute that every event has
+MARK = "ce-specversion"
+"""The attribute that every event has. A proof that covers the body drops it: anybody could add these headers to what is
+proven, and rules would read them as `body`.
+"""
+
 _PREFIX = "ce-"
 _QUOTED = re.compile(r'"(.*)"', re.DOTALL)
 
 
 def is_binary(headers: Mapping[str, str]) -> bool:
     """Whether the headers hold an event's attributes, and the body only its data."""
-    return _MARK in headers and not headers.get("content-type", "").lower().startswith("application/cloudevents")
+    return MARK in headers and not headers.get("content-type", "").lower().startswith("application/cloudevents")
 
 
 def event(headers: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def refused(reason: Refusal, status: int = 403) -> Reply:
 class Step:
     """One request of a sender's handshake: how it is told from others, and the answer; None where it is none after all.
 
-    `when` is asked of every request with that method, so it is quick. A `signed` one is proven genuine first.
+    `when` is asked of every request with that method (any, where `method` is empty), so it is quick. A `signed` one is
+    proven genuine first.
     """
 
     answer: Callable[[Asked], Reply | None]
@@ -113,8 +114,8 @@ class Handshake:
     @property
     def methods(self) -> frozenset[str]:
         """The methods that it is asked by."""
-        return frozenset(step.method for step in self.steps)
+        return frozenset(step.method for step in self.steps if step.method)
 
     def step(self, request: Request) -> Step | None:
         """The step that a request seems to be."""
-        return next((step for step in self.steps if step.method == request.method and step.when(request)), None)
+        return next((step for step in self.steps if step.method in ("", request.method) and step.when(request)), None)

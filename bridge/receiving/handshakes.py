@@ -219,7 +219,7 @@ HANDSHAKES: Mapping[str, Handshake] = {
     "x": Handshake(
         steps=(
             Step(method="GET", when=_parameter(b"crc_token="), answer=_x),
-            Step(when=_is_token, answer=lambda _: refused(Refusal.CHALLENGE_AS_BODY)),
+            Step(method="", when=_is_token, answer=lambda _: refused(Refusal.CHALLENGE_AS_BODY)),
         )
     ),
     "xero": Handshake(steps=(Step(when=_is_of_no_event, answer=_xero, signed=True),)),

@@ -21,10 +21,11 @@ from bridge.receiving.interpreting import interpret
 from bridge.receiving.telling import Telling
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
-from bridge.settings.source_schema import SourceSettings
+from bridge.settings.source_schema import FailureSettings, SourceSettings
 from bridge.store.handed_over import HandedOver
 from bridge.store.store import Store
 
+_FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address
 _WHY_LENGTH = 300  # characters of a log line's `why`
 
 
@@ -59,6 +60,7 @@ class Intake:
         self._wake = wake
         self._download = download
         self._failures = Failures(monotonic)
+        self._fetches = Failures(monotonic)
         self._telling = Telling(monotonic)
         rates = {name: source.settings.rate for name, source in sources.items()}
         self._rates = {
@@ -167,6 +169,9 @@ class Intake:
             try:
                 return source.verifier.verify(request, request.received_at)
             except KeyNeeded as needed:
+                if needed.is_first:  # of those that wait for it; nobody may use up the fetches of the source
+                    self._fetches.check(source.name, request.client)
+                    self._fetches.add(source.name, request.client, _FETCHES)
                 await needed.fetch(self._download)
             return source.verifier.verify(request, request.received_at)
         except KeyUnavailable:  # not a fault of the sender's

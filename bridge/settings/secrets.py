@@ -1,5 +1,6 @@
 """Secrets: text that never shows itself, read again when the file it comes from changes."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +84,14 @@ class Secret:
             return value
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise PydanticCustomError("wrong", "{message}", {"message": "must be text", "hint": ""})
+        if isinstance(value, str) and not isinstance(value, Expanded) and (name := _NAMED.fullmatch(value.strip())):
+            # Taken as it stands, it would be a secret that anybody can guess.
+            what = {"message": "is the name of a variable, not its value", "hint": f"write ${{{name[1] or name[2]}}}"}
+            raise PydanticCustomError("wrong", "{message}", what)
         return cls(value if isinstance(value, str) else str(value))
+
+
+_NAMED = re.compile(r"\$([A-Z_][A-Z0-9_]*)|\{\{\s*(\w+)\s*\}\}")  # as shells and templates write it
 
 
 def _not_empty(value: Any) -> Secret:

@@ -94,7 +94,8 @@ def _hint(kind: str, found: Any, wanted: Any) -> str:
     if kind in _CONTAINERS and isinstance(found, str):
         if any("scheme" in model.model_fields for model in _models(wanted)):
             return "write it like {scheme: NAME}, with what the scheme needs"
-        return "put it in brackets: [...]" if _CONTAINERS[kind] == "must be a list" and found else ""
+        if found and _CONTAINERS[kind] == "must be a list" and not _models(_inside(wanted, 0)):
+            return "put it in brackets: [...]"
     if kind in ("literal_error", "enum") and isinstance(found, str) and not isinstance(found, Expanded):
         choices = [str(choice) for part in branches(wanted) for choice in _choices(part)]
         if near := _nearest(found, choices):

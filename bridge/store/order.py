@@ -29,7 +29,11 @@ def key_of(row: Any) -> Key | None:
 
 def advance(connection: Connection, keys: Iterable[Key | None], now: int) -> None:
     """Make the first event of each key due, if it waits for its turn."""
-    for key in {key for key in keys if key is not None}:
+    for key in sorted({key for key in keys if key is not None}):
+        if connection.dialect.name == "postgresql":
+            # Of two processes, one that adds to a key and one that ends its first, neither would see what the other
+            # does. So they go one after the other, until the end of their transactions.
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("\n".join(key), 0))))
         same = (events.c.target == key.target, events.c.source == key.source, events.c.order_key == key.order_key)
         first = select(func.min(events.c.seq)).where(*same, is_blocking).scalar_subquery()
         connection.execute(

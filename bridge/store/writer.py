@@ -19,7 +19,7 @@ R = TypeVar("R")
 Operation = Callable[[Connection, Sequence[A]], Sequence[R]]
 
 _BATCH = 256  # callers from which on no more are added to a commit: bounds how long the first of them waits
-_BACKLOG = 10_000  # callers waiting: beyond it the disk does not keep up, and the sender should hear so
+_BACKLOG = 10_000  # calls not yet dealt with: beyond it the disk does not keep up, and the sender should hear so
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class Writer:
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._turns: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._turn: _Turn | None = None
-        self._callers = 0
+        self._taken = 0  # calls so far, counted by the loop; those of callers that gave up keep their memory
+        self._dealt_with = 0  # of them, counted by the thread
         self._watched: deque[tuple[float, float, asyncio.Future[Any]]] = deque()
         self._watching: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -66,7 +67,7 @@ class Writer:
         """
         if not self._thread.is_alive():
             raise StoreUnavailable("the store is closed")
-        if self._callers >= _BACKLOG:
+        if self._taken - self._dealt_with >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
@@ -77,11 +78,8 @@ class Writer:
         turn.jobs.append(_Job(operation, argument, future))
         if within is not None:
             self._watch(loop, future, within)
-        self._callers += 1
-        try:
-            return cast("R", await future)
-        finally:
-            self._callers -= 1
+        self._taken += 1
+        return cast("R", await future)
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
@@ -141,7 +139,9 @@ class Writer:
                 else:
                     batch = batch + following
             # A caller that gave up before its turn is not served: it has told the sender to come again.
-            _deliver(self._commit([job for job in batch if not job.future.done()]))
+            results = self._commit([job for job in batch if not job.future.done()])
+            self._dealt_with += len(batch)
+            _deliver(results)
             if closing:
                 return
 

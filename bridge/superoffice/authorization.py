@@ -9,13 +9,16 @@ import httpx
 from pydantic import Field
 
 from bridge.errors import Problem, Severity
+from bridge.model import Outcome
 from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, HeaderSecret, Strict, duration, parse
 from bridge.settings.schema import Environment, OnlineSettings, Text
 from bridge.settings.secrets import Expanded, Secret
 from bridge.superoffice.log_in import REFUSED, LoggedIn
 from bridge.superoffice.oauth import OAuth
+from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.private_key import private_key
+from bridge.superoffice.request_headers import fits_header
 from bridge.superoffice.system_user import Identity, SystemUser
 
 Scheme = Annotated[str, Field(description="the scheme")]
@@ -96,14 +99,22 @@ class Static(httpx.Auth):
         self._settings = settings
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        sent = self.headers()
+        sent = self._fitting()
         for name, value in sent.items():
             request.headers[name] = value
         response = yield request
         # There is nothing to refresh, unless a file was changed since.
-        if response.status_code in REFUSED and (fresh := self.headers()) != sent:
+        if response.status_code in REFUSED and (fresh := self._fitting()) != sent:
             request.headers.update(fresh)
             yield request
+
+    def _fitting(self) -> dict[str, str]:
+        """The headers that log in; a file may have come to hold what none can carry, and is corrected like a log-in."""
+        headers = self.headers()
+        if not all(map(fits_header, headers.values())):
+            detail = "a credential's file holds what no header can carry, check the target's authorization"
+            raise NotSent(Outcome.UNAUTHORIZED, detail)
+        return headers
 
     def headers(self) -> dict[str, str]:
         """The headers that log in, as they are now."""
@@ -142,7 +153,7 @@ def compile_authorization(section: Section) -> tuple[Authorization | None, list[
         case _SystemUser():
             return _system_user(settings, online, section)
     authorization = Static(settings)
-    if not all(value.isascii() and value.isprintable() for value in authorization.headers().values()):
+    if not all(map(fits_header, authorization.headers().values())):
         return None, [
             section.problem("a credential cannot be sent in a header", "use ASCII without control characters")
         ]

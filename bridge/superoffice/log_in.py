@@ -58,6 +58,7 @@ class LoggedIn(httpx.Auth):
         self._under_way: asyncio.Task[Grant | NotSent] | None = None
         self._failures = 0
         self._failure = NotSent(Outcome.UNAVAILABLE, "there was no log-in")
+        self._failed_at = 0
         self._again_at = 0
 
     def connect(self, target: str, exchange: Exchange, clock: Clock, within: float) -> None:
@@ -126,7 +127,8 @@ class LoggedIn(httpx.Auth):
 
     def _start(self, now: int) -> "asyncio.Task[Grant | NotSent] | None":
         """The log-in under way, else a new one; None where the last one failed just now."""
-        if self._under_way is None and now >= self._again_at:
+        # A clock that was set back meanwhile says nothing of how long ago the last one failed.
+        if self._under_way is None and not self._failed_at <= now < self._again_at:
             self._under_way = asyncio.create_task(self._run(now))
         return self._under_way
 
@@ -152,7 +154,8 @@ class LoggedIn(httpx.Auth):
         # Without the frames of the one that was raised, which hold secrets.
         self._failure = NotSent(error.outcome, error.detail, error.retry_after)
         pause = min(_FIRST_PAUSE << min(self._failures - 1, 10), _LONGEST_PAUSE)
-        self._again_at = self._clock() + max(pause, min(error.retry_after or 0, _LONGEST_OBEYED))
+        self._failed_at = self._clock()
+        self._again_at = self._failed_at + max(pause, min(error.retry_after or 0, _LONGEST_OBEYED))
         log.warning(
             logs.LOGIN_FAILED,
             target=self._target,

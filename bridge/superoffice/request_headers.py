@@ -3,8 +3,9 @@
 import httpx
 
 from bridge import __version__
-from bridge.model import Claim
+from bridge.model import Claim, Outcome
 from bridge.settings.schema import TargetSettings
+from bridge.superoffice.outcome import NotSent
 
 _OWN = {
     "User-Agent": f"superoffice-bridge/{__version__}",
@@ -33,7 +34,11 @@ class RequestHeaders:
         self._of_events.update(_JSON)
 
     def of(self, claim: Claim) -> httpx.Headers:
-        """Those of the request that sends an event; not to be changed."""
+        """Those of the request that sends an event; not to be changed.
+
+        Raises:
+            NotSent: a file has come to hold what no header can carry.
+        """
         if claim.headers is None and self._correlation is None and not self._followed:
             return self._of_events
         headers = self._with_followed(self._of_events)
@@ -44,10 +49,23 @@ class RequestHeaders:
         return headers
 
     def of_question(self) -> httpx.Headers:
-        """Those of a GET; not to be changed."""
+        """Those of a GET; not to be changed.
+
+        Raises:
+            NotSent: as `of`.
+        """
         return self._with_followed(self._fixed)
 
     def _with_followed(self, headers: httpx.Headers) -> httpx.Headers:
         headers = httpx.Headers(headers)
-        headers.update({name: secret.reveal().strip() for name, secret in self._followed.items()})
+        for name, secret in self._followed.items():
+            value = secret.reveal().strip()
+            if not fits_header(value):
+                raise NotSent(Outcome.MISCONFIGURED, f"the file for the header {name} holds what no header can carry")
+            headers[name] = value
         return headers
+
+
+def fits_header(value: str) -> bool:
+    """Whether a header can carry a value."""
+    return value.isascii() and value.isprintable()

@@ -31,6 +31,7 @@ STATES = {
 SHORTEST = 60_000  # milliseconds that an answer is good for at least: clocks differ, and each event must not ask anew
 MOST_BYTES = 64 * 1024  # of an answer; a real one has a few hundred
 _LONGEST_URL = 500
+_LATEST = 253_402_300_799_999  # the last millisecond of the year 9999: what is later cannot be written as a time
 _FOR_LATER = frozenset({408, 425, 429})  # with every 5xx: statuses that promise another answer another time
 _WORD = re.compile(r"[A-Za-z]{1,40}")
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
@@ -84,7 +85,8 @@ def _moment(value: Any) -> int:
     """Milliseconds since 1970; 0 where it is no time."""
     try:
         moment = datetime.fromisoformat(value)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return min(int(seconds * 1000), _LATEST)
     except (TypeError, ValueError, OverflowError):
         return 0
 

@@ -60,3 +60,6 @@ def test_secrets_are_read_without_a_running_bridge_too(make_bridge: Callable[...
     assert {*shown[0]} == {"secret", "client", "received_at"}
     told = bridge.run("secrets", "asana", "--json")
     assert (told.returncode, told.stdout) == (1, "")
+    told = bridge.run("secrets", "asama")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "there is no source asama, the sources are asana" in told.stderr

@@ -173,6 +173,27 @@ async def test_a_lease_that_ran_out_is_decided_like_any_unknown_outcome(base: Ba
     assert [attempt["detail"] for attempt in held["attempts"]] == [RAN_OUT]
 
 
+async def test_a_sweep_that_breaks_is_told_and_the_next_one_works(
+    base: Base, store: Store, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accept(store, 1)
+    await store.claim("crm", 1, 1)  # by somebody who never comes back
+    one = forwarder(store, {"crm": Target()}, **FAST)
+    working, broken = store.unfinished, iter([RuntimeError("a body or a secret")])
+
+    async def unfinished(*, expired_only: bool) -> Any:
+        for error in broken:
+            raise error
+        return await working(expired_only=expired_only)
+
+    monkeypatch.setattr(store, "unfinished", unfinished)
+    one.start()
+    await log.told(logs.EVENT_DELIVERED)
+    await one.drain(5)
+    (told,) = log.named(logs.CLAIM_FAILED)
+    assert told["error"] == "RuntimeError"
+
+
 async def test_a_lease_that_runs_is_left_alone(base: Base, store: Store, log: Log) -> None:
     await accept(store, 2)
     await store.claim("crm", 1, 30_000)

@@ -297,10 +297,10 @@ def test_a_mebibyte_of_anything_takes_bounded_time_and_memory(
 ) -> None:
     raw = piece * ((1 << 20) // len(piece))
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with suppress(Unreadable):
         body.read(of_type(content_type), raw, content)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 2

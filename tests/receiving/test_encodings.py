@@ -78,10 +78,10 @@ def bombs() -> dict[str, bytes]:
 def test_a_bomb_ends_early(way: str, bombs: dict[str, bytes]) -> None:
     assert len(bombs[way]) < 100_000
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Unreadable, match="larger than"):
         decompress(WAYS[way][0], bombs[way], LIMIT)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5 * LIMIT

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 import pytest
@@ -19,7 +19,7 @@ from bridge.receiving.verification.senders import SENDERS
 from bridge.service import building
 from bridge.settings.document import Document, Section
 from bridge.settings.secrets import Secret
-from bridge.settings.source_schema import SourceSettings
+from bridge.settings.source_schema import Method, SourceSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEYS = Keys(secrets=(Secret("hush"),), verify_token=Secret("letmein"), registering=True)
@@ -206,3 +206,14 @@ def test_the_pages_tell_every_handshake_and_every_reason() -> None:
     section = page[page.index("### `handshake.refused`") :]
     reasons = re.findall(r"^\| `([a-z_]+)` \| [45]", section[: section.index("\n### ", 5)], re.MULTILINE)
     assert sorted(reasons) == sorted(Refusal)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_what_x_had_signed_is_no_webhook_whatever_the_method(method: str) -> None:
+    """A source may say methods: [PUT]; anybody can have any token signed."""
+    asked = replace(REQUEST, method=method, body=b"12345")
+    step = HANDSHAKES["x"].step(asked)
+    assert step is not None
+    reply = step.answer(Asked(request=asked, keys=KEYS))
+    assert reply is not None
+    assert reply.refused is Refusal.CHALLENGE_AS_BODY

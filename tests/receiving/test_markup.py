@@ -139,10 +139,10 @@ def test_a_mebibyte_of_the_worst_takes_bounded_time_and_memory(text: str) -> Non
         read(raw)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    started = time.perf_counter()
+    started = time.process_time()
     with suppress(Unreadable):
         read(raw)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert peak < 64 << 20
 
 

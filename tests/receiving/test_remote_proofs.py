@@ -119,6 +119,25 @@ async def test_what_is_forged_is_refused_and_not_stored(tmp_path: Path, asked: R
 
 
 @pytest.mark.anyio
+async def test_one_address_cannot_use_up_the_fetches_of_a_source(tmp_path: Path) -> None:
+    """Else a stranger who names certificates that do not exist keeps the genuine one from being fetched."""
+    asked: list[str] = []
+
+    async def fetch(url: str) -> bytes:
+        asked.append(url)
+        if url != CERT_OF_SNS:
+            raise KeyUnavailable("key_unavailable")
+        return AMAZON.pem
+
+    with house_in(tmp_path, fetch) as house:
+        for number in range(50):
+            forged = message(number, SigningCertURL=CERT_OF_SNS.replace(".pem", f"{number}.pem"))
+            await house.receive(replace(forged, client="198.51.100.9"))
+        assert len(asked) == 5
+        assert await house.receive(message(1)) == "mapped"
+
+
+@pytest.mark.anyio
 async def test_event_grid_is_answered_at_set_up_only_where_it_shows_a_token(tmp_path: Path) -> None:
     question = b'[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "5a"}}]'
 

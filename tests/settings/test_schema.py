@@ -404,7 +404,13 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
     [
         ("verify: {scheme: none}", "1:1: rules: is missing, add it: what becomes of a webhook; [] only records it"),
         ("verify: {scheme: none}\nrules:", "2:1: rules: is empty, give it a value, or remove it"),
-        ("verify: none\nrules: []", "1:1: verify: must be a mapping (key: value), not text"),
+        (
+            "verify: none\nrules: []",
+            (
+                "1:1: verify: must be a mapping (key: value), not text, "
+                "write it like {scheme: NAME}, with what the scheme needs"
+            ),
+        ),
         ("verify: {}\nrules: []", "1:1: verify.scheme: is missing, add it: the name of the scheme, such as basic"),
         ("rules: []", "1:1: verify: is missing, add it: how a webhook is proven genuine: a scheme and what it needs"),
         ("verify: {scheme: none}\nrules: {}", "2:1: rules: must be a list, not a mapping"),

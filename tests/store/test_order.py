@@ -1,5 +1,6 @@
 """Events of one target, source and order_by value go one after another, whatever becomes of the one before."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -68,6 +69,26 @@ async def head(store: Store) -> Claim:
 
 async def end(store: Store, claim: Claim, decision: Decision, outcome: Outcome = Outcome.DELIVERED) -> None:
     await store.record(claim, an_attempt(outcome), decision)
+
+
+async def test_the_next_is_due_also_where_another_process_commits_it_just_when_the_one_before_ends(
+    postgresql_url: str,
+) -> None:
+    engine, another = database.writing_engine(postgresql_url), database.writing_engine(postgresql_url)
+    store = Store(engine, Hand())
+    await accepted(store, "anna")
+    before = await head(store)
+    webhook = a_webhook()
+    made = an_event(webhook, order_key="anna")
+    with another.begin() as connection:
+        accept(connection, [Acceptance(webhook=webhook, mapping=mapped(made), now=NOW, window=WINDOW, targets={})])
+        ending = asyncio.create_task(end(store, before, Delivered()))
+        await asyncio.wait([ending], timeout=0.3)  # neither of the two sees what the other has done
+    await ending
+    assert await claimed(store) == [made.id]
+    store.close()
+    engine.dispose()
+    another.dispose()
 
 
 async def test_events_of_one_value_are_claimed_one_after_another_in_order_of_commit(store: Store) -> None:

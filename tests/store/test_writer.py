@@ -165,6 +165,23 @@ async def test_a_caller_beyond_the_backlog_is_refused_at_once(writer: Writer, lo
     assert _notes(look) == ["b"]
 
 
+async def test_callers_that_gave_up_count_until_the_disk_gets_to_them(writer: Writer, look: Engine) -> None:
+    """Else a disk that hangs would gather the bodies of all who come meanwhile."""
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    tasks = [asyncio.create_task(writer.run(note, "a")) for _ in range(9_999)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    with pytest.raises(StoreUnavailable, match="keep up"):
+        await writer.run(note, "a")
+    gate.opened.set()
+    await waiting
+    assert await writer.run(note, "b") == "B"
+    assert _notes(look) == ["b"]
+
+
 async def test_closing_commits_what_waits(writer: Writer, look: Engine) -> None:
     gate = Gate()
     await gate.closed(writer)

@@ -159,6 +159,30 @@ async def test_a_secret_whose_file_changed_meanwhile_is_sent_once_more(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_file_that_came_to_hold_what_no_header_can_carry_is_a_refused_log_in(tmp_path: Path, when: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text("good")
+    text, _ = Expansion({}, tmp_path).expand("${file:secret}")
+
+    async def changing(call: Call) -> None:
+        file.write_text("a\nsecret")
+        await call.answer(status=401)
+
+    async with (
+        playing(changing) as server,
+        opened(server.url, authorization={"scheme": "bearer", "token": text}) as crm,
+    ):
+        if when == "before":
+            file.write_text("a\nsecret")
+        attempt = await crm.send(claim())
+        file.write_text("good")
+    assert attempt.outcome is Outcome.UNAUTHORIZED  # the target pauses, and no event grows too old
+    assert attempt.detail == "a credential's file holds what no header can carry, check the target's authorization"
+    assert len(server.calls) == (when == "meanwhile")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("status", [401, 403])
 async def test_static_credentials_that_are_refused_are_not_sent_again(status: int) -> None:
     async def refusing(call: Call) -> None:

@@ -152,6 +152,15 @@ async def test_while_it_cannot_be_renewed_it_is_used_to_its_end() -> None:
         await sent(authorization)
 
 
+async def test_a_clock_that_was_set_back_keeps_nobody_from_logging_in() -> None:
+    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "the clock was wrong"))
+    authorization = logged_in(door, hand)
+    with pytest.raises(NotSent):
+        await sent(authorization)
+    hand.at -= 365 * 24 * HOUR
+    assert await sent(authorization) == ["Ticket 2"]
+
+
 async def test_a_sliding_one_lives_on_with_every_use() -> None:
     hand, door = Hand(), Door(sliding=True)
     authorization = logged_in(door, hand)

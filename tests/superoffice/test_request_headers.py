@@ -1,16 +1,19 @@
 """What a request to a target carries: what it always does, and what an event brings along."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.model import Outcome
 from bridge.sandbox.superoffice import Sandbox
 from bridge.settings.document import Document, Section
 from bridge.settings.expansion import Expansion
 from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
+from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.request_headers import RequestHeaders
 
 from .support import BASIC, claim, tenant
@@ -65,6 +68,20 @@ def test_a_value_from_a_file_follows_the_file(tmp_path: Path) -> None:
     assert headers.of(claim())["x-key"] == "the second"
     assert headers.of(claim())["so-apptoken"] == "the second"
     assert headers.of_question()["x-key"] == "the second"
+
+
+@pytest.mark.parametrize("held", ["a\nsecret", "\u00e4", "a\x7f"])
+def test_a_file_that_came_to_hold_what_no_header_can_carry_is_named_by_its_header(tmp_path: Path, held: str) -> None:
+    file = tmp_path / "key"
+    file.write_text("first")
+    headers = headers_of(headers={"X-Key": Expansion({}, tmp_path).expand("${file:key}")[0]})
+    file.write_text(held)
+    asked: list[Callable[[], object]] = [lambda: headers.of(claim()), headers.of_question]
+    for ask in asked:
+        with pytest.raises(NotSent) as refusal:
+            ask()
+        assert refusal.value.outcome is Outcome.MISCONFIGURED
+        assert refusal.value.detail == "the file for the header X-Key holds what no header can carry"
 
 
 async def test_they_reach_superoffice() -> None:

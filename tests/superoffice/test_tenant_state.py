@@ -16,6 +16,7 @@ from bridge.settings.parsing import parse
 from bridge.settings.schema import OnlineSettings
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.tenant_state import SHORTEST, STATES, read_state
+from bridge.times import iso
 
 NOW = 1_795_500_000_000  # 2026-11-24T06:00:00Z
 HOUR = 3_600_000
@@ -75,10 +76,14 @@ def test_a_running_tenant_is_where_it_is_said_to_be_until_then() -> None:
         (None, NOW + SHORTEST),
         (17, NOW + SHORTEST),
         ("9999-12-31T23:59:59Z", 253_402_300_799_000),
+        ("9999-12-31T23:59:59.9999999Z", 253_402_300_799_999),  # .NET's last time, which a float rounds up
+        ("9999-12-31T23:59:59-12:00", 253_402_300_799_999),
     ],
 )
 def test_an_answer_is_good_until_then_and_for_a_minute_at_least(written: Any, until: int) -> None:
-    assert read(ValidUntil=written).valid_until == until
+    valid_until = read(ValidUntil=written).valid_until
+    assert valid_until == until
+    assert iso(valid_until) >= "2026"  # it is logged, so it must be a time that can be written
 
 
 @pytest.mark.parametrize(

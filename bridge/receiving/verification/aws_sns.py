@@ -17,6 +17,7 @@ from pydantic import Field
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Content, Request
+from bridge.receiving import cloud_events
 from bridge.receiving.verification import timestamps, unproven
 from bridge.receiving.verification.certificates import chain_of, current_key
 from bridge.receiving.verification.compiling import Compiled, Tolerance
@@ -54,7 +55,7 @@ class SnsSettings(Strict):
 class AwsSns:
     """A message of one of the topics, signed by Amazon."""
 
-    drops: frozenset[bytes] = frozenset()
+    drops = frozenset([cloud_events.MARK.encode()])
     delivery_id = None
 
     def __init__(self, topics: Collection[str], tolerance: int = TOLERANCE) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Content, Request
+from bridge.receiving import cloud_events, forms
 from bridge.receiving.verification import timestamps, unproven
 from bridge.receiving.verification.compiling import Compiled, Keys, Tolerance, check_secrets
 from bridge.receiving.verification.headers import Headers
@@ -37,7 +38,7 @@ class MailgunSettings(Strict):
 class Mailgun:
     """A body with a signature of its time and token by one of the secrets."""
 
-    drops: frozenset[bytes] = frozenset()
+    drops = frozenset([cloud_events.MARK.encode()])
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE) -> None:
@@ -65,8 +66,10 @@ class Mailgun:
         return {}
 
     def _prove(self, request: Request, headers: Headers) -> tuple[int, int]:
-        content = Content.FORM if unproven.is_form(headers) else Content.JSON
+        content = _content(request, headers)
         members: Any = unproven.read(request, headers, content)
+        if content is Content.FORM and "payload" in members:  # which a source of JSON reads instead
+            raise NotVerified(Reason.BODY_MALFORMED)
         if content is Content.JSON:
             members = members.get("signature")
             if members is None:
@@ -81,6 +84,24 @@ class Mailgun:
         genuine = (_signature(secret, at + nonce) for secret in self._secrets)
         position = position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
         return position, timestamps.milliseconds(at, "s")
+
+
+def _content(request: Request, headers: Headers) -> Content:
+    """What the body is, by its Content-Type.
+
+    A body that is read in one way for its proof and in another for the rules would show them another token than the
+    proven one. So what could be read as JSON, too, is no form here.
+
+    Raises:
+        NotVerified: it is nothing that Mailgun sends.
+    """
+    media = unproven.content_type(headers)
+    if media.type in (forms.URL_ENCODED, forms.MULTIPART):
+        if media.charset in ("", "utf-8") and request.body.lstrip()[:1] not in (b"{", b"["):
+            return Content.FORM
+    elif media.type == "application/json" or media.type.endswith("+json"):
+        return Content.JSON
+    raise NotVerified(Reason.BODY_MALFORMED)
 
 
 def _signature(secret: Secret, content: bytes) -> bytes | None:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bridge.errors import CannotSign
 from bridge.model import Request
+from bridge.receiving import cloud_events
 from bridge.receiving.verification.certificates import Chain, chain_of, public_roots, roots_of, trusted_key
 from bridge.receiving.verification.compiling import Compiled, Tolerance
 from bridge.receiving.verification.headers import Headers
@@ -68,7 +69,7 @@ class PayPal:
         part = ".sandbox" if sandbox else ""
         self._name = _NAMES.format(part)
         self._chains: RemoteKeys[Chain] = RemoteKeys(re.compile(_URLS.format(re.escape(part))), chain_of)
-        self.drops = frozenset([b"paypal-transmission-sig"])
+        self.drops = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
         self.delivery_id = b"paypal-transmission-id"
 
     def prove(self, request: Request, headers: Headers, now: int) -> None:

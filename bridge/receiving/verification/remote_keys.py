@@ -43,6 +43,11 @@ class KeyNeeded(BridgeError):
         self._keys = keys
         self._url = url
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody is fetching it yet."""
+        return not self._keys.is_fetching(self._url)
+
     async def fetch(self, download: Download) -> None:
         """Fetch it, or remember why it cannot be had: either way, verifying again no longer needs it.
 
@@ -103,6 +108,10 @@ class RemoteKeys(Generic[K]):
         reason = answer.refusal or otherwise
         return KeyUnavailable(reason) if reason is Reason.KEY_UNAVAILABLE else NotVerified(reason)
 
+    def is_fetching(self, url: str) -> bool:
+        """Whether somebody asks for the key at `url` right now."""
+        return url in self._fetching
+
     async def fetch(self, url: str, download: Download) -> None:
         """Ask for the key at `url`, or wait for whoever is asking already.
 
@@ -110,9 +119,11 @@ class RemoteKeys(Generic[K]):
             KeyUnavailable: too many were asked for lately.
         """
         if url not in self._fetching:
-            if not self._asking.available():
-                raise KeyUnavailable(Reason.KEY_UNAVAILABLE)
-            self._asking.take(1)
+            answer = self._answers.get(url)
+            if answer is None or answer.key is None:  # one that has a key is the sender's own, and asked for rarely
+                if not self._asking.available():
+                    raise KeyUnavailable(Reason.KEY_UNAVAILABLE)
+                self._asking.take(1)
             self._fetching[url] = asyncio.create_task(self._ask(url, download))
         await asyncio.shield(self._fetching[url])  # one that stops waiting must not stop it for the others
 

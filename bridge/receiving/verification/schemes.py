@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from bridge.errors import Problem, Severity
+from bridge.receiving.cloud_events import MARK
 from bridge.receiving.verification.alternatives import Alternatives
 from bridge.receiving.verification.compiling import (
     Compile,
@@ -288,10 +289,13 @@ def dropped_headers(verify: object) -> frozenset[str]:
     if not isinstance(verify, dict):
         return frozenset()
     names = [verify.get("header")]
+    if verify.get("scheme") == "hmac":
+        also = verify.get("also")
+        names += [MARK, *(also if isinstance(also, list) else [])]
     sender = SENDERS.get(str(verify.get("scheme")))
     for way in sender.proof if sender else ():
         if isinstance(way, Recipe):
-            names += [way.header, *way.also, *way.drops]
+            names += [way.header, *way.also, *way.drops, MARK]
         elif isinstance(way, Shown):
             names.append(way.header)
         elif way in SPECIAL:

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from bridge import jsontext
 from bridge.errors import NotVerified
 from bridge.model import Request
+from bridge.receiving import cloud_events
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.headers import Headers
 from bridge.receiving.verification.keys import key_of, position_of_match
@@ -28,7 +29,8 @@ class Signature:
     def __init__(
         self, recipe: Recipe, secrets: Sequence[Secret], tolerance: int | None = None, public_url: str = ""
     ) -> None:
-        self.drops = frozenset(name.lower().encode() for name in (recipe.header, *recipe.also, *recipe.drops))
+        dropped = (recipe.header, *recipe.also, *recipe.drops, cloud_events.MARK)
+        self.drops = frozenset(name.lower().encode() for name in dropped)
         self.delivery_id = Part.parse(recipe.delivery_id).name if recipe.delivery_id else None
         self._recipe = recipe
         self._secrets = tuple(secrets)

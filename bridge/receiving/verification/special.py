@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from bridge.receiving.cloud_events import MARK
 from bridge.receiving.verification.compiling import Compile, Compiled
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict
@@ -92,13 +93,13 @@ def _bearer() -> Loaded:
 
 
 SPECIAL: Mapping[str, Special] = {
-    "discord": Special(partial(_by_key, "discord"), frozenset(["x-signature-ed25519"])),
-    "sendgrid": Special(partial(_by_key, "sendgrid"), frozenset(["x-twilio-email-event-webhook-signature"])),
-    "standard-webhooks": Special(_standard_webhooks, frozenset(["webhook-signature"])),
-    "paypal": Special(_paypal, frozenset(["paypal-transmission-sig"])),
-    "aws-sns": Special(_sns),
-    "twilio": Special(_twilio, frozenset(["x-twilio-signature"])),
-    "mailgun": Special(_mailgun),
+    "discord": Special(partial(_by_key, "discord"), frozenset(["x-signature-ed25519", MARK])),
+    "sendgrid": Special(partial(_by_key, "sendgrid"), frozenset(["x-twilio-email-event-webhook-signature", MARK])),
+    "standard-webhooks": Special(_standard_webhooks, frozenset(["webhook-signature", MARK])),
+    "paypal": Special(_paypal, frozenset(["paypal-transmission-sig", MARK])),
+    "aws-sns": Special(_sns, frozenset([MARK])),
+    "twilio": Special(_twilio, frozenset(["x-twilio-signature", MARK])),
+    "mailgun": Special(_mailgun, frozenset([MARK])),
     "microsoft-graph": Special(_graph),
     "jira-connect": Special(_jira_connect),
     "bearer": Special(_bearer),

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from bridge.errors import NotVerified
 from bridge.model import Request
-from bridge.receiving import forms
+from bridge.receiving import cloud_events, forms
 from bridge.receiving.verification import unproven
 from bridge.receiving.verification.compiling import Compiled, Keys, Tolerance, check_secrets, check_untimed, check_url
 from bridge.receiving.verification.headers import Headers
@@ -44,7 +44,7 @@ class TwilioSettings(Strict):
 class Twilio:
     """A request to `public_url`, signed by one of the secrets."""
 
-    drops = frozenset([HEADER])
+    drops = frozenset([HEADER, cloud_events.MARK.encode()])
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret], public_url: str) -> None:
@@ -98,7 +98,7 @@ def _algorithm(headers: Headers) -> str:
 
 def _written(request: Request, headers: Headers) -> bytes | None:
     """What is signed of a form behind the URL: names and values, sorted, each value of a name once; None of no form."""
-    if not unproven.is_form(headers, forms.URL_ENCODED):
+    if unproven.content_type(headers).type != forms.URL_ENCODED:
         return None
     written = ""
     for name, value in sorted(unproven.fields(request, headers).items()):

@@ -8,17 +8,22 @@ from typing import Any
 from bridge.errors import NotVerified, Unreadable
 from bridge.model import Content, Request
 from bridge.receiving import body, forms
-from bridge.receiving.media_types import media_type
+from bridge.receiving.media_types import MediaType, media_type
 from bridge.receiving.verification.headers import Headers
 from bridge.receiving.verification.reasons import Reason
+
+MOST_BRACKETS = 50_000  # of JSON: each costs a hundred times what a byte of text does, and 300 may come at once
 
 
 def read(request: Request, headers: Headers, content: Content) -> dict[str, Any]:
     """The object that a body is; a form's fields are text, or a list where a name is repeated.
 
     Raises:
-        NotVerified: it is none, or compressed: a stranger's bytes are not blown up.
+        NotVerified: it is none, has more brackets than any sender's, or is compressed: a stranger's bytes are not blown
+            up.
     """
+    if content is Content.JSON and request.body.count(b"[") + request.body.count(b"{") > MOST_BRACKETS:
+        raise NotVerified(Reason.BODY_MALFORMED)
     if headers.get(b"content-encoding").strip().lower() not in (b"", b"identity"):
         raise NotVerified(Reason.BODY_MALFORMED)
     try:
@@ -30,12 +35,16 @@ def read(request: Request, headers: Headers, content: Content) -> dict[str, Any]
     return value
 
 
-def is_form(headers: Headers, *types: str) -> bool:
-    """Whether a body says that it is a form, of one of these media types; of any where none is given."""
+def content_type(headers: Headers) -> MediaType:
+    """What a body says that it is.
+
+    Raises:
+        NotVerified: it says so at too great length.
+    """
     try:
-        return media_type(_content_type(headers)).type in (types or (forms.URL_ENCODED, forms.MULTIPART))
+        return media_type(_content_type(headers))
     except Unreadable:
-        return False
+        raise NotVerified(Reason.BODY_MALFORMED) from None
 
 
 def fields(request: Request, headers: Headers) -> dict[str, Any]:
@@ -45,7 +54,7 @@ def fields(request: Request, headers: Headers) -> dict[str, Any]:
         NotVerified: it is none.
     """
     try:
-        return forms.url_encoded(media_type(_content_type(headers)), request.body)
+        return forms.url_encoded(content_type(headers), request.body)
     except Unreadable:
         raise NotVerified(Reason.BODY_MALFORMED) from None
 

@@ -28,7 +28,7 @@ class Proof(Protocol):
 
     @property
     def drops(self) -> frozenset[bytes]:
-        """The headers that carry signatures or credentials."""
+        """The headers that carry signatures or credentials, and those that would replace a body that is signed."""
 
     @property
     def delivery_id(self) -> bytes | None:

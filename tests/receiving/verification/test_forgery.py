@@ -14,16 +14,18 @@ from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
+from bridge.receiving import cloud_events
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.public_key import STANDARD_V1
 from bridge.receiving.verification.recipes import Recipe
+from bridge.receiving.verification.schemes import dropped_headers
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service import building
 from bridge.store.store import Store, owned
 from bridge.web.problems import for_error
 
-from .genuine import PUBLISHED, SCHEMES, Genuine, with_header
+from .genuine import PUBLISHED, SCHEMES, Genuine, verified, with_header
 from .support import NOW, compiled, request
 
 YEAR = 365 * 86_400_000
@@ -75,6 +77,10 @@ ALL = {
         covers_body=False,
         tolerance=None,
     ),
+}
+CREDENTIALS = {
+    *("token", "basic", "pipedrive", "okta", "azure-event-grid", "cloudevents", "bearer"),
+    *("jira-connect", "microsoft-graph"),
 }
 LISTS = {name for name, sender in SENDERS.items() if any(recipe.separator for recipe in sender.recipes)}
 
@@ -237,6 +243,17 @@ async def test_a_forgery_is_refused(house: House, name: str) -> None:
             assert reason == "timestamp_stale"
         if forge is from_the_future:
             assert reason == "timestamp_future"
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - CREDENTIALS))
+def test_headers_that_nobody_signed_do_not_become_the_body(house: House, name: str) -> None:
+    """Those of CloudEvents' binary mode do, where nothing is signed anyway."""
+    asked = ALL[name].make(TEXT, NOW)
+    more = ((b"ce-specversion", b"1.0"), (b"ce-type", b"forged"))
+    webhook = verified(house.sources[name].verifier, replace(asked, headers=(*asked.headers, *more)))
+    assert webhook.headers["ce-type"] == "forged"
+    assert not cloud_events.is_binary(webhook.headers)
+    assert cloud_events.MARK in dropped_headers(ALL[name].settings)
 
 
 def test_every_scheme_is_tried_and_by_every_forgery() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bridge.model import Request
+from bridge.receiving.verification.unproven import MOST_BRACKETS
 
 from .genuine import MAILGUN_SECRET, mailgun_signature, refusal, verified
 from .support import NOW, compiled, request
@@ -67,7 +68,7 @@ def test_what_is_missing_or_no_text_is_refused(name: str) -> None:
 @pytest.mark.parametrize("signature", [None, [], "x", 5])
 def test_json_without_a_signature_object_is_refused(signature: Any) -> None:
     assert refusal(VERIFIER, as_json(signature)) in ("signature_missing", "signature_malformed")
-    assert refusal(VERIFIER, request(b"[]", {})) == "body_malformed"
+    assert refusal(VERIFIER, request(b"[]", {"Content-Type": "application/json"})) == "body_malformed"
 
 
 def test_a_signature_in_upper_case_is_the_same() -> None:
@@ -77,3 +78,30 @@ def test_a_signature_in_upper_case_is_the_same() -> None:
 def test_a_time_that_is_no_number_is_refused_though_it_is_signed() -> None:
     made = hmac.digest(MAILGUN_SECRET.encode(), b"soont", "sha256").hex()
     assert refusal(VERIFIER, as_json({"timestamp": "soon", "token": "t", "signature": made})) == "timestamp_malformed"
+
+
+FRESH = json.dumps({"signature": {"token": "fresh"}, "event-data": {"event": "opened"}})
+SIGNED = urlencode(GENUINE)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (SIGNED + "&" + urlencode({"payload": FRESH}), "application/x-www-form-urlencoded"),
+        ('{"x":"&' + SIGNED + '&",' + FRESH[1:], "application/x-www-form-urlencoded"),
+        (SIGNED, "application/x-www-form-urlencoded; charset=utf-16"),
+        (as_mail(GENUINE).body.decode(), "multipart/form-data; boundary=b; charset=utf-16le"),
+        (json.dumps({"signature": GENUINE, "x": "&token=fresh&"}), ""),
+        (json.dumps({"signature": GENUINE, "x": "&token=fresh&"}), "text/plain"),
+    ],
+)
+def test_a_body_that_rules_may_read_otherwise_than_its_proof_is_refused(body: str, content_type: str) -> None:
+    """Else one captured signature would be good for any number of bodies, each with a token of its own."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    assert refusal(VERIFIER, request(body.encode(), headers)) == "body_malformed"
+
+
+def test_json_that_would_cost_much_is_not_parsed_before_it_is_proven() -> None:
+    few: list[list[Any]] = [[]] * (MOST_BRACKETS - 10)
+    assert refusal(VERIFIER, as_json(GENUINE, x=few)) is None
+    assert refusal(VERIFIER, as_json(GENUINE, x=[few, few])) == "body_malformed"

@@ -283,3 +283,14 @@ async def test_one_that_stops_waiting_does_not_stop_it_for_the_others() -> None:
     may_answer.set()
     assert await patient == "the key"
     assert impatient.cancelled()
+
+
+@pytest.mark.anyio
+async def test_strangers_who_ask_for_much_do_not_keep_a_known_key_from_being_asked_for_again() -> None:
+    clock, answering = Ticking(), Answering(b"old", b"new")
+    keys = made(clock)
+    assert await fetched(keys, answering) == "old"
+    clock.now += KEPT
+    for number in range(MOST_ASKED):
+        await fetched(keys, Answering(NotVerified(Reason.KEY_UNUSABLE)), f"{URL}-{number}")
+    assert await fetched(keys, answering) == "new"

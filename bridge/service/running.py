@@ -116,6 +116,7 @@ class _Bridge:
         self._warn_of_unknown_targets()
         gc.collect()
         gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
+        gc.set_threshold(20_000, 20, 20)  # a webhook's values are no cycles: to look for some every 700 costs 5 %
         await stop.wait()
         for task in beside:
             task.cancel()

@@ -43,11 +43,14 @@ def compile_attributes(
     careful, shape = _compile(section, names, problems)
     if problems or not isinstance(shape, dict | list):
         return careful, problems
-    fast = translate_all(shape, names)
+    made: list[Value] = []
 
     def values(scope: Scope) -> Any:
+        """All at once, since a call for each takes longer than the attributes; made for who comes a second time."""
+        if len(made) < 2:
+            made.append(translate_all(shape, names) if made else careful)
         try:
-            return fast(scope)  # all at once: a call for each attribute would take longer than the attributes
+            return made[-1](scope)
         except Exception:
             return careful(scope)
 

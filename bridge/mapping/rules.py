@@ -85,6 +85,7 @@ class Rules:
     targets: MappingOf[str, TargetFacts]
     content: Content = Content.JSON
     max_body: int = 1 << 20
+    max_depth: int = 100
 
     def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
         """Run the rules over a webhook with its parsed body.

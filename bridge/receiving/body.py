@@ -27,8 +27,12 @@ USUAL_TYPES: Mapping[Content, str] = {
 """The Content-Type that a sender of each content gives."""
 
 
-def read(headers: Mapping[str, str], raw: bytes, content: Content = Content.JSON, limit: int = LIMIT) -> Any:
+def read(
+    headers: Mapping[str, str], raw: bytes, content: Content = Content.JSON, limit: int = LIMIT, depth: int = MAX_DEPTH
+) -> Any:
     """Parse a body as it was received; `headers` have lower-case names, `limit` is in bytes after decompression.
+
+    `depth`, of at most MAX_DEPTH, is how many levels it may have.
 
     Raises:
         Unreadable: it is not what `content` says, too large or too deep; the text never quotes the body.
@@ -37,8 +41,9 @@ def read(headers: Mapping[str, str], raw: bytes, content: Content = Content.JSON
     media = media_type(headers.get("content-type", ""))
     if cloud_events.is_binary(headers):
         event = cloud_events.event(headers, {"data": _READERS[content](media, body)} if body else {})
-        return _shallow(event)
-    return _READERS[content](media, body)
+        return _shallow(event, depth)
+    value = _READERS[content](media, body)
+    return value if depth >= MAX_DEPTH else _shallow(value, depth)
 
 
 def _json(media: MediaType, body: bytes) -> Any:
@@ -102,9 +107,9 @@ _READERS: Mapping[Content, Callable[[MediaType, bytes], Any]] = {
 }
 
 
-def _shallow(value: Any) -> Any:
+def _shallow(value: Any, depth: int = MAX_DEPTH) -> Any:
     level = [value] if isinstance(value, _NESTING) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             child
             for node in level
@@ -113,4 +118,4 @@ def _shallow(value: Any) -> Any:
         ]
         if not level:
             return value
-    raise Unreadable(f"the body is nested deeper than {MAX_DEPTH} levels")
+    raise Unreadable(f"the body is nested deeper than {depth} levels")

@@ -11,7 +11,7 @@ from bridge.receiving import body
 def interpret(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mapping:
     """Map a webhook. `explain`: why each rule that did not match did not, also where others did."""
     try:
-        read = body.read(webhook.headers, webhook.body, rules.content, rules.max_body)
+        read = body.read(webhook.headers, webhook.body, rules.content, rules.max_body, rules.max_depth)
         return rules.map(webhook, read, explain=explain)
     except Unreadable as error:
         return rules.without_events(webhook, WebhookState.UNREADABLE, str(error))

@@ -43,7 +43,8 @@ def _for_its_bodies(rules: Rules, source: Source, settings: Settings) -> Rules:
         return rules
     listen = settings.bridge.listen if settings.bridge else ListenSettings()
     content = Content(source.settings.content or Content.JSON)
-    return replace(rules, content=content, max_body=source.settings.max_body or listen.max_body)
+    max_body = source.settings.max_body or listen.max_body
+    return replace(rules, content=content, max_body=max_body, max_depth=source.settings.max_depth)
 
 
 def _as_its_sender_wants(source: Source) -> Source:

@@ -175,6 +175,10 @@ class SourceSettings(Strict):
     max_body: Size | None = Field(
         None, gt=0, description="the largest body, also after decompression; listen.max_body if left out"
     )
+    max_headers: Size | None = Field(
+        None, gt=0, description="the most that its request line and headers may take, of the 64 KiB that all may"
+    )
+    max_depth: int = Field(100, ge=1, le=100, description="how deep its bodies may be nested")
     rate: Rate | None = Field(None, description="how many verified webhooks are accepted in a span of time")
     failures: FailureSettings = Field(
         FailureSettings(), description="how many requests of one address may fail verification"

@@ -22,13 +22,15 @@ class Bodies:
         self._limits = limits
         self._held = 0
 
-    async def read(self, scope: Scope, headers: Headers, receive: Receive, max_body: int) -> bytes:
-        """The whole body, of at most `max_body` bytes.
+    async def read(
+        self, scope: Scope, headers: Headers, receive: Receive, max_body: int, max_head: int | None
+    ) -> bytes:
+        """The whole body, of at most `max_body` bytes, after a head of at most `max_head`, where that is less than usual.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.
         """
-        self._check_head(scope, headers, max_body)
+        self._check_head(scope, headers, max_body, max_head or self._limits.head)
         if WHOLE in scope:  # nothing to wait for: a timer would cost as much as the signature
             return await self._whole_or_pieces(receive, max_body)
         try:
@@ -56,7 +58,7 @@ class Bodies:
         except TimeoutError:
             pass
 
-    def _check_head(self, scope: Scope, headers: Headers, max_body: int) -> None:
+    def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int) -> None:
         size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
         encoding = b""
         for name, value in headers:
@@ -64,7 +66,7 @@ class Bodies:
                 raise _too_large(max_body)
             if name == b"content-encoding":
                 encoding = encoding + b"," + value if encoding else value  # several are none that can be read
-        if size > self._limits.head or len(headers) > self._limits.headers:
+        if size > min(max_head, self._limits.head) or len(headers) > self._limits.headers:
             raise Refused(431, "headers_too_large", "the headers are too large")
         if encoding and not is_supported(encoding):
             raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")

@@ -81,7 +81,8 @@ class Webhooks:
             return self._no_such_method(compiled, client, _CLOSE)
         try:
             self._intake.admit(compiled, client)
-            body = await self._bodies.read(scope, headers, receive, compiled.settings.max_body or self._max_body)
+            limits = compiled.settings.max_body or self._max_body, compiled.settings.max_headers
+            body = await self._bodies.read(scope, headers, receive, *limits)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
             return _closing(for_error(error))

@@ -179,6 +179,19 @@ async def test_a_source_may_say_otherwise(tmp_path: Path) -> None:
         assert (await bridge.post({"x-forwarded-for": "192.0.2.1"})).status_code == 202
 
 
+async def test_the_longest_head_is_that_of_the_source(tmp_path: Path) -> None:
+    async with house(tmp_path, "max_headers: 1KiB\n") as bridge:
+        assert (await bridge.post()).status_code == 202
+        assert (await bridge.post({"X-More": "m" * 1024})).status_code == 431
+        assert bridge.refused("headers_too_large") == 1
+
+
+async def test_the_deepest_body_is_that_of_the_source(tmp_path: Path) -> None:
+    async with house(tmp_path, "max_depth: 3\nrespond: {unreadable: 299}\n") as bridge:
+        assert (await bridge.post(body=b'{"a": {"b": []}}')).status_code == 202
+        assert (await bridge.post(body=b'{"a": {"b": [{}]}}')).status_code == 299
+
+
 @pytest.mark.parametrize(("keys", "limit"), [("max_body: 100", 100), ("max_body: 2000", 2000), ("", 1000)])
 async def test_the_largest_body_is_that_of_the_source(tmp_path: Path, keys: str, limit: int) -> None:
     async with house(tmp_path, keys + "\n", listen={"max_body": 1000}) as bridge:

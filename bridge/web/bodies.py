@@ -25,7 +25,7 @@ class Bodies:
     async def read(
         self, scope: Scope, headers: Headers, receive: Receive, max_body: int, max_head: int | None
     ) -> bytes:
-        """The whole body, of at most `max_body` bytes, after a head of at most `max_head`, where that is less than usual.
+        """The whole body, of at most `max_body` bytes, after a head of at most `max_head`.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.

@@ -17,6 +17,7 @@ from bridge import jsontext
 from bridge.errors import MappingError
 from bridge.mapping.attributes import Format, Value, final_text
 from bridge.mapping.expressions import Expression
+from bridge.mapping.failures import Errors, in_field, with_field
 from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
@@ -28,7 +29,6 @@ MAX_TARGETS = 100  # of one event
 MAX_LENGTH = 64 * 1024 * 1024  # characters of the attributes of all of a rule's events
 MAX_SECONDS = 2.0  # that the rules may take for one webhook: others wait meanwhile
 _KEY_LENGTH = 255
-_ERRORS_TOLD = 3
 
 Scope = MappingOf[str, Any]
 Dedupe = Callable[[Webhook, Scope], Any]
@@ -132,7 +132,7 @@ class Rules:
 
     def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, deadline: float) -> tuple[list[Event], Why]:
         events: list[Event] = []
-        errors = _Errors()
+        errors = Errors()
         matched = False
         length = 0
         occurrences: dict[str, int] = {}
@@ -141,12 +141,12 @@ class Rules:
                 _in_time(deadline)
                 identity = _identity(rule, item_scope, occurrences)
                 try:
-                    if rule.when is not None and not _in_field("when", rule.when.expression, item_scope):
+                    if rule.when is not None and not in_field("when", rule.when.expression, item_scope):
                         continue
                     matched = True
                     if isinstance(identity, MappingError):
                         raise identity
-                    targets = _in_field("target", rule.targets, item_scope)
+                    targets = in_field("target", rule.targets, item_scope)
                 except MappingError as error:
                     errors.add(place, error)
                     continue
@@ -158,7 +158,7 @@ class Rules:
                         errors.add(place, error)
                 if length > MAX_LENGTH:
                     hint = "send less of the webhook"
-                    raise _with_field("attributes", MappingError("the events are longer than 64 MiB in all", hint))
+                    raise with_field("attributes", MappingError("the events are longer than 64 MiB in all", hint))
         except MappingError as error:
             errors.add("", error)
         return events, Why(
@@ -170,7 +170,7 @@ class Rules:
         id_ = event_id(webhook.id, rule.identity, target, key, occurrence)
         event_scope = {**scope, "event": {"id": id_}}
         values = rule.attributes(event_scope)
-        order_by = None if rule.order_by is None else _in_field("order_by", rule.order_by, event_scope)
+        order_by = None if rule.order_by is None else in_field("order_by", rule.order_by, event_scope)
         return Event(
             id=id_,
             rule=rule.name,
@@ -190,31 +190,14 @@ class Rules:
         facts = self.targets.get(target)
         if facts is None:
             name = target[:100]
-            raise _with_field("target", MappingError(f"there is no target `{name}`", lambda: self._nearest(name)))
+            raise with_field("target", MappingError(f"there is no target `{name}`", lambda: self._nearest(name)))
         if facts.event_types is not None and rule.type not in facts.event_types:
-            raise _with_field("event.type", MappingError(f"target {target} does not know event type `{rule.type}`"))
+            raise with_field("event.type", MappingError(f"target {target} does not know event type `{rule.type}`"))
         return facts
 
     def _nearest(self, target: str) -> str:
         near = get_close_matches(target, self.targets, 1)
         return f"did you mean `{near[0]}`?" if near else f"the targets are {', '.join(sorted(self.targets))}"
-
-
-class _Errors:
-    """What broke in one rule: the first few in words, the others counted."""
-
-    def __init__(self) -> None:
-        self._told: list[str] = []
-        self._count = 0
-
-    def add(self, place: str, error: MappingError) -> None:
-        self._count += 1
-        if self._count <= _ERRORS_TOLD:
-            self._told.append(place + _told(error))
-
-    def told(self) -> str | None:
-        more = self._count - len(self._told)
-        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])]) or None
 
 
 def _scope(webhook: Webhook) -> dict[str, Any]:
@@ -246,7 +229,7 @@ def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:
     if rule.for_each is None:
         yield "", scope
         return
-    items = _in_field("for_each", rule.for_each.expression, scope)
+    items = in_field("for_each", rule.for_each.expression, scope)
     if not isinstance(items, list):
         raise _no_items(rule.for_each, f"gives {jsontext.type_name(items)}, and must give a list")
     if len(items) > MAX_ITEMS:
@@ -272,7 +255,7 @@ def _identity(rule: Rule, scope: Scope, occurrences: dict[str, int]) -> tuple[st
 def _item_key(rule: Rule, scope: Scope) -> str:
     if rule.key is None:
         return hashlib.sha256(jsontext.encode(scope["item"])).hexdigest()[:32]
-    return _bounded(jsontext.as_text(_in_field("key", rule.key, scope)))
+    return _bounded(jsontext.as_text(in_field("key", rule.key, scope)))
 
 
 def _bounded(key: str) -> str:
@@ -304,22 +287,5 @@ def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
     return why
 
 
-def _in_field(field: str, function: Callable[[Scope], Any], scope: Scope) -> Any:
-    try:
-        return function(scope)
-    except MappingError as error:
-        raise _with_field(field, error) from None
-
-
-def _with_field(field: str, error: MappingError) -> MappingError:
-    error.field = error.field or field
-    return error
-
-
 def _no_items(for_each: Condition, message: str) -> MappingError:
-    return _with_field("for_each", MappingError(f"`{spell(for_each.expression.node)}` {message}"))
-
-
-def _told(error: MappingError) -> str:
-    text = f"{error.field}: {error.message}" if error.field else error.message
-    return text + (f" in `{error.expression}`" if error.expression else "") + (f", {error.hint}" if error.hint else "")
+    return with_field("for_each", MappingError(f"`{spell(for_each.expression.node)}` {message}"))

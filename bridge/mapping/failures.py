@@ -1,0 +1,47 @@
+"""What broke in a rule: which of its fields, and how many times, in words that are no longer than they help."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bridge.errors import MappingError
+
+S = TypeVar("S")
+_TOLD = 3
+
+
+class Errors:
+    """What broke in one rule: the first few in words, the others counted."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+        self._count = 0
+
+    def add(self, place: str, error: MappingError) -> None:
+        """One more, of an item at `place`."""
+        self._count += 1
+        if self._count <= _TOLD:
+            self._told.append(place + _told(error))
+
+    def told(self) -> str | None:
+        """All of them in a line; None where there are none."""
+        more = self._count - len(self._told)
+        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])]) or None
+
+
+def in_field(field: str, function: Callable[[S], Any], scope: S) -> Any:
+    """What a function makes of a scope; where it fails, the error says in which field of the rule."""
+    try:
+        return function(scope)
+    except MappingError as error:
+        raise with_field(field, error) from None
+
+
+def with_field(field: str, error: MappingError) -> MappingError:
+    """The error, with the field that it is in, where it does not know yet."""
+    error.field = error.field or field
+    return error
+
+
+def _told(error: MappingError) -> str:
+    text = f"{error.field}: {error.message}" if error.field else error.message
+    return text + (f" in `{error.expression}`" if error.expression else "") + (f", {error.hint}" if error.hint else "")

@@ -165,8 +165,10 @@ class Lane:
         if target is not before:
             self._tell.changed(before, target, attempt.detail)
             self.wake()
-            # Last: a store that fails then forgets the change only for the next run.
-            await self._store.save_target(target)
+            try:
+                await self._store.save_target(target)
+            except StoreUnavailable as error:  # it holds all the same, but the next run would not know of it
+                log.error(logs.TARGET_UNSAVED, target=self.name, error=str(error))
 
     def _expect(self, due_at: int) -> None:
         """An event went back to the store, to be claimed again then."""

@@ -253,5 +253,7 @@ async def test_a_pause_that_cannot_be_remembered_is_told_and_probed_all_the_same
         await log.told(logs.EVENT_DELIVERED)
         await log.told(logs.TARGET_RESUMED)
     assert len(log.named(logs.TARGET_PAUSED)) == 1
+    assert {line["target"] for line in log.named(logs.TARGET_UNSAVED)} == {"crm"}
+    assert log.named(logs.ATTEMPT_UNRECORDED) == []
     assert [claim.probe for claim in target.claims] == [False, True, True]
     assert base.states() == ["delivered"]

@@ -212,7 +212,7 @@ class _Bridge:
                 for source in self._built.sources.values()
             ],
             "targets": [{"name": name, "url": target.place} for name, target in self._settings.targets.items()],
-            "libraries": {name: version(name) for name in ("starlette", "uvicorn", "httpx", "aiohttp", "sqlalchemy")},
+            "libraries": {name: version(name) for name in ("starlette", "uvicorn", "httpx", "httptools", "sqlalchemy")},
         }
 
 

@@ -4,8 +4,6 @@ from typing import Any
 
 from bridge import jsontext
 
-_ERROR_KEYS = ("ErrorType", "ErrorMessage")
-
 
 def wrapper(event_type: str, attributes: str) -> bytes:
     """The body of SendEvent. TableRight and FieldProperties are the server's to fill, so they are left out."""
@@ -31,7 +29,7 @@ def is_service_error(answer: Any) -> bool:
     The framework's `{"Message": "No HTTP resource was found ..."}` is not one: it means a wrong URL.
     """
     return isinstance(answer, dict) and (
-        answer.get("Error") is True or any(answer.get(key) is not None for key in _ERROR_KEYS)
+        answer.get("Error") is True or answer.get("ErrorType") is not None or answer.get("ErrorMessage") is not None
     )
 
 

@@ -1,17 +1,18 @@
 """What an answer, or its absence, teaches: status and body in, outcome and a sentence for people out."""
 
 import os
+import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
-
 from bridge import jsontext
 from bridge.errors import BridgeError
 from bridge.model import Outcome, PauseReason
 from bridge.superoffice import carriers
+from bridge.superoffice.connection import Broken, ProxyRefused, ProxyUnreachable
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
@@ -116,22 +117,26 @@ def _unreachable(error: BaseException, within: str) -> str:
     if isinstance(error, TimeoutError):
         return f"no connection within {within}"
     match error:
-        case aiohttp.ClientConnectorDNSError():
-            return "the host's name is not found"
-        case aiohttp.ClientConnectorCertificateError():
-            return "the host's TLS certificate is not valid"
-        case aiohttp.ClientSSLError():
-            return "TLS failed"
-        case aiohttp.ClientHttpProxyError() as refused:
-            return f"the proxy answered {refused.status}, check the target's proxy"
-        case aiohttp.ClientConnectorError() as failed:
-            code = failed.os_error.errno  # its own text quotes the address
-            through = "the proxy cannot be reached: " * isinstance(failed, aiohttp.ClientProxyConnectionError)
-            return through + (os.strerror(code).lower() if code else "the connection failed")
-        case aiohttp.ServerConnectionError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
+        case Broken():
             return "the connection broke before the answer"  # to a question, which nothing comes of
-        case other:
-            return f"the request could not be sent ({type(other).__name__})"
+        case ProxyRefused():
+            return f"the proxy answered {error.status}, check the target's proxy"
+        case ProxyUnreachable():
+            return f"the proxy cannot be reached: {_unconnected(error)}"
+        case socket.gaierror():
+            return "the host's name is not found"
+        case ssl.SSLCertVerificationError():
+            return "the host's TLS certificate is not valid"
+        case ssl.SSLError():
+            return "TLS failed"
+        case OSError():
+            return _unconnected(error)
+        case _:
+            return f"the request could not be sent ({type(error).__name__})"
+
+
+def _unconnected(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else "the connection failed"  # its own text has the address
 
 
 def retry_after(value: str | None, now: int) -> int | None:

@@ -14,8 +14,8 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.settings.schema import OnlineSettings
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after
-from bridge.superoffice.tenant_state import MOST_BYTES, read_state
-from bridge.superoffice.transport import Progress, read
+from bridge.superoffice.tenant_state import read_state
+from bridge.superoffice.transport import Progress, body_of
 from bridge.times import Clock, iso
 
 Exchange = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -129,7 +129,6 @@ class Tenant:
         try:
             async with asyncio.timeout(self._within):
                 response = await self._exchange(request)
-                body = await read(response, MOST_BYTES)
         except TimeoutError:
             detail = f"it cannot be asked where the tenant is: no answer within {self._within:g} s"
             raise NotSent(Outcome.UNAVAILABLE, detail) from None
@@ -139,7 +138,7 @@ class Tenant:
         now = self._clock()
         return read_state(
             response.status_code,
-            body,
+            body_of(response),
             self._online,
             target=self._name,
             now=now,

@@ -29,7 +29,7 @@ STATES = {
     12: "MigrationPending",
 }
 SHORTEST = 60_000  # milliseconds that an answer is good for at least: clocks differ, and each event must not ask anew
-MOST_BYTES = 64 * 1024  # of an answer; a real one has a few hundred
+_MOST_BYTES = 64 * 1024  # of an answer; a real one has a few hundred
 _LONGEST_URL = 500
 _LATEST = 253_402_300_799_999  # the last millisecond of the year 9999: what is later cannot be written as a time
 _FOR_LATER = frozenset({408, 425, 429})  # with every 5xx: statuses that promise another answer another time
@@ -67,6 +67,8 @@ def read_state(
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
+    if len(body) > _MOST_BYTES:
+        return None
     try:
         answer = jsontext.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except ValueError:

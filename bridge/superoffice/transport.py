@@ -1,22 +1,27 @@
-"""An httpx transport over aiohttp's connections, that knows of each request whether it went out.
+"""An httpx transport of our own: connections to one target, kept for a while, that know of each request whether it went
+out.
 
-httpx's own pools collapse under concurrency, and aiohttp's exceptions do not tell in every case whether the other side
-may have seen the request: decision 0002 has both at length.
+httpx's own pools collapse under concurrency, and no other client tells in every case whether the other side may have
+seen a request: decision 0002 has both at length.
 """
 
+import asyncio
+import socket
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
-from typing import TypedDict
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-import aiohttp
 import httpx
-from aiohttp.abc import AbstractStreamWriter
+from aiohappyeyeballs import start_connection
 
 from bridge.settings.connecting import ProxySettings
+from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreachable
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
-_NO_TIMEOUTS = aiohttp.ClientTimeout()  # none of them bounds the whole exchange; whoever sends does
+_NEXT_ADDRESS = 0.25  # seconds until the next address of a name is tried beside the one before (RFC 8305)
+_ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
 
 
 class Progress:
@@ -28,90 +33,155 @@ class Progress:
         self.sent = False
 
 
-class _Body(aiohttp.BytesPayload):
-    """A request's body. aiohttp writes the head together with its first byte, so then the request goes out."""
+class _Route(NamedTuple):
+    """Where a connection leads: only requests of the same route share one."""
 
-    def __init__(self, content: bytes, progress: Progress) -> None:
-        super().__init__(content)
-        self._progress = progress
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._progress.sent = True
-        await super().write_with_length(writer, content_length)
+    host: bytes
+    port: int
+    tls: ssl.SSLContext | None
 
 
-class _Answer(httpx.AsyncByteStream):
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await self._response.content.readany():
-            yield chunk
-
-    async def aclose(self) -> None:
-        self._response.release()
-
-
-async def read(response: httpx.Response, most: int) -> bytes:
-    """The body of a Transport's response, or a little more than its first `most` bytes; then its connection is free."""
-    body = b""
-    try:
-        async for chunk in response.stream:  # type: ignore[union-attr]  # of an asynchronous transport
-            body += chunk
-            if len(body) > most:
-                break
-    finally:
-        await response.stream.aclose()  # type: ignore[union-attr]
-    return body
+def body_of(message: httpx.Request | httpx.Response) -> bytes:
+    """The body of what a Transport sends or returns, as it is."""
+    assert isinstance(message.stream, httpx.ByteStream)  # noqa: S101 - it is never made in pieces
+    return b"".join(message.stream)
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """At most so many connections to one target, kept alive for a while. It raises what aiohttp raises.
+    """At most so many connections to one target, kept alive for a while.
 
     `trust` gives the TLS context of each request: another one than before means another connection.
     """
 
     def __init__(
-        self, connections: int, trust: Callable[[], ssl.SSLContext], proxy: ProxySettings | None = None
+        self,
+        connections: int,
+        trust: Callable[[], ssl.SSLContext],
+        proxy: ProxySettings | None = None,
+        *,
+        keep_idle: float = _KEEP_IDLE,
     ) -> None:
-        self._connections = connections
+        self._room = asyncio.Semaphore(connections)
         self._trust = trust
         self._proxy = proxy
-        self._session: aiohttp.ClientSession | None = None
+        self._keep_idle = keep_idle
+        self._idle: dict[_Route, list[tuple[float, Connection]]] = {}  # with the time that each is kept until
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; the answer's body is still to be read, and to be closed.
+        """Send a request, and return the whole answer; of a body longer than 1 MiB, its start.
 
         The extension `progress` is told when it goes out; where there is none, as with a GET, nobody asks.
-        """
-        session = self._session or self._open()
-        headers = [(name.decode(), value.decode()) for name, value in request.headers.raw]
-        progress = request.extensions.get("progress")
-        response = await session.request(
-            request.method,
-            str(request.url),
-            headers=headers,
-            data=_Body(request.content, progress) if progress else request.content or None,
-            allow_redirects=False,
-            timeout=_NO_TIMEOUTS,
-            ssl=self._trust(),
-            **(_through(self._proxy, request.url, headers) if self._proxy else {}),
-        )
-        return httpx.Response(response.status, headers=response.raw_headers, stream=_Answer(response))
 
-    def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_KEEP_IDLE)
-        # No cookies: each request logs in by itself, and an answer must not change the next request.
-        self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
-        return self._session
+        Raises:
+            OSError, ProxyRefused: there is no connection.
+            Broken: there is no whole answer.
+        """
+        url = request.url
+        tls = self._trust() if url.scheme == "https" else None
+        route = _Route(url.raw_host, url.port or (443 if tls else 80), tls)
+        message = self._message(request)
+        async with self._room:
+            connection = self._kept(route) or await self._connected(route)
+            if connection.reusable and (progress := request.extensions.get("progress")):
+                progress.sent = True
+            answer = await connection.exchange(message)
+            self._keep(route, connection)
+        return httpx.Response(answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body))
+
+    def _message(self, request: httpx.Request) -> bytes:
+        """A request as it goes over the wire."""
+        target, headers = request.url.raw_path, request.headers.raw
+        if self._proxy and request.url.scheme == "http":
+            target = b"http://" + request.url.netloc + target
+            headers = [*headers, *((name.encode(), value.encode()) for name, value in proxy_login(self._proxy).items())]
+        return _head(request.method.encode(), target, headers) + body_of(request)
+
+    def _kept(self, route: _Route) -> Connection | None:
+        """A connection that waits for a request, the one used last first."""
+        idle = self._idle.get(route)
+        while idle:
+            until, connection = idle.pop()
+            if connection.reusable and until > asyncio.get_running_loop().time():
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, route: _Route, connection: Connection) -> None:
+        if not connection.reusable:
+            connection.abort()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(route, []).append((loop.time() + self._keep_idle, connection))
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._keep_idle, self._close_old)
+
+    def _close_old(self) -> None:
+        """Close what nobody used for a while."""
+        loop = asyncio.get_running_loop()
+        now, self._sweep = loop.time(), None
+        for route, idle in list(self._idle.items()):
+            for until, connection in idle:
+                if until <= now:
+                    connection.abort()
+            self._idle[route] = [(until, connection) for until, connection in idle if until > now]
+            if not self._idle[route]:
+                del self._idle[route]
+        if self._idle:
+            self._sweep = loop.call_at(min(idle[0][0] for idle in self._idle.values()), self._close_old)
+
+    async def _connected(self, route: _Route) -> Connection:
+        host = route.host.decode()
+        if self._proxy is None:
+            return await _dial(host, route.port, route.tls)
+        parts = urlsplit(self._proxy.url)
+        try:
+            connection = await _dial(parts.hostname or "", parts.port or 0, None)
+        except OSError as error:
+            raise ProxyUnreachable(*error.args) from error
+        if route.tls is None:
+            return connection
+        place = b"%s:%d" % (b"[%s]" % route.host if b":" in route.host else route.host, route.port)
+        headers = {"Host": place.decode(), **proxy_login(self._proxy)}
+        lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+        answer = await connection.exchange(_head(b"CONNECT", place, lines), tunnel=True)
+        if not 200 <= answer.status < 300:
+            connection.abort()
+            raise ProxyRefused(answer.status)
+        return await connection.secured(route.tls, host)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session:
-            await self._session.close()
-            self._session = None
+        for idle in self._idle.values():
+            for _, connection in idle:
+                connection.abort()
+        self._idle.clear()
+        if self._sweep:
+            self._sweep.cancel()
+            self._sweep = None
+
+
+def _head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%s %s HTTP/1.1\r\n" % (method, target), *[b"%s: %s\r\n" % header for header in headers], b"\r\n"]
+    head = b"".join(lines)
+    if not head.count(b"\n") == head.count(b"\r") == len(lines):
+        raise ValueError("a header holds the end of a line")  # what follows would be read as another header
+    return head
+
+
+async def _dial(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+    """A connection to whichever of the host's addresses answers first."""
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    its_socket = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
+    try:
+        _, connection = await loop.create_connection(
+            lambda: Connection(_ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
+        )
+    except BaseException:
+        its_socket.close()
+        raise
+    return connection
 
 
 def proxy_login(proxy: ProxySettings) -> dict[str, str]:
@@ -120,16 +190,3 @@ def proxy_login(proxy: ProxySettings) -> dict[str, str]:
         return {}
     login = f"{proxy.username}:{proxy.password.reveal()}".encode()
     return {"Proxy-Authorization": "Basic " + b64encode(login).decode()}
-
-
-class _Through(TypedDict, total=False):
-    proxy: str
-    proxy_headers: dict[str, str] | None
-
-
-def _through(proxy: ProxySettings, url: httpx.URL, headers: list[tuple[str, str]]) -> _Through:
-    """What sends a request through a proxy. It logs in with the CONNECT, or where there is none, with the request."""
-    login = proxy_login(proxy)
-    if url.scheme == "http":
-        headers += login.items()
-    return {"proxy": proxy.url, "proxy_headers": login if url.scheme == "https" else None}

@@ -120,8 +120,10 @@ Behaviour = Callable[[Call], Awaitable[None]]
 
 
 @asynccontextmanager
-async def playing(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve from a port of 127.0.0.1: `behaviour` gets each request once it is there as a whole."""
+async def playing(
+    behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Server]:
+    """Serve from a port of this machine: `behaviour` gets each request once it is there as a whole."""
     server = Server()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -151,9 +153,10 @@ async def playing(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) ->
                 await writer.wait_closed()
             tasks.discard(task)
 
-    server.listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    server.listener = await asyncio.start_server(connected, host, 0, ssl=tls)
     scheme = "https" if tls else "http"
-    server.url = f"{scheme}://127.0.0.1:{server.listener.sockets[0].getsockname()[1]}/crm/api"
+    place = f"[{host}]" if ":" in host else host
+    server.url = f"{scheme}://{place}:{server.listener.sockets[0].getsockname()[1]}/crm/api"
     try:
         yield server
     finally:

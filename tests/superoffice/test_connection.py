@@ -1,0 +1,167 @@
+"""One connection, fed by hand: whose answer is what, however the bytes come, and what it never believes."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.superoffice.connection import Answered, Broken, Connection
+
+MOST = 1000
+BODY = b'{"EventType": "SaleSold"}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+CHUNKED = (
+    b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nTrailer: t\r\n\r\n"
+)
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+UNBOUNDED = b"HTTP/1.1 200 OK\r\n\r\nabcdefg"
+
+
+class Wire(asyncio.Transport):
+    """The other side: it keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: object) -> None:
+        assert isinstance(data, bytes)
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+def exchanged(*pieces: bytes, then: Callable[[Connection], None] = lambda _: None) -> tuple[Answered, Connection]:
+    """What a connection makes of the pieces that come as its answer."""
+
+    async def run() -> tuple[Answered, Connection]:
+        connection = Connection(MOST)
+        connection.connection_made(Wire())
+        asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
+        await asyncio.sleep(0)
+        for piece in pieces:
+            connection.data_received(piece)
+        then(connection)
+        return await asking, connection
+
+    return asyncio.run(run())
+
+
+def ended(connection: Connection) -> None:
+    connection.connection_lost(None)
+
+
+@given(st.sampled_from((ANSWER, CHUNKED, EARLY + ANSWER, EARLY + EARLY + CHUNKED)), st.data())
+def test_an_answer_is_the_same_however_its_bytes_are_cut(whole: bytes, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=8)) | {0, len(whole)})
+    answer, connection = exchanged(*(whole[a:b] for a, b in pairwise(cuts)))
+    assert answer == exchanged(whole)[0]
+    assert answer.body in (BODY, b"abcdefg")
+    assert connection.reusable
+
+
+def test_an_interim_answer_leaves_nothing_behind() -> None:
+    answer, _ = exchanged(EARLY + ANSWER)
+    assert answer.status == 200
+    assert (b"Link", b"</style.css>") not in answer.headers
+
+
+def test_a_body_without_a_length_ends_with_its_connection() -> None:
+    answer, connection = exchanged(UNBOUNDED, then=ended)
+    assert answer == Answered(200, [], b"abcdefg")
+    assert not connection.reusable
+
+
+@pytest.mark.parametrize("cut", [ANSWER[:-1], CHUNKED[:-2], ANSWER[:20], b"", EARLY, b"HTTP/1.1 200 OK\r\n"])
+def test_an_answer_that_ends_early_is_none(cut: bytes) -> None:
+    with pytest.raises(Broken):
+        exchanged(cut, then=ended)
+
+
+def test_a_body_without_a_length_on_a_connection_that_failed_is_none() -> None:
+    with pytest.raises(Broken):
+        exchanged(UNBOUNDED, then=lambda connection: connection.connection_lost(ConnectionResetError()))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000,
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000,
+    ],
+)
+def test_what_is_no_answer_is_not_taken_for_one(garbage: bytes) -> None:
+    with pytest.raises(Broken):
+        exchanged(garbage)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        ANSWER.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ANSWER + ANSWER,  # an answer that nobody asked for would be the next request's
+        ANSWER + b"H",
+    ],
+)
+def test_a_connection_that_ends_or_says_too_much_is_not_used_again(last: bytes) -> None:
+    answer, connection = exchanged(last)
+    assert answer.body == BODY
+    assert not connection.reusable
+
+
+def test_what_comes_between_two_requests_closes_the_connection() -> None:
+    _, connection = exchanged(ANSWER, then=lambda idle: idle.data_received(ANSWER))
+    assert not connection.reusable
+
+
+def test_of_a_long_body_only_the_start_is_kept() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    answer, connection = exchanged(head, b"x" * 900, b"x" * 900, b"x" * 900)
+    assert MOST < len(answer.body) <= 1800
+    assert not connection.reusable
+
+
+def test_a_connection_carries_one_request_after_the_other() -> None:
+    async def run() -> None:
+        wire, connection = Wire(), Connection(MOST)
+        connection.connection_made(wire)
+        for answer in (ANSWER, CHUNKED, EARLY + ANSWER):
+            asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
+            await asyncio.sleep(0)
+            connection.data_received(answer)
+            assert (await asking).status == (201 if answer is CHUNKED else 200)
+        assert wire.written == b"GET / HTTP/1.1\r\n\r\n" * 3
+
+    asyncio.run(run())
+
+
+def test_who_stops_waiting_leaves_no_connection_behind_for_the_next() -> None:
+    async def run() -> None:
+        wire, connection = Wire(), Connection(MOST)
+        connection.connection_made(wire)
+        asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert wire.closed
+        with pytest.raises(Broken):
+            await connection.exchange(b"GET / HTTP/1.1\r\n\r\n")
+        assert wire.written.count(b"GET") == 1
+
+    asyncio.run(run())

@@ -1,7 +1,8 @@
 """Other ways to do the nearest equal work, for the figures of the bridge to stand beside.
 
-Each takes GitHub's push at `/webhooks/github`, verifies the signature, checks a condition, makes five attributes and
-POSTs a WorkflowEvent, as the bridge does. What each leaves out is in its note.
+Each takes GitHub's push at `/webhooks/github`, verifies the signature, leaves out repeats, checks a condition, makes
+five attributes, POSTs a WorkflowEvent, judges the answer, and logs three lines of JSON, as the bridge does. What each
+leaves out is in its note.
 """
 
 import http.client

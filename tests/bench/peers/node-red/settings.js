@@ -1,4 +1,9 @@
-// Node-RED without its editor: it serves the flow and nothing else.
+// Node-RED without its editor: it serves the flow and nothing else, and logs lines of JSON as the bridge does.
+function line(entry) {
+    const fields = typeof entry.msg === "object" ? entry.msg : { event: String(entry.msg) };
+    process.stdout.write(JSON.stringify({ ...fields, timestamp: new Date(entry.timestamp).toISOString() }) + "\n");
+}
+
 module.exports = {
     flowFile: __dirname + "/flows.json",
     uiHost: "127.0.0.1",
@@ -8,5 +13,5 @@ module.exports = {
     telemetry: { enabled: false, updateNotification: false },
     diagnostics: { enabled: false },
     functionExternalModules: true, // the function node needs crypto
-    logging: { console: { level: "warn", metrics: false, audit: false } },
+    logging: { lines: { level: "info", metrics: false, audit: false, handler: () => line } },
 };

@@ -83,13 +83,12 @@ class SuperOffice:
         )
 
     async def _post(self, claim: Claim, progress: Progress, url: httpx.URL) -> Judgement:
-        content = carriers.wrapper(claim.type, claim.text)
-        frame = [(b"Host", url.netloc), (b"Content-Length", b"%d" % len(content))]
         request = httpx.Request(
             "POST",
             url,
-            headers=[*self._headers.of(claim).raw, *frame],
-            stream=httpx.ByteStream(content),  # as `content` it would take ten times as long
+            headers=self._headers.of(claim),
+            # As `content` it would take ten times as long. The transport adds its length, and the host.
+            stream=httpx.ByteStream(carriers.wrapper(claim.type, claim.text)),
             extensions={"progress": progress},
         )
         response, body = await self._exchange(request, progress)

@@ -21,6 +21,7 @@ from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreach
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
 _NEXT_ADDRESS = 0.25  # seconds until the next address of a name is tried beside the one before (RFC 8305)
+_FRAMING = frozenset({b"Host", b"Content-Length"})  # as httpx adds them, where it does
 _ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
 
 
@@ -91,11 +92,16 @@ class Transport(httpx.AsyncBaseTransport):
 
     def _message(self, request: httpx.Request) -> bytes:
         """A request as it goes over the wire."""
-        target, headers = request.url.raw_path, request.headers.raw
-        if self._proxy and request.url.scheme == "http":
-            target = b"http://" + request.url.netloc + target
-            headers = [*headers, *((name.encode(), value.encode()) for name, value in proxy_login(self._proxy).items())]
-        return _head(request.method.encode(), target, headers) + body_of(request)
+        url, body = request.url, body_of(request)
+        target = url.raw_path
+        headers = [header for header in request.headers.raw if header[0] not in _FRAMING]
+        headers.append((b"Host", url.netloc))
+        if body or request.method == "POST":
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        if self._proxy and url.scheme == "http":
+            target = b"http://" + url.netloc + target
+            headers += [(name.encode(), value.encode()) for name, value in proxy_login(self._proxy).items()]
+        return _head(request.method.encode(), target, headers) + body
 
     def _kept(self, route: _Route) -> Connection | None:
         """A connection that waits for a request, the one used last first."""

@@ -188,6 +188,7 @@ async def publishing(shown: Issued, answers: Mapping[str, Answer]) -> AsyncItera
             while told.endless:
                 writer.write(b"x" * 65536)
                 await writer.drain()
+                await asyncio.sleep(0)  # drain alone never lets the loop hear that the other side has gone
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass

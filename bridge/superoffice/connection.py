@@ -79,8 +79,14 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
 
+    def close(self) -> None:
+        """Close it with a goodbye, where nothing is under way."""
+        self._fresh = False
+        if self._transport is not None:
+            self._transport.close()
+
     def abort(self) -> None:
-        """Close it at once."""
+        """Close it at once, whatever is under way."""
         self._fresh = False
         if self._transport is not None:
             self._transport.abort()

@@ -129,7 +129,7 @@ class Transport(httpx.AsyncBaseTransport):
         for route, idle in list(self._idle.items()):
             for until, connection in idle:
                 if until <= now:
-                    connection.abort()
+                    connection.close()
             self._idle[route] = [(until, connection) for until, connection in idle if until > now]
             if not self._idle[route]:
                 del self._idle[route]
@@ -160,7 +160,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Close the connections."""
         for idle in self._idle.values():
             for _, connection in idle:
-                connection.abort()
+                connection.close()
         self._idle.clear()
         if self._sweep:
             self._sweep.cancel()

@@ -11,6 +11,14 @@ import httptools
 
 _HEAD_LIMIT = 64 * 1024  # bytes of an answer's head, and of each piece that a body is framed by
 
+# What servers and proxies write that others read all the same. None of it can move the end of an answer.
+_FORGIVEN = {
+    "lenient_headers": True,
+    "lenient_optional_cr_before_lf": True,
+    "lenient_optional_lf_after_cr": True,
+    "lenient_spaces_after_chunk_size": True,
+}
+
 
 class Broken(Exception):
     """The connection ended before the answer was whole, or what came over it is no answer."""
@@ -42,6 +50,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, most: int) -> None:
         self._most = most
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_FORGIVEN)
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answered] | None = None  # done: nobody has asked for more
         self._tunnel = False
@@ -163,7 +172,10 @@ class Connection(asyncio.Protocol):
         self._finish()
 
     def _ends_with_connection(self) -> bool:
-        """Whether the end of the connection is the end of the body (RFC 9112, 6.3)."""
+        """Whether the end of the connection is the end of the body (RFC 9112, 6.3).
+
+        The parser knows, but httptools has no way to tell it of the end.
+        """
         names = {name.lower(): value for name, value in self._headers}
         return b"content-length" not in names and b"chunked" not in names.get(b"transfer-encoding", b"").lower()
 

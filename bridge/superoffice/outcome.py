@@ -122,7 +122,8 @@ def _unreachable(error: BaseException, within: str) -> str:
         case ProxyRefused():
             return f"the proxy answered {error.status}, check the target's proxy"
         case ProxyUnreachable():
-            return f"the proxy cannot be reached: {_unconnected(error)}"
+            named = not isinstance(error.__cause__, socket.gaierror)
+            return f"the proxy cannot be reached: {_unconnected(error) if named else 'its name is not found'}"
         case socket.gaierror():
             return "the host's name is not found"
         case ssl.SSLCertVerificationError():

@@ -10,7 +10,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,6 +32,9 @@ class Progress:
 
     def __init__(self) -> None:
         self.sent = False
+
+
+_Addresses = list[Any]  # as getaddrinfo gives them
 
 
 class _Route(NamedTuple):
@@ -68,6 +71,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._keep_idle = keep_idle
         self._idle: dict[_Route, list[tuple[float, Connection]]] = {}  # with the time that each is kept until
         self._sweep: asyncio.TimerHandle | None = None
+        self._look_ups: dict[tuple[str, int], asyncio.Task[_Addresses]] = {}  # those under way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the whole answer; of a body longer than 1 MiB, its start.
@@ -139,10 +143,10 @@ class Transport(httpx.AsyncBaseTransport):
     async def _connected(self, route: _Route) -> Connection:
         host = route.host.decode()
         if self._proxy is None:
-            return await _dial(host, route.port, route.tls)
+            return await self._dialled(host, route.port, route.tls)
         parts = urlsplit(self._proxy.url)
         try:
-            connection = await _dial(parts.hostname or "", parts.port or 0, None)
+            connection = await self._dialled(parts.hostname or "", parts.port or 0, None)
         except OSError as error:
             raise ProxyUnreachable(*error.args) from error
         if route.tls is None:
@@ -155,6 +159,37 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
             raise ProxyRefused(answer.status)
         return await connection.secured(route.tls, host)
+
+    async def _dialled(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+        """A connection to whichever of the host's addresses answers first."""
+        its_socket = await start_connection(
+            await self._looked_up(host, port), happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1
+        )
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(_ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
+            )
+        except BaseException:
+            its_socket.close()
+            raise
+        return connection
+
+    async def _looked_up(self, host: str, port: int) -> _Addresses:
+        """The host's addresses. All who wait share one look-up: it cannot be cancelled, and few may run at a time."""
+        place = host, port
+        if place not in self._look_ups:
+            loop = asyncio.get_running_loop()
+            is_address = ":" in host or host.replace(".", "").isdigit()
+            flags = 0 if is_address else socket.AI_ADDRCONFIG  # of a name, no addresses that this machine has no way to
+            asking = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+            task = self._look_ups[place] = loop.create_task(asking)
+            task.add_done_callback(lambda done: self._answered(place, done))
+        return await asyncio.shield(self._look_ups[place])
+
+    def _answered(self, place: tuple[str, int], task: asyncio.Task[_Addresses]) -> None:
+        del self._look_ups[place]
+        if not task.cancelled():
+            task.exception()  # all who asked may have stopped waiting
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -173,21 +208,6 @@ def _head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> b
     if not head.count(b"\n") == head.count(b"\r") == len(lines):
         raise ValueError("a header holds the end of a line")  # what follows would be read as another header
     return head
-
-
-async def _dial(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
-    """A connection to whichever of the host's addresses answers first."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    its_socket = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
-    try:
-        _, connection = await loop.create_connection(
-            lambda: Connection(_ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
-        )
-    except BaseException:
-        its_socket.close()
-        raise
-    return connection
 
 
 def proxy_login(proxy: ProxySettings) -> dict[str, str]:

@@ -68,6 +68,23 @@ def test_an_answer_is_the_same_however_its_bytes_are_cut(whole: bytes, data: st.
     assert connection.reusable
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED.replace(b"\r\n3\r\n", b"\r\n3  \r\n"),
+        CHUNKED.replace(b"\r\n\r\n3", b"\r\nX-Folded: one\r\n two\r\n\r\n3"),
+        CHUNKED.replace(b"\r\n\r\n3", b"\r\nX-Odd: \x01\x7f\xff\r\n\r\n3"),
+        b"HTTP/1.1 200 OK\nContent-Length: 7\n\nabcdefg",
+        b"HTTP/1.1 200\r\nContent-Length: 7\r\n\r\nabcdefg",
+    ],
+    ids=["padded chunk size", "folded header", "odd header", "bare LF", "no reason"],
+)
+def test_what_servers_write_and_others_read_is_read(answer: bytes) -> None:
+    read, connection = exchanged(answer)
+    assert read.body == b"abcdefg"
+    assert connection.reusable
+
+
 def test_an_interim_answer_leaves_nothing_behind() -> None:
     answer, _ = exchanged(EARLY + ANSWER)
     assert answer.status == 200

@@ -159,6 +159,13 @@ async def test_a_proxy_that_is_not_there_is_said_to_be_the_proxy() -> None:
     assert found.detail == "the proxy cannot be reached: connection refused"
 
 
+async def test_a_proxy_whose_name_is_not_found_is_said_to_be_the_proxy() -> None:
+    async with opened("https://crm.example.com/api", proxy={"url": "http://nowhere.invalid:3128"}) as crm:
+        attempt = await crm.send(claim())
+    assert attempt.outcome is Outcome.UNAVAILABLE
+    assert attempt.detail == "the proxy cannot be reached: its name is not found"
+
+
 async def test_the_certificate_behind_the_proxy_is_checked_all_the_same() -> None:
     async with (
         playing(Call.answer, tls=server_tls(SERVER)) as server,

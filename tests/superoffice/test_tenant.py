@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from bridge.model import Attempt, Outcome, PauseReason, TenantState
@@ -414,6 +415,7 @@ async def test_where_it_is_is_logged_once_and_each_answer_is_told(
     told: list[TenantState] = []
     assert crm.tenant is not None
     crm.tenant.told = told.append
+    structlog.reset_defaults()
     vars(logs.log).pop("bind", None)  # another test may have configured the log, which it then caches
     with capture_logs() as lines:
         await sent(crm, 3)

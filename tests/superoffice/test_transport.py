@@ -57,6 +57,24 @@ async def test_what_is_kept_is_closed_with_the_transport() -> None:
         await asyncio.wait_for(server.hung_up.wait(), 5)
 
 
+async def test_all_who_wait_for_the_same_name_share_one_look_up() -> None:
+    transport = Transport(8, system_trust)
+    first, *others = await asyncio.gather(*(transport._looked_up("localhost", 80) for _ in range(8)))
+    assert all(other is first for other in others)
+    assert await transport._looked_up("localhost", 80) is not first  # what is known is soon out of date
+    await transport.aclose()
+
+
+async def test_one_that_stops_waiting_for_a_name_stops_it_for_nobody_else() -> None:
+    transport = Transport(8, system_trust)
+    one, other = (asyncio.create_task(transport._looked_up("localhost", 80)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await other
+    assert one.cancelled()
+    await transport.aclose()
+
+
 async def test_only_the_same_place_shares_a_connection() -> None:
     async with playing(Call.answer) as one, playing(Call.answer) as other:
         transport = Transport(4, system_trust)

@@ -4,11 +4,23 @@ Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; duratio
 """
 
 import hashlib
-import secrets
+import os
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _value(*, kw_only: bool = True) -> Callable[[type[T]], type[T]]:
+    """A class of which every webhook needs objects. mypy sees to it that nobody changes them.
+
+    At run time they are not frozen: that would take as long again as all of making them.
+    """
+    return dataclass(slots=True, kw_only=kw_only, unsafe_hash=True)
 
 
 class WebhookState(StrEnum):
@@ -80,16 +92,17 @@ class OnUnknown(StrEnum):
     HOLD = "hold"
 
 
-def _uuid7(at: int, tail: int) -> str:
-    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 of the bits of `tail`."""
-    bits = (at & (1 << 48) - 1) << 80 | 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _uuid7(moment: str, tail: bytes) -> str:
+    """A UUID of version 7 (RFC 9562): `moment` is its first 48 bits as text, `tail` has the other 74, in 10 bytes."""
+    bits = int.from_bytes(tail)
+    last = f"{0b10 << 62 | bits & (1 << 62) - 1:x}"
+    return f"{moment}-7{bits >> 62 & 0xFFF:03x}-{last[:4]}-{last[4:]}"
 
 
 def new_webhook_id(received_at: int) -> str:
     """A fresh `wh_...` id; ids sort by the time of receipt."""
-    return "wh_" + _uuid7(received_at, secrets.randbits(74))
+    moment = f"{received_at:012x}"
+    return "wh_" + _uuid7(f"{moment[:8]}-{moment[8:]}", os.urandom(10))
 
 
 def event_id(webhook_id: str, rule: str, target: str, item_key: str, occurrence: int) -> str:
@@ -98,12 +111,11 @@ def event_id(webhook_id: str, rule: str, target: str, item_key: str, occurrence:
     So a remapped event keeps its id, and the store tells "already made" by the primary key alone. It is laid out as a
     UUID of version 7 with the webhook's time, so ids sort by the time of receipt.
     """
-    at = int(webhook_id[3:11] + webhook_id[12:16], 16)
     identity = "\0".join((webhook_id, rule, target, str(occurrence), item_key)).encode("utf-8", "surrogatepass")
-    return "ev_" + _uuid7(at, int.from_bytes(hashlib.sha256(identity).digest()[:10]))
+    return "ev_" + _uuid7(webhook_id[3:16], hashlib.sha256(identity).digest()[:10])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Request:
     """One HTTP request to a source, not yet proven genuine. Header names are lower-case, values raw."""
 
@@ -117,7 +129,7 @@ class Request:
     client: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Webhook:
     """One verified request, as it is stored: credentials and signatures are already dropped.
 
@@ -135,7 +147,7 @@ class Webhook:
     secret: int | None = None  # which of the source's secrets matched, from 1; never stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Event:
     """One WorkflowEvent that a rule made, complete: nothing that happens later changes what is sent."""
 
@@ -153,7 +165,7 @@ class Event:
     headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Why:
     """Why one rule did or did not fire on one webhook."""
 
@@ -176,7 +188,7 @@ class Why:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Mapping:
     """What the rules made of one webhook."""
 
@@ -187,7 +199,7 @@ class Mapping:
     dedupe_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Receipt:
     """The store's answer to an accepted webhook: committed, new or a duplicate of an earlier one."""
 
@@ -198,7 +210,7 @@ class Receipt:
     discarded: tuple[str, ...] = ()  # events that a remap no longer makes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value(kw_only=False)  # the store makes it of a row
 class Claim:
     """One event leased for one attempt."""
 
@@ -219,7 +231,7 @@ class Claim:
     headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_value()
 class Attempt:
     """What one POST of one event showed."""
 

@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from alembic import command
@@ -16,8 +17,15 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
 
 from bridge.errors import StoreError, StoreLocked, StoreVersion
+from bridge.store.prepared import as_sqlalchemys
+
+# SQLite takes these as they are. The driver would ask each of them whether it adapts itself, at thrice the price.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
+sqlite3.register_adapter(bool, int.__index__)
+sqlite3.register_adapter(type(None), cast("Any", {}.get))
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_BEGIN = "BEGIN IMMEDIATE"
 
 
 @contextmanager
@@ -106,7 +114,12 @@ def _configure_writing(connection: Any, _record: Any) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # By the driver itself: SQLAlchemy's way to a statement costs as much as the rest of an empty transaction.
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.execute(_BEGIN)
+    except sqlite3.Error as error:
+        raise as_sqlalchemys(error, connection, _BEGIN) from error
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, cast, func, literal_column, select, update
-from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.types import JSON
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
 from bridge import jsontext
 from bridge.model import (
@@ -21,24 +19,27 @@ from bridge.model import (
     Outcome,
     RetryAt,
 )
-from bridge.store.order import WAITING, Key, advance, key_of
+from bridge.store.order import WAITING, advance, key_of
 from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
 _CLAIMED = (
-    *("seq", "id", "webhook_id", "source", "rule", "target", "type", "text", "attempts", "retries", "on_unknown"),
-    *("created_at", "expires_at", "order_key", "headers"),
+    *("seq", "expires_at", "attempts", "id", "webhook_id", "source", "rule", "target", "type", "text", "retries"),
+    *("on_unknown", "created_at", "order_key", "headers"),
 )
+_claimed_columns = [events.c[name] for name in _CLAIMED]
 _claimable = Prepared(
     lambda _: (
-        select(*(events.c[name] for name in _CLAIMED))
+        select(*_claimed_columns)
         .where(events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at <= bindparam("now"))
         .order_by(events.c.next_attempt_at, events.c.seq)
         .limit(bindparam("count"))
+        .offset(literal_column("0"))  # else SQLAlchemy binds a 0 of its own for SQLite
         .with_for_update(skip_locked=True)
-    )
+    ),
+    ("target", "now", "count"),
 )
 _claim = Prepared(
     lambda _: (
@@ -51,43 +52,44 @@ _claim = Prepared(
             lease_until=bindparam("lease"),
             probe=bindparam("probing"),
         )
-    )
+    ),
+    ("now", "lease", "probing", "row"),
 )
 _expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
 _next_due = Prepared(
     lambda _: select(func.min(events.c.next_attempt_at)).where(
         events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < literal_column(str(WAITING))
-    )
+    ),
+    ("target",),
 )
-
-
-def _standing_of(dialect: str) -> ClauseElement:
-    """Where the events of a JSON list of ids stand."""
-    ids: Any = bindparam("ids")
-    ids = func.json_each(ids) if dialect == "sqlite" else func.json_array_elements_text(cast(ids, JSON))
-    columns = ("id", "state", "attempts", "next_attempt_at", "target", "source", "order_key")
-    query = select(*(events.c[name] for name in columns))
-    return query.where(events.c.id.in_(select(ids.table_valued("value").c.value))).with_for_update(of=events)
-
-
-_standing = Prepared(_standing_of)
 _record = Prepared(
     lambda _: (
         update(events)
-        .where(events.c.id == bindparam("event"))
+        .where(
+            events.c.id == bindparam("event"),
+            events.c.state == bindparam("from_state"),
+            events.c.attempts == bindparam("claims"),
+        )
         .values(
-            state=bindparam("new_state"),
+            state=bindparam("to_state"),
             reason=bindparam("why"),
-            next_attempt_at=bindparam("next"),
             retries=events.c.retries + bindparam("counted"),
+            next_attempt_at=func.coalesce(bindparam("next"), events.c.next_attempt_at),
             delivered_at=bindparam("delivered"),
         )
-    )
+    ),
+    ("to_state", "why", "counted", "next", "delivered", "event", "from_state", "claims"),
 )
 _ATTEMPT_COLUMNS = (
     *("event_id", "number", "started_at", "duration", "outcome", "status", "detail", "result", "late", "probe"),
 )
 _insert_attempt = Prepared(lambda _: attempts.insert().inline(), _ATTEMPT_COLUMNS)
+_SEQ, _EXPIRES_AT = _CLAIMED.index("seq"), _CLAIMED.index("expires_at")
+_ON_UNKNOWN = {each.value: each for each in OnUnknown}
+_STATES = {each.value: each for each in EventState}
+_PENDING, _SENDING = EventState.PENDING.value, EventState.SENDING.value
+_DELIVERED, _DEAD, _HELD = EventState.DELIVERED.value, EventState.DEAD.value, EventState.HELD.value
+_Move = tuple[str, str | None, int, int | None, int | None]  # the first values of `_record`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ class Ask:
     probe: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Claimed:
     """What there was: leased events, events that had grown too old, and when the next one is due."""
 
@@ -111,7 +113,7 @@ class Claimed:
     next_due_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Result:
     """What one attempt showed and what is to become of its event."""
 
@@ -130,13 +132,7 @@ class Recorded:
     moved: bool
 
 
-class _Standing(NamedTuple):
-    """Where an event stands while results are recorded."""
-
-    state: EventState
-    attempts: int
-    next_attempt_at: int
-    key: Key | None  # not the claim's: a late result may find the event remapped to another
+_RECORDED = {each.value: Recorded(state=each, late=False, moved=True) for each in EventState}
 
 
 def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
@@ -150,80 +146,88 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
     more = True
     while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE:
         count = ask.limit - len(claims)
-        rows = _claimable.rows(connection, {"target": ask.target, "now": ask.now, "count": count})
+        rows = _claimable.rows(connection, (ask.target, ask.now, count))
         more = len(rows) == count
-        old = [row for row in rows if row.expires_at <= ask.clock]
-        fresh = [row for row in rows if row.expires_at > ask.clock]
+        old = [row for row in rows if row[_EXPIRES_AT] <= ask.clock]
+        fresh = [row for row in rows if row[_EXPIRES_AT] > ask.clock] if old else rows
         if old:
-            connection.execute(_expire, [{"row": row.seq} for row in old])
-            advance(connection, map(key_of, old), ask.now)
-            expired += [_as_claim(row, row.attempts, probe=False) for row in old]
+            connection.execute(_expire, [{"row": row[_SEQ]} for row in old])
+            gone = [_as_claim(row, claimed=0, probe=False) for row in old]
+            advance(connection, map(key_of, gone), ask.now)
+            expired += gone
         if fresh:
-            leases = {"now": ask.now, "lease": ask.lease_until, "probing": ask.probe}
-            _claim.change(connection, [{"row": row.seq, **leases} for row in fresh])
-            claims += [_as_claim(row, row.attempts + 1, probe=ask.probe) for row in fresh]
+            _claim.change(connection, [(ask.now, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
+            claims += [_as_claim(row, claimed=1, probe=ask.probe) for row in fresh]
     next_due_at: int | None = ask.now
     if len(claims) < ask.limit:
-        ((next_due_at,),) = _next_due.rows(connection, {"target": ask.target})
+        ((next_due_at,),) = _next_due.rows(connection, (ask.target,))
     return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
 
 
-def _as_claim(row: Any, attempt: int, *, probe: bool) -> Claim:
+def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
+    """The claim of an event's row, which was read before it was `claimed` so many times."""
+    (_, expires_at, attempts_, id_, webhook_id, source, rule, target, type_, text, retries, *more) = row
+    on_unknown, created_at, order_key, headers = more
     return Claim(
-        event_id=row.id,
-        webhook_id=row.webhook_id,
-        source=row.source,
-        rule=row.rule,
-        target=row.target,
-        type=row.type,
-        text=row.text.decode(),
-        attempt=attempt,
-        retries=row.retries,
-        on_unknown=OnUnknown(row.on_unknown),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        order_key=row.order_key,
-        probe=probe,
-        headers=None if row.headers is None else jsontext.decode(row.headers),
+        id_,
+        webhook_id,
+        source,
+        rule,
+        target,
+        type_,
+        text.decode(),
+        attempts_ + claimed,
+        retries,
+        _ON_UNKNOWN[on_unknown],
+        created_at,
+        expires_at,
+        order_key,
+        probe,
+        None if headers is None else jsontext.decode(headers),
     )
 
 
 def record(connection: Connection, results: Sequence[Result]) -> Sequence[Recorded]:
     """Write the attempt and move its event, if the claim is still current; a late delivery still counts.
 
-    An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late.
+    An event claimed again meanwhile, or settled some other way, keeps its state: the attempt is marked late. Where an
+    event has two results, the current one is written first: a late delivery beside a retry ends it.
     """
-    ids = jsontext.encode([result.claim.event_id for result in results]).decode()
-    found: dict[str, _Standing] = {
-        row.id: _Standing(EventState(row.state), row.attempts, row.next_attempt_at, key_of(row))
-        for row in _standing.rows(connection, {"ids": ids})
-    }
+    moves = [_move(result) for result in results]
+    guarded = [
+        (*move, result.claim.event_id, _SENDING, result.claim.attempt)
+        for move, result in zip(moves, results, strict=True)
+    ]
     recorded: list[Recorded] = []
-    moves: list[dict[str, Any]] = []
-    for result in results:
-        standing = found.get(result.claim.event_id)
-        if standing is None:  # erased meanwhile: there is nothing left to record on
-            recorded.append(Recorded(state=EventState.DISCARDED, late=True, moved=False))
-            continue
-        late = standing.state is not EventState.SENDING or standing.attempts != result.claim.attempt
-        if late and not _settles(standing.state, result):
-            recorded.append(Recorded(state=standing.state, late=True, moved=False))
-            continue
-        move = _move(result, standing.next_attempt_at)
-        moves.append(move)
-        state = EventState(move["new_state"])
-        recorded.append(Recorded(state=state, late=late, moved=True))
-        # Another result of this batch may be of the same event: it must find it moved.
-        found[result.claim.event_id] = standing._replace(state=state, next_attempt_at=move["next"])
-    if moves:
-        _record.change(connection, moves)
-        moved = (result for result, its in zip(results, recorded, strict=True) if its.moved)
-        for result in moved:
-            advance(connection, [found[result.claim.event_id].key], result.now)
-    tried = zip(results, recorded, strict=True)
-    if rows := [_attempt_row(result, its.late) for result, its in tried if result.claim.event_id in found]:
-        _insert_attempt.change(connection, rows)
+    tried: list[tuple[Any, ...]] = []
+    for result, move, moved in zip(results, moves, _record.change_each(connection, guarded), strict=True):
+        if moved:
+            # While it was being sent nobody could remap it, so its key is still that of the claim.
+            if result.claim.order_key is not None:
+                advance(connection, [key_of(result.claim)], result.now)
+            its: Recorded | None = _RECORDED[move[0]]
+        else:
+            its = _record_late(connection, result, move)
+        recorded.append(its or Recorded(state=EventState.DISCARDED, late=True, moved=False))
+        if its:
+            tried.append(_attempt_row(result, its.late))
+    if tried:
+        _insert_attempt.change(connection, tried)
     return recorded
+
+
+def _record_late(connection: Connection, result: Result, move: _Move) -> Recorded | None:
+    """Move an event that the claim no longer holds, if that is right; None if it was erased meanwhile."""
+    query = select(events).where(events.c.id == result.claim.event_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:  # there is nothing left to record on
+        return None
+    state = _STATES[row.state]
+    if not _settles(state, result):
+        return Recorded(state=state, late=True, moved=False)
+    _record.change(connection, [(*move, row.id, row.state, row.attempts)])
+    advance(connection, [key_of(row)], result.now)  # not the claim's key: it may have been remapped to another
+    return Recorded(state=_STATES[move[0]], late=True, moved=True)
 
 
 def _settles(state: EventState, result: Result) -> bool:
@@ -235,47 +239,34 @@ def _settles(state: EventState, result: Result) -> bool:
     )
 
 
-def _move(result: Result, next_attempt_at: int) -> dict[str, Any]:
-    move: dict[str, Any] = {
-        "event": result.claim.event_id,
-        "why": None,
-        "next": next_attempt_at,
-        "counted": 0,
-        "delivered": None,
-    }
+def _move(result: Result) -> _Move:
     match result.decision:
         case Delivered():
-            return move | {"new_state": EventState.DELIVERED.value, "delivered": result.now}
+            return _DELIVERED, None, 0, None, result.now
         case RetryAt(at, counts):
-            return move | {
-                "new_state": EventState.PENDING.value,
-                "next": at,
-                "counted": int(counts),
-                "why": result.attempt.outcome.value,
-            }
+            return _PENDING, result.attempt.outcome._value_, int(counts), at, None
         case Dead(reason):
-            return move | {"new_state": EventState.DEAD.value, "why": reason}
+            return _DEAD, reason, 0, None, None
         case Held(reason):
-            return move | {"new_state": EventState.HELD.value, "why": reason}
+            return _HELD, reason, 0, None, None
         case _:  # Pause: the event waits for its target
-            pending, why = EventState.PENDING.value, result.attempt.outcome.value
-            return move | {"new_state": pending, "next": result.now, "why": why}
+            return _PENDING, result.attempt.outcome._value_, 0, result.now, None
 
 
-def _attempt_row(result: Result, late: bool) -> dict[str, Any]:
-    attempt = result.attempt
-    return {
-        "event_id": result.claim.event_id,
-        "number": result.claim.attempt,
-        "started_at": attempt.started_at,
-        "duration": attempt.duration,
-        "outcome": attempt.outcome.value,
-        "status": attempt.status,
-        "detail": attempt.detail,
-        "result": None if attempt.result is None else jsontext.encode(attempt.result),
-        "late": late,
-        "probe": result.claim.probe,
-    }
+def _attempt_row(result: Result, late: bool) -> tuple[Any, ...]:
+    claim, attempt = result.claim, result.attempt
+    return (
+        claim.event_id,
+        claim.attempt,
+        attempt.started_at,
+        attempt.duration,
+        attempt.outcome._value_,
+        attempt.status,
+        attempt.detail,
+        None if attempt.result is None else jsontext.encode(attempt.result),
+        late,
+        claim.probe,
+    )
 
 
 def release(connection: Connection, claims: Sequence[Claim]) -> Sequence[None]:
@@ -295,11 +286,13 @@ def unfinished(connection: Connection, moments: Sequence[int | None]) -> Sequenc
     None asks for all of them: at the start of the only process that sends, whatever is still `sending` was cut off.
     """
     # In the index's order: by any other, SQLite would rather read the whole table than sort.
-    query = select(events).where(is_sending).order_by(events.c.lease_until, events.c.seq)
+    columns = (*_claimed_columns, events.c.probe, events.c.claimed_at)
+    query = select(*columns).where(is_sending).order_by(events.c.lease_until, events.c.seq)
     return [_unfinished(connection, query, at) for at in moments]
 
 
 def _unfinished(connection: Connection, query: Select[Any], before: int | None) -> list[tuple[Claim, int]]:
     if before is not None:
         query = query.where(events.c.lease_until < before)
-    return [(_as_claim(row, row.attempts, probe=row.probe), row.claimed_at) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [(_as_claim(row, claimed=0, probe=probe), claimed_at) for *row, probe, claimed_at in rows]

@@ -4,82 +4,109 @@ SQLAlchemy does nothing for each run and row, so values are what the driver take
 enumeration), bytes, numbers, None. docs/performance.md has the figures that pay for this.
 """
 
-from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from typing import Any, cast
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, Insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ClauseElement
 
-_Parameters = Mapping[str, Any]
-_Bind = Callable[[_Parameters], Any]
+R = TypeVar("R")
+_Values = tuple[Any, ...]  # one for each parameter, in the order of the statement's `names`
+_Bind = Callable[[_Values], Any]
 
 
 class Prepared:
-    """A statement with named parameters. `build` makes it by a dialect's name; `columns` are those of an INSERT."""
+    """A statement whose parameters have these `names`: bound ones, or columns of an INSERT.
 
-    def __init__(self, build: Callable[[str], ClauseElement], columns: Sequence[str] = ()) -> None:
+    `build` makes it by a dialect's name.
+    """
+
+    def __init__(self, build: Callable[[str], ClauseElement], names: Iterable[str]) -> None:
         self._build = build
-        self._columns = list(columns) or None
-        self._compiled: dict[str, tuple[str, _Bind]] = {}
-        self._row: Callable[[Any], Any] | None = None
+        self._names = list(names)
+        self._compiled: dict[str, tuple[str, _Bind | None]] = {}
 
-    def change(self, connection: Connection, rows: Sequence[_Parameters]) -> int:
+    def change(self, connection: Connection, rows: Sequence[_Values]) -> int:
         """Run it for each of the rows; return how many rows of the database changed."""
-        sql, bind = self._for(connection.dialect)
-        with _cursor(connection, sql) as cursor:
-            cursor.executemany(sql, [bind(row) for row in rows])
-            changed: int = cursor.rowcount
-            return changed
+        return self._run(connection, _change, rows)
 
-    def rows(self, connection: Connection, parameters: _Parameters) -> list[Any]:
-        """What it finds, as named tuples."""
-        sql, bind = self._for(connection.dialect)
-        with _cursor(connection, sql) as cursor:
-            cursor.execute(sql, bind(parameters))
-            if self._row is None:
-                names: Any = [column[0] for column in cursor.description]
-                self._row = cast("Any", namedtuple("Row", names))._make
-            row = self._row
-            return [row(values) for values in cursor.fetchall()]
+    def change_each(self, connection: Connection, rows: Sequence[_Values]) -> list[int]:
+        """Run it for each of the rows; return for each how many rows of the database changed."""
+        return self._run(connection, _change_each, rows)
 
-    def _for(self, dialect: Dialect) -> tuple[str, _Bind]:
-        if dialect.name not in self._compiled:
-            self._compiled[dialect.name] = self._compile(dialect)
+    def rows(self, connection: Connection, values: _Values) -> list[_Values]:
+        """What it finds."""
+        return self._run(connection, _rows, [values])
+
+    def _run(self, connection: Connection, do: Callable[[Any, str, Sequence[Any]], R], rows: Sequence[_Values]) -> R:
+        dialect: Any = connection.dialect
+        if not connection.in_transaction():
+            connection.begin()  # as SQLAlchemy's own statements would
+        sql, bind = self._compiled.get(dialect.name) or self._compile(dialect)
+        driver: Any = connection.connection.dbapi_connection
+        cursor = driver.cursor()
+        try:
+            return do(cursor, sql, rows if bind is None else [bind(row) for row in rows])
+        except dialect.loaded_dbapi.Error as error:
+            raise as_sqlalchemys(error, connection, sql, cursor) from error
+        finally:
+            cursor.close()
+
+    def _compile(self, dialect: Dialect) -> tuple[str, _Bind | None]:
+        statement = self._build(dialect.name)
+        columns = [name for name in self._names if name in statement.table.c] if isinstance(statement, Insert) else None
+        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+        names, order = self._names, compiled.positiontup
+        bind: _Bind | None = None
+        if order is None:  # the driver takes them by name
+            bind = lambda values: dict(zip(names, values, strict=True))  # noqa: E731
+        elif order != names:
+            places = [names.index(name) for name in order]
+            bind = lambda values: [values[place] for place in places]  # noqa: E731
+        self._compiled[dialect.name] = str(compiled), bind
         return self._compiled[dialect.name]
 
-    def _compile(self, dialect: Dialect) -> tuple[str, _Bind]:
-        compiled: Any = self._build(dialect.name).compile(dialect=dialect, column_keys=self._columns)
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        names: list[str] | None = compiled.positiontup
-        if names is None:
-            return str(compiled), lambda row: {**constants, **row}
-        if not constants:
-            return str(compiled), lambda row: tuple([row[name] for name in names])
-        return str(compiled), lambda row: tuple([row[name] if name in row else constants[name] for name in names])
+
+def _change(cursor: Any, sql: str, rows: Sequence[Any]) -> int:
+    cursor.executemany(sql, rows)
+    changed: int = cursor.rowcount
+    return changed
 
 
-@contextmanager
-def _cursor(connection: Connection, sql: str) -> Iterator[Any]:
-    """The driver's cursor, with errors as SQLAlchemy's own statements raise them, and a lost connection let go."""
+def _change_each(cursor: Any, sql: str, rows: Sequence[Any]) -> list[int]:
+    changed: list[int] = []
+    if isinstance(cursor, sqlite3.Cursor):
+        for row in rows:
+            cursor.execute(sql, row)
+            changed.append(cursor.rowcount)
+        return changed
+    cursor.executemany(sql, rows, returning=True)  # psycopg's: one journey to the server for all of them
+    while True:
+        changed.append(cursor.rowcount)
+        if not cursor.nextset():
+            return changed
+
+
+def _rows(cursor: Any, sql: str, rows: Sequence[Any]) -> list[_Values]:
+    cursor.execute(sql, rows[0])
+    found: list[_Values] = cursor.fetchall()
+    return found
+
+
+def as_sqlalchemys(error: Exception, connection: Connection, sql: str, cursor: Any = None) -> Exception:
+    """A driver's error as SQLAlchemy's own statements raise it; a lost connection is let go."""
     dialect: Any = connection.dialect
-    if not connection.in_transaction():
-        connection.begin()  # as SQLAlchemy's own statements would
-    with closing(connection.connection.cursor()) as cursor:
-        try:
-            yield cursor
-        except dialect.loaded_dbapi.Error as error:
-            lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
-            if lost:
-                connection.invalidate(error)
-            raise DBAPIError.instance(
-                sql,
-                None,
-                error,
-                dialect.loaded_dbapi.Error,
-                hide_parameters=True,
-                connection_invalidated=lost,
-                dialect=dialect,
-            ) from error
+    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
+    if lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        sql,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=lost,
+        dialect=dialect,
+    )

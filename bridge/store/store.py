@@ -46,7 +46,8 @@ class Store:
 
     async def accept(self, webhook: Webhook, mapping: Mapping, window: int) -> Receipt:
         """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
-        return await self._in_time(webhooks.accept, self._acceptance(webhook, mapping, window))
+        acceptance = self._acceptance(webhook, mapping, window)
+        return await self._writer.run(webhooks.accept, acceptance, self._commit_within)
 
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
@@ -72,7 +73,7 @@ class Store:
 
     async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> events.Recorded:
         """Write what an attempt showed and move its event."""
-        result = events.Result(claim=claim, attempt=attempt, decision=decision, now=self._clock())
+        result = events.Result(claim, attempt, decision, self._clock())
         return await self._writer.run(events.record, result)
 
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -130,9 +131,7 @@ class Store:
         await self._in_time(_touch, None)
 
     def _acceptance(self, webhook: Webhook, mapping: Mapping, window: int) -> webhooks.Acceptance:
-        return webhooks.Acceptance(
-            webhook=webhook, mapping=mapping, now=self._clock(), window=window, targets=self.targets
-        )
+        return webhooks.Acceptance(webhook, mapping, self._clock(), window, self.targets)
 
     async def _in_time(self, operation: Operation[A, R], argument: A) -> R:
         return await self._writer.run(operation, argument, self._commit_within)

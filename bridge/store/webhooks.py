@@ -1,10 +1,10 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, false, literal_column, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -27,18 +27,19 @@ def _claim_of(dialect: str) -> ClauseElement:
     return claim
 
 
-_claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at"))
+_claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at", "expired"))
 _WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why")
 _insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMNS)
 _EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
-    *("reason", "attempts", "retries", "next_attempt_at", "probe", "created_at", "max_age", "expires_at", "order_key"),
-    "headers",
+    *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers"),
 )
-_insert_event = Prepared(lambda _: events.insert().inline(), _EVENT_COLUMNS)
+_PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
+_NEW = {"attempts": literal_column("0"), "retries": literal_column("0"), "probe": false()}
+_insert_event = Prepared(lambda _: events.insert().inline().values(_NEW), _EVENT_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Acceptance:
     """A verified, mapped webhook on its way into the store. `now` and `window` in milliseconds."""
 
@@ -51,22 +52,22 @@ class Acceptance:
 
 def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequence[Receipt]:
     """Store each webhook with its events, or tell which earlier one it repeats."""
-    firsts = _claim_keys(connection, acceptances)
-    new = [a for a in acceptances if firsts.get(a.webhook.id, a.webhook.id) == a.webhook.id]
+    repeats = _claim_keys(connection, acceptances)
+    new = [a for a in acceptances if a.webhook.id not in repeats] if repeats else acceptances
     if new:
         _insert_webhook.change(connection, [_webhook_row(a) for a in new])
     rows = [_event_row(a, event) for a in new for event in a.mapping.events]
     if rows:
         _insert_event.change(connection, rows)
-        for moment, keys in _ordered(rows):
+        for moment, keys in _ordered(new).items():
             advance(connection, keys, moment)
-    repeated = _receipts(connection, {first for own, first in firsts.items() if first != own})
+    repeated = _receipts(connection, set(repeats.values()))
     return [
-        repeated[firsts[a.webhook.id]]
-        if firsts.get(a.webhook.id, a.webhook.id) != a.webhook.id
+        repeated[repeats[a.webhook.id]]
+        if a.webhook.id in repeats
         else Receipt(
             webhook_id=a.webhook.id,
-            event_ids=tuple(event.id for event in a.mapping.events),
+            event_ids=tuple([event.id for event in a.mapping.events]),
             state=a.mapping.state,
             duplicate=False,
         )
@@ -75,27 +76,20 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
 
 
 def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, str]:
-    """For webhooks with a dedupe key: the id of the webhook that holds it now; nothing where each is the first."""
-    keyed = [a for a in acceptances if a.mapping.dedupe_key is not None]
-    if not keyed:
-        return {}
+    """The webhooks whose dedupe key an earlier one holds, by their ids: the id of that one."""
     rows = [
-        {
-            "source": a.webhook.source,
-            "key": a.mapping.dedupe_key,
-            "webhook_id": a.webhook.id,
-            "claimed_at": a.now,
-            "expired": a.now - a.window,
-        }
-        for a in keyed
+        (a.webhook.source, a.mapping.dedupe_key, a.webhook.id, a.now, a.now - a.window)
+        for a in acceptances
+        if a.mapping.dedupe_key is not None
     ]
-    if _claim.change(connection, rows) == len(rows):
+    if not rows or _claim.change(connection, rows) == len(rows):
         return {}
     identity = tuple_(dedupe.c.source, dedupe.c.key)
-    keys = [(a.webhook.source, a.mapping.dedupe_key) for a in keyed]
+    keys = [(source, key) for source, key, *_ in rows]
     held = connection.execute(select(dedupe.c.source, dedupe.c.key, dedupe.c.webhook_id).where(identity.in_(keys)))
     holders = {(source, key): webhook_id for source, key, webhook_id in held}
-    return {a.webhook.id: holders[a.webhook.source, a.mapping.dedupe_key] for a in keyed}
+    firsts = {id_: holders[source, key] for source, key, id_, *_ in rows}
+    return {id_: first for id_, first in firsts.items() if id_ != first}
 
 
 def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
@@ -134,12 +128,12 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
     found: dict[str, Any] = {row.id: row for row in connection.execute(query)}
     touched = [key_of(row) for row in found.values()]
     for event in a.mapping.events:
-        row = _event_row(a, event)
+        row = dict(zip(_EVENT_COLUMNS, _event_row(a, event), strict=True)) | {"retries": 0, "probe": False}
         before = found.get(event.id)
         if before is None:
-            connection.execute(events.insert(), row)
+            connection.execute(events.insert(), row | {"attempts": 0})
         elif is_replaced(before.state, again=again):
-            kept = {name: value for name, value in row.items() if name not in ("id", "attempts", "created_at")}
+            kept = {name: value for name, value in row.items() if name not in ("id", "created_at")}
             connection.execute(update(events).where(events.c.id == event.id).values(**kept))
             if event.order_key is not None and (before.state != EventState.PENDING or key_of(before) != _key(a, event)):
                 to_the_end(connection, event.id)
@@ -169,17 +163,14 @@ def _key(a: Acceptance, event: Event) -> Key | None:
     return None if event.order_key is None else Key(event.target, a.webhook.source, event.order_key)
 
 
-def _ordered(rows: list[dict[str, Any]]) -> Iterator[tuple[int, set[Key]]]:
+def _ordered(acceptances: Sequence[Acceptance]) -> dict[int, set[Key]]:
     """The order keys of new events, by the moment of their acceptance."""
-    for moment in {row["created_at"] for row in rows if row["order_key"] is not None}:
-        yield (
-            moment,
-            {
-                Key(row["target"], row["source"], row["order_key"])
-                for row in rows
-                if row["created_at"] == moment and row["order_key"] is not None
-            },
-        )
+    keys: dict[int, set[Key]] = {}
+    for a in acceptances:
+        for event in a.mapping.events:
+            if key := _key(a, event):
+                keys.setdefault(a.now, set()).add(key)
+    return keys
 
 
 def load(connection: Connection, ids: Sequence[str]) -> Sequence[Webhook]:
@@ -214,51 +205,48 @@ def _webhook(row: Any) -> Webhook:
     )
 
 
-def _webhook_row(a: Acceptance) -> dict[str, Any]:
-    webhook = a.webhook
+def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
+    webhook, mapping = a.webhook, a.mapping
     head = {
         "method": webhook.method,
         "query": webhook.query,
         "headers": dict(webhook.headers),
         "delivery_id": webhook.delivery_id,
     }
-    return {
-        "id": webhook.id,
-        "source": webhook.source,
-        "state": a.mapping.state.value,
-        "received_at": webhook.received_at,
-        "dedupe_key": a.mapping.dedupe_key,
-        "head": jsontext.encode(head),
-        "body": webhook.body,
-        "why": _why_bytes(a.mapping),
-    }
+    return (
+        webhook.id,
+        webhook.source,
+        mapping.state._value_,
+        webhook.received_at,
+        mapping.dedupe_key,
+        jsontext.encode(head),
+        webhook.body,
+        _why_bytes(mapping),
+    )
 
 
-def _event_row(a: Acceptance, event: Event) -> dict[str, Any]:
+def _event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
     target = a.targets.get(event.target) or TargetState(name=event.target)
-    return {
-        "id": event.id,
-        "webhook_id": a.webhook.id,
-        "source": a.webhook.source,
-        "rule": event.rule,
-        "target": event.target,
-        "item_key": event.item_key,
-        "type": event.type,
-        "attributes": jsontext.encode(event.attributes),
-        "text": event.text.encode(),
-        "on_unknown": event.on_unknown.value,
-        "state": (EventState.PENDING if event.send else EventState.DISCARDED).value,
-        "reason": None if event.send else "shadow",
-        "attempts": 0,
-        "retries": 0,
-        "next_attempt_at": a.now if event.order_key is None else WAITING,
-        "probe": False,
-        "created_at": a.now,
-        "max_age": event.max_age,
-        "expires_at": target.clock(a.now) + event.max_age,
-        "order_key": event.order_key,
-        "headers": None if event.headers is None else jsontext.encode(dict(event.headers)),
-    }
+    return (
+        event.id,
+        a.webhook.id,
+        a.webhook.source,
+        event.rule,
+        event.target,
+        event.item_key,
+        event.type,
+        jsontext.encode(event.attributes),
+        event.text.encode(),
+        event.on_unknown._value_,
+        _PENDING if event.send else _DISCARDED,
+        None if event.send else "shadow",
+        a.now if event.order_key is None else WAITING,
+        a.now,
+        event.max_age,
+        target.clock(a.now) + event.max_age,
+        event.order_key,
+        None if event.headers is None else jsontext.encode(dict(event.headers)),
+    )
 
 
 def _why_bytes(mapping: Mapping) -> bytes | None:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -17,18 +17,13 @@ from bridge.errors import StoreError, StoreUnavailable
 A = TypeVar("A")
 R = TypeVar("R")
 Operation = Callable[[Connection, Sequence[A]], Sequence[R]]
+_Future = asyncio.Future[Any]
+_Job = tuple[Operation[Any, Any], Any, _Future]  # with its argument, and who waits for the result
 
 _BATCH = 256  # callers from which on no more are added to a commit: bounds how long the first of them waits
 _BACKLOG = 10_000  # calls not yet dealt with: beyond it the disk does not keep up, and the sender should hear so
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    operation: Operation[Any, Any]
-    argument: Any
-    future: "asyncio.Future[Any]"
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +48,9 @@ class Writer:
         self._turn: _Turn | None = None
         self._taken = 0  # calls so far, counted by the loop; those of callers that gave up keep their memory
         self._dealt_with = 0  # of them, counted by the thread
-        self._watched: deque[tuple[float, float, asyncio.Future[Any]]] = deque()
+        self._watched: deque[tuple[float, float, _Future]] = deque()
         self._watching: asyncio.AbstractEventLoop | None = None
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -65,7 +61,7 @@ class Writer:
             StoreUnavailable: it was not committed, or nobody can tell; or not `within` so many seconds.
             StoreError: what the operation itself has to say against it.
         """
-        if not self._thread.is_alive():
+        if self._ended:
             raise StoreUnavailable("the store is closed")
         if self._taken - self._dealt_with >= _BACKLOG:
             raise StoreUnavailable("the disk does not keep up")
@@ -75,11 +71,12 @@ class Writer:
         if turn is None or turn.loop is not loop:
             turn = self._turn = _Turn(loop, [])
             loop.call_soon(self._wait_for_more, turn, 1)
-        turn.jobs.append(_Job(operation, argument, future))
+        turn.jobs.append((operation, argument, future))
         if within is not None:
             self._watch(loop, future, within)
         self._taken += 1
-        return cast("R", await future)
+        result: R = await future
+        return result
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
@@ -88,7 +85,7 @@ class Writer:
         self._turns.put(None)
         self._thread.join()
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", within: float) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, future: _Future, within: float) -> None:
         """End a wait when it has taken too long. All share one timer, since a timer costs more than all else here."""
         while self._watched and self._watched[0][2].done():
             self._watched.popleft()
@@ -123,6 +120,7 @@ class Writer:
         try:
             self._work()
         finally:
+            self._ended = True
             if self._connection:
                 self._connection.close()
 
@@ -139,35 +137,36 @@ class Writer:
                 else:
                     batch = batch + following
             # A caller that gave up before its turn is not served: it has told the sender to come again.
-            results = self._commit([job for job in batch if not job.future.done()])
+            results = self._commit([job for job in batch if not job[2].done()])
             self._dealt_with += len(batch)
             _deliver(results)
             if closing:
                 return
 
-    def _commit(self, batch: list[_Job]) -> list[tuple[_Job, Any]]:
+    def _commit(self, batch: list[_Job]) -> list[tuple[_Future, Any]]:
         if not batch:
             return []
-        groups: dict[Operation[Any, Any], list[_Job]] = {}
-        for job in batch:
-            groups.setdefault(job.operation, []).append(job)
+        groups: dict[Operation[Any, Any], tuple[list[Any], list[_Future]]] = {}
+        for operation, argument, future in batch:
+            arguments, futures = groups.setdefault(operation, ([], []))
+            arguments.append(argument)
+            futures.append(future)
         try:
             connection = self._connection = self._connection or self._engine.connect()
             with connection.begin():
-                results: list[tuple[_Job, Any]] = []
-                for operation, jobs in groups.items():
-                    answers = operation(connection, [job.argument for job in jobs])
-                    results += zip(jobs, answers, strict=True)
+                results: list[tuple[_Future, Any]] = []
+                for operation, (arguments, futures) in groups.items():
+                    results += zip(futures, operation(connection, arguments), strict=True)
             return results
         except Exception as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             if len(batch) > 1 and not lost:
                 return [outcome for job in batch for outcome in self._commit([job])]
             _log.debug("a transaction failed", exc_info=error)
-            return [(job, _failure(error)) for job in batch]
+            return [(future, _failure(error)) for _, _, future in batch]
 
 
-def _give_up(future: "asyncio.Future[Any]", within: float) -> None:
+def _give_up(future: _Future, within: float) -> None:
     if not future.done():
         future.set_exception(StoreUnavailable(f"the commit took over {within:g} s"))
 
@@ -186,10 +185,10 @@ def _failure(error: Exception) -> StoreError:
     return failure
 
 
-def _deliver(results: list[tuple[_Job, Any]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any]]] = {}
-    for job, result in results:
-        by_loop.setdefault(job.future.get_loop(), []).append((job, result))
+def _deliver(results: list[tuple[_Future, Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Future, Any]]] = {}
+    for result in results:
+        by_loop.setdefault(result[0].get_loop(), []).append(result)
     for loop, its in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve, its)
@@ -197,11 +196,11 @@ def _deliver(results: list[tuple[_Job, Any]]) -> None:
             _log.debug("results for a closed loop are dropped")
 
 
-def _resolve(results: list[tuple[_Job, Any]]) -> None:
-    for job, result in results:
-        if job.future.done():
+def _resolve(results: list[tuple[_Future, Any]]) -> None:
+    for future, result in results:
+        if future.done():
             continue
         if isinstance(result, Exception):
-            job.future.set_exception(result)
+            future.set_exception(result)
         else:
-            job.future.set_result(result)
+            future.set_result(result)

@@ -13,13 +13,14 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=16)  # what is written down soon after one another is mostly of one moment
 def iso(moment: int) -> str:
     """`2026-11-24T20:24:10.123Z`."""
     seconds, milliseconds = divmod(moment, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
-@lru_cache(maxsize=16)  # moments that are written down soon after one another mostly share theirs
+@lru_cache(maxsize=16)  # or else of one second
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 

@@ -6,6 +6,9 @@ A set-up that is wrong pauses it at once; so do too many failures in a row, whic
 from bridge.forwarding.retry import Policy
 from bridge.model import Attempt, Claim, Decision, Outcome, Pause, PauseReason, TargetState
 
+_ANSWERED = (Outcome.DELIVERED, Outcome.REJECTED)
+_FAILED = (Outcome.UNAVAILABLE, Outcome.UNKNOWN)
+
 
 class Breaker:
     """Judges one target by its attempts; `after` so many failures in a row it pauses (None: never)."""
@@ -17,9 +20,9 @@ class Breaker:
 
     def count(self, outcome: Outcome) -> None:
         """Take note of what the target did with one event."""
-        if outcome is Outcome.DELIVERED or outcome is Outcome.REJECTED:
+        if outcome in _ANSWERED:
             self._failures = 0
-        elif outcome is Outcome.UNAVAILABLE or outcome is Outcome.UNKNOWN:
+        elif outcome in _FAILED:
             self._failures += 1
 
     def judge(self, state: TargetState, claim: Claim, attempt: Attempt, decision: Decision, now: int) -> TargetState:
@@ -33,7 +36,7 @@ class Breaker:
         if state.by_operator or not claim.probe:  # whatever a straggler shows
             return state
         self._failures = 0
-        if attempt.outcome in (Outcome.DELIVERED, Outcome.REJECTED):
+        if attempt.outcome in _ANSWERED:
             return state.resumed(now)
         probes = state.probes + 1
         reason = decision.reason if isinstance(decision, Pause) else PauseReason(state.reason)

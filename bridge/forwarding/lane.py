@@ -4,8 +4,8 @@ A lane never waits for another. Its work is a row in the store, so whatever is c
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Final, cast
 
 import tenacity
 
@@ -24,6 +24,9 @@ from bridge.times import Clock
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
+_PENDING: Final = EventState.PENDING  # as an attribute of its class, each look at it costs more than a call
+_WITH_REASON = (Dead, Held)
+_GO_BACK = (RetryAt, Pause)
 _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
 _LOOK_AGAIN = 30  # seconds; due times are on the wall clock, which may jump while we wait on another
 
@@ -60,7 +63,9 @@ class Lane:
         self._stirred = asyncio.Event()
         self._woken = False
         self._closing = False
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._full = False  # until an attempt ends, there is nothing to do
+        self._attempts: set[asyncio.Task[None]] = set()  # workers, each with an event
+        self._idle: list[tuple[asyncio.Task[None], asyncio.Future[Claim]]] = []  # workers that wait for one
 
     def wake(self) -> None:
         """There may be new work in the store."""
@@ -70,6 +75,7 @@ class Lane:
 
     async def run(self) -> None:
         """Work until `drain` is called."""
+        loop = asyncio.get_running_loop()
         while not self._closing:
             self._stirred.clear()
             wait = self._wait()
@@ -80,9 +86,11 @@ class Lane:
                     log.error(logs.CLAIM_FAILED, target=self.name, **logs.where(error))
                     self._due_at = self._clock() + _STORE_WAIT
                 continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if wait is None else min(wait, _LOOK_AGAIN)):
-                    await self._stirred.wait()
+            self._full = wait is None
+            timer = None if wait is None else loop.call_later(min(wait, _LOOK_AGAIN), self._stirred.set)
+            await self._stirred.wait()
+            if timer:
+                timer.cancel()
 
     async def drain(self, within: float) -> int:
         """Claim no more and let attempts in flight finish; return how many did not within so many seconds.
@@ -91,6 +99,8 @@ class Lane:
         """
         self._closing = True
         self._stirred.set()
+        for _, handed in self._idle:
+            handed.cancel()
         if not self._attempts:
             return 0
         _, unfinished = await asyncio.wait(self._attempts, timeout=within)
@@ -125,22 +135,38 @@ class Lane:
         if not self._woken:  # else something was committed after the claim looked
             self._due_at = claimed.next_due_at
         for old in claimed.expired:
-            self._tell.ended(old, EventState.DEAD, "max_age")
+            self._tell.ended(old, EventState.DEAD, "max_age", self._clock())
         if self._closing:
             await self._store.release(claimed.claims)
             return
         self._bucket.take(len(claimed.claims))
         for claim in claimed.claims:
-            task = asyncio.create_task(self._attempt(claim))
-            self._attempts.add(task)
-            task.add_done_callback(self._finished)
+            if self._idle:
+                worker, handed = self._idle.pop()
+                handed.set_result(claim)
+            else:
+                worker = asyncio.create_task(self._work(claim))
+            self._attempts.add(worker)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._attempts.discard(task)
-        self._stirred.set()
-        if not task.cancelled() and (error := task.exception()):
-            # The event stays `sending`; its lease runs out, and it is decided as any unknown outcome.
-            log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
+    async def _work(self, claim: Claim) -> None:
+        """Attempt one event after another: a task for each of them would take longer than to decide and to tell."""
+        loop, worker = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+        while True:
+            try:
+                await self._attempt(claim)
+            except Exception as error:
+                # The event stays `sending`; its lease runs out, and it is decided as any unknown outcome.
+                log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
+            finally:
+                self._attempts.discard(worker)
+                if self._full:
+                    self._stirred.set()
+            if self._closing:
+                return
+            del claim  # nothing of an event stays with a worker that waits
+            handed: asyncio.Future[Claim] = loop.create_future()
+            self._idle.append((worker, handed))
+            claim = await handed
 
     async def _attempt(self, claim: Claim) -> None:
         attempt = await self._send(claim)
@@ -151,16 +177,21 @@ class Lane:
         """Decide on an attempt, record it, and tell."""
         now = self._clock()
         decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
-        recorded = await self._record(claim, attempt, decision)
+        try:
+            recorded = await self._store.record(claim, attempt, decision)
+        except StoreUnavailable:
+            recorded = await self._record(claim, attempt, decision)
+        moment = self._clock()
         before = self._store.target(self.name)
-        target = self._breaker.judge(before, claim, attempt, decision, self._clock())
+        target = self._breaker.judge(before, claim, attempt, decision, moment)
         self._tell.attempt(claim, attempt, decision, target, late=recorded.late)
-        if recorded.moved and recorded.state is not EventState.PENDING:
-            self._tell.ended(claim, recorded.state, decision.reason if isinstance(decision, Dead | Held) else None)
+        if recorded.moved and recorded.state is not _PENDING:
+            reason = decision.reason if isinstance(decision, _WITH_REASON) else None
+            self._tell.ended(claim, recorded.state, reason, moment)
             # The next of its key is due now; and it may have been remapped to one since a claim that is late.
             if claim.order_key is not None or recorded.late:
                 self.wake()
-        if isinstance(decision, RetryAt | Pause):
+        if isinstance(decision, _GO_BACK):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)
         if target is not before:
             self._tell.changed(before, target, attempt.detail)
@@ -177,11 +208,7 @@ class Lane:
             self._stirred.set()
 
     async def _record(self, claim: Claim, attempt: Attempt, decision: Decision) -> Recorded:
-        """Record, again and again while the store fails: what SuperOffice answered must not be forgotten."""
-        try:
-            return await self._store.record(claim, attempt, decision)
-        except StoreUnavailable:
-            pass  # once more at once: what tries on and on is made only now
+        """Record, once more at once, then again and again: what SuperOffice answered must not be forgotten."""
         async for trial in tenacity.AsyncRetrying(
             wait=tenacity.wait_exponential(multiplier=0.1, max=5),
             retry=tenacity.retry_if_exception_type(StoreUnavailable),

@@ -5,6 +5,7 @@ Nothing waits here. The wait becomes the row's `next_attempt_at`, so it outlives
 
 import random
 from collections.abc import Callable
+from typing import Final
 
 import tenacity
 from tenacity.wait import wait_base
@@ -24,6 +25,9 @@ from bridge.model import (
     WaitBy,
 )
 from bridge.settings.schema import RetrySettings
+
+_DELIVERED: Final = Outcome.DELIVERED
+_DONE = Delivered()
 
 
 class _Jittered(wait_base):
@@ -60,9 +64,9 @@ class Policy:
 
     def decide(self, claim: Claim, attempt: Attempt, now: int, clock: int) -> Decision:
         """What becomes of the event; `clock` is the target's running clock, which max_age goes by."""
+        if attempt.outcome is _DELIVERED:
+            return _DONE
         match attempt.outcome:
-            case Outcome.DELIVERED:
-                return Delivered()
             case Outcome.REJECTED:
                 return Dead("rejected")
             case _ if attempt.pause:

@@ -1,11 +1,15 @@
 """What a lane tells people: lines and figures for each attempt and each event's end, lines for its target's changes."""
 
+from typing import Final
+
 from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt, TargetState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.times import Clock, iso_or_none
+from bridge.times import Clock, iso, iso_or_none
 
+_TAKEN: Final = Outcome.DELIVERED
+_DELIVERED: Final = EventState.DELIVERED
 _SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
 _PASSING = (PauseReason.BREAKER, PauseReason.TENANT)  # what mostly ends without anybody's help
 
@@ -20,10 +24,11 @@ class Telling:
 
     def attempt(self, claim: Claim, attempt: Attempt, decision: Decision, target: TargetState, *, late: bool) -> None:
         """An attempt came to its end, and this is the target's state after it."""
-        next_attempt_at, wait_by = (None, None) if late else _wait(decision, target)
+        delivered = attempt.outcome is _TAKEN
+        next_attempt_at, wait_by = (None, None) if late or delivered else _wait(decision, target)
         self._metrics.attempts[self._target, attempt.outcome].inc()
         self._metrics.attempt_seconds[self._target].observe(attempt.duration / 1000)
-        level = log.info if attempt.outcome is Outcome.DELIVERED and attempt.duration < _SLOW else log.warning
+        level = log.info if delivered and attempt.duration < _SLOW else log.warning
         level(
             logs.ATTEMPT_FINISHED,
             event_id=claim.event_id,
@@ -36,17 +41,17 @@ class Telling:
             status=attempt.status,
             duration_ms=attempt.duration,
             detail=attempt.detail or None,
-            next_attempt_at=iso_or_none(next_attempt_at),
+            next_attempt_at=next_attempt_at,
             wait_by=wait_by,
             probe=claim.probe,
             late=late,
         )
 
-    def ended(self, claim: Claim, state: EventState, reason: str | None) -> None:
+    def ended(self, claim: Claim, state: EventState, reason: str | None, now: int) -> None:
         """An event reached a final state."""
-        delivered = state is EventState.DELIVERED
+        delivered = state is _DELIVERED
         name = logs.EVENT_DELIVERED if delivered else logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD
-        seconds = (self._clock() - claim.created_at) / 1000
+        seconds = (now - claim.created_at) / 1000
         self._metrics.events[self._target, state].inc()
         if delivered:
             self._metrics.delivery_seconds[self._target].observe(seconds)
@@ -77,12 +82,12 @@ class Telling:
             )
 
 
-def _wait(decision: Decision, target: TargetState) -> tuple[int | None, str | None]:
+def _wait(decision: Decision, target: TargetState) -> tuple[str | None, str | None]:
     """Until when an event waits, and what says so: a rule, or why its target is paused."""
     match decision:
         case RetryAt(at, True, by):
-            return at, by
+            return iso(at), by
         case RetryAt() | Pause():
-            return target.next_probe_at, target.reason or None
+            return iso_or_none(target.next_probe_at), target.reason or None
         case _:
             return None, None

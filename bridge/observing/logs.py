@@ -4,6 +4,7 @@ docs/logs.md lists each name with its fields, and a test keeps it true. A line n
 signature: fields are ids, names, counts and our own words.
 """
 
+import atexit
 import logging
 import sys
 import traceback
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO, Final, Literal, TextIO, cast
 import orjson
 import structlog
 
+from bridge.observing.turns import Turns
 from bridge.times import iso, now
 
 BRIDGE_STARTED: Final = "bridge.started"
@@ -50,6 +52,7 @@ LIBRARY_LOGGED: Final = "library.logged"
 Format = Literal["auto", "json", "pretty"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+_held: list[Turns] = []
 
 
 def configure(level: str = "info", format_: Format = "auto") -> None:
@@ -57,20 +60,32 @@ def configure(level: str = "info", format_: Format = "auto") -> None:
     pretty = format_ == "pretty" or (format_ == "auto" and sys.stdout.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
     factory: Any
+    wrapper: Any = structlog.make_filtering_bound_logger(threshold)
     if pretty:
         factory = structlog.PrintLoggerFactory(cast("TextIO", _Lasting(sys.stdout)))
         processors: list[structlog.typing.Processor] = [_stamp, structlog.dev.ConsoleRenderer()]
     else:
-        factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Lasting(sys.stdout.buffer)))
+        turns = Turns(sys.stdout.buffer)
+        _held.append(turns)
+        atexit.register(flush)
+        factory = structlog.BytesLoggerFactory(cast("BinaryIO", turns))
         processors = [_line]
+        if threshold <= logging.INFO:
+            wrapper = _informing(wrapper, turns)
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        wrapper_class=wrapper,
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryHandler()], level=max(threshold, logging.WARNING), force=True)
     logging.captureWarnings(capture=True)
+
+
+def flush() -> None:
+    """Write what waits for the end of its turn; at the process's end that happens by itself, but for `os._exit`."""
+    for turns in _held:
+        turns.flush()
 
 
 def configure_command() -> None:
@@ -95,6 +110,19 @@ def _stamp(_: object, level: str, line: structlog.typing.EventDict) -> structlog
 
 def _line(_: object, level: str, line: structlog.typing.EventDict) -> bytes:
     return orjson.dumps(_stamp(_, level, line), default=str)
+
+
+def _informing(wrapper: Any, turns: Turns) -> Any:
+    """The same wrapper, with a shorter way for what every webhook tells: structlog's takes three times as long.
+
+    What is worse than information goes structlog's way: few lines, each written at once.
+    """
+
+    class Informing(wrapper):  # type: ignore[misc]
+        def info(self, event: str, **fields: Any) -> None:
+            turns.hold(_line(None, "info", {**self._context, **fields, "event": event}) + b"\n")
+
+    return Informing
 
 
 class _Lasting:

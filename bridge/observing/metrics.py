@@ -1,27 +1,16 @@
 """Prometheus metrics, one registry for each bridge; what is counted where is said by the methods."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-_SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 10, 30)
-_LONG = (0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21600, 86400)
+from bridge.observing.counting import Counted, counters, histograms
 
-
-class _By(dict[str | tuple[str, ...], Any]):
-    """A metric's children by their labels. The library looks each up under a lock, at the price of a log line."""
-
-    def __init__(self, metric: Counter | Histogram) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: str | tuple[str, ...]) -> Any:
-        child = self[labels] = self._metric.labels(*([labels] if isinstance(labels, str) else labels))
-        return child
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0)
+_LONG = (0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0)
 
 
 class Metrics:
@@ -29,59 +18,21 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.webhooks = _By(
-            Counter(
-                "bridge_webhooks",
-                "Verified webhooks by what became of them",
-                ["source", "state"],
-                registry=self.registry,
-            )
+        self.webhooks = counters("bridge_webhooks", "Verified webhooks by what became of them", ("source", "state"))
+        self.duplicates = counters("bridge_webhook_duplicates", "Webhooks that repeat an earlier one", ("source",))
+        self.refused = counters("bridge_webhooks_refused", "Requests that were not accepted", ("source", "reason"))
+        self.handshakes = counters("bridge_handshakes", "Handshakes by their outcome", ("source", "outcome"))
+        self.intake = histograms(
+            "bridge_intake_seconds", "From the whole request to the durable commit", ("source",), _FAST
         )
-        self.duplicates = _By(
-            Counter(
-                "bridge_webhook_duplicates", "Webhooks that repeat an earlier one", ["source"], registry=self.registry
-            )
+        self.attempts = counters("bridge_attempts", "Attempts by target and outcome", ("target", "outcome"))
+        self.attempt_seconds = histograms("bridge_attempt_seconds", "How long an attempt took", ("target",), _SLOW)
+        self.events = counters("bridge_events", "Events that reached a final state", ("target", "state"))
+        self.delivery_seconds = histograms(
+            "bridge_delivery_seconds", "From the accepted webhook to the delivered event", ("target",), _LONG
         )
-        self.refused = _By(
-            Counter(
-                "bridge_webhooks_refused",
-                "Requests that were not accepted",
-                ["source", "reason"],
-                registry=self.registry,
-            )
-        )
-        self.handshakes = _By(
-            Counter("bridge_handshakes", "Handshakes by their outcome", ["source", "outcome"], registry=self.registry)
-        )
-        self.intake = _By(
-            Histogram(
-                "bridge_intake_seconds",
-                "From the whole request to the durable commit",
-                ["source"],
-                buckets=_FAST,
-                registry=self.registry,
-            )
-        )
-        self.attempts = _By(
-            Counter("bridge_attempts", "Attempts by target and outcome", ["target", "outcome"], registry=self.registry)
-        )
-        self.attempt_seconds = _By(
-            Histogram(
-                "bridge_attempt_seconds", "How long an attempt took", ["target"], buckets=_SLOW, registry=self.registry
-            )
-        )
-        self.events = _By(
-            Counter("bridge_events", "Events that reached a final state", ["target", "state"], registry=self.registry)
-        )
-        self.delivery_seconds = _By(
-            Histogram(
-                "bridge_delivery_seconds",
-                "From the accepted webhook to the delivered event",
-                ["target"],
-                buckets=_LONG,
-                registry=self.registry,
-            )
-        )
+        counted = (self.webhooks, self.duplicates, self.refused, self.handshakes, self.intake, self.attempts)
+        self.registry.register(Counted((*counted, self.attempt_seconds, self.events, self.delivery_seconds)))
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:
         """Ask for the gauges at each scrape."""

@@ -238,5 +238,6 @@ class _Signals:
 
     def received(self) -> None:
         if self._stop.is_set():
+            logs.flush()
             os._exit(1)
         self._stop.set()

@@ -342,6 +342,21 @@ async def test_an_attempt_that_breaks_stays_sending_and_is_told_without_its_text
     assert "a body or a secret" not in str(log.lines)
 
 
+async def test_after_an_attempt_that_breaks_the_next_event_is_sent(base: Base, store: Store, log: Log) -> None:
+    target = Target()
+    ids = await accept(store, 3)
+
+    async def send(claim: Claim) -> Attempt:
+        if claim.event_id == ids[0]:
+            raise RuntimeError
+        return await target.send(claim)
+
+    async with running(lane(store, send, max_in_flight=1)):
+        await log.told(logs.EVENT_DELIVERED, 2)
+    assert target.ids == ids[1:]
+    assert base.states() == ["sending", "delivered", "delivered"]
+
+
 # Draining
 
 
@@ -378,6 +393,22 @@ async def test_a_drain_tells_how_many_did_not_finish_and_leaves_them_sending(
     await quiet(store)
     assert target.under_way == 0
     assert base.states() == ["sending", "sending", "pending", "pending"]
+
+
+async def test_a_drain_without_time_counts_nothing_that_waits_for_work_and_leaves_no_task(
+    store: Store, log: Log
+) -> None:
+    before = asyncio.all_tasks()
+    target = Target()
+    await accept(store, 6)
+    one = lane(store, target.send, max_in_flight=3)
+    task = asyncio.create_task(one.run())
+    await log.told(logs.EVENT_DELIVERED, 6)
+    await quiet(store)
+    assert await one.drain(0) == 0
+    await task
+    await quiet(store)
+    assert asyncio.all_tasks() == before
 
 
 async def test_what_was_claimed_but_not_sent_when_the_drain_came_is_pending_again(

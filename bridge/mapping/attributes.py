@@ -108,12 +108,13 @@ def final_text(values: Any, format_: Format) -> str:
         case "json", _:
             text = jsontext.encode(values).decode()
         case "pairs", dict():
-            texts = {
-                name: value if isinstance(value, str) else jsontext.as_text(value) for name, value in values.items()
-            }
-            text = ";".join([f"{name}={value}" for name, value in texts.items()])
-            if text.count("=") != len(texts) or text.count(";") > max(0, len(texts) - 1):
-                raise _ambiguous(texts)
+            pairs = [
+                f"{name}={value if isinstance(value, str) else jsontext.as_text(value)}"
+                for name, value in values.items()
+            ]
+            text = ";".join(pairs)
+            if text.count("=") != len(pairs) or text.count(";") > max(0, len(pairs) - 1):
+                raise _ambiguous({name: jsontext.as_text(value) for name, value in values.items()})
         case "text", None | bool() | int() | float():
             text = jsontext.as_text(values)
         case "text", {**names} if not names:  # a rule without attributes

@@ -24,8 +24,10 @@ class Errors:
 
     def told(self) -> str | None:
         """All of them in a line; None where there are none."""
+        if not self._count:
+            return None
         more = self._count - len(self._told)
-        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])]) or None
+        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])])
 
 
 def in_field(field: str, function: Callable[[S], Any], scope: S) -> Any:

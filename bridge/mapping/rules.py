@@ -5,12 +5,12 @@ made. `compiling` makes the rules from settings.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from difflib import get_close_matches
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from bridge import jsontext
@@ -32,6 +32,11 @@ _KEY_LENGTH = 255
 
 Scope = MappingOf[str, Any]
 Dedupe = Callable[[Webhook, Scope], Any]
+
+# As attributes of their class, each look at them costs more than a call.
+_MAPPED: Final = WebhookState.MAPPED
+_IGNORED: Final = WebhookState.IGNORED
+_FAILED: Final = WebhookState.FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +98,11 @@ class Rules:
         Why a rule did not match is told where `explain` asks for it, and where something did not go as it might have:
         no rule matched, or one broke.
         """
-        scope = _scope(webhook) | {"body": body}
+        scope = _scope(webhook, body)
         events: list[Event] = []
         whys: list[Why] = []
         stopped_by = ""
+        failed = False
         deadline = perf_counter() + MAX_SECONDS
         for rule in self.rules:
             if stopped_by:
@@ -108,18 +114,19 @@ class Rules:
             made, why = self._apply(rule, webhook, scope, deadline)
             events += made
             whys.append(why)
+            if why.error:
+                failed = True
             if rule.stop and why.matched:
                 stopped_by = rule.name
-        failed = any(why.error for why in whys)
-        state = WebhookState.FAILED if failed else WebhookState.MAPPED if events else WebhookState.IGNORED
-        if explain or state is not WebhookState.MAPPED:
+        state = _FAILED if failed else _MAPPED if events else _IGNORED
+        if explain or state is not _MAPPED:
             whys = [_explained(rule, why, scope) for rule, why in zip(self.rules, whys, strict=True)]
         key = self._dedupe_key(webhook, scope)
         return Mapping(state=state, events=tuple(events), why=tuple(whys), dedupe_key=key)
 
     def without_events(self, webhook: Webhook, state: WebhookState, error: str) -> Mapping:
         """The mapping of a webhook that no rule could be tried on, and why."""
-        return Mapping(state=state, error=error, dedupe_key=self._dedupe_key(webhook, _scope(webhook) | {"body": None}))
+        return Mapping(state=state, error=error, dedupe_key=self._dedupe_key(webhook, _scope(webhook, None)))
 
     def _dedupe_key(self, webhook: Webhook, scope: Scope) -> str | None:
         if self.dedupe is None:
@@ -138,7 +145,8 @@ class Rules:
         occurrences: dict[str, int] = {}
         try:
             for place, item_scope in _items(rule, scope):
-                _in_time(deadline)
+                if perf_counter() > deadline:
+                    raise _too_slow()
                 identity = _identity(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not in_field("when", rule.when.expression, item_scope):
@@ -161,9 +169,8 @@ class Rules:
                     raise with_field("attributes", MappingError("the events are longer than 64 MiB in all", hint))
         except MappingError as error:
             errors.add("", error)
-        return events, Why(
-            rule=rule.name, matched=matched, error=errors.told(), events=tuple(event.id for event in events)
-        )
+        ids = tuple([event.id for event in events])
+        return events, Why(rule=rule.name, matched=matched, error=errors.told(), events=ids)
 
     def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, key: str, occurrence: int) -> Event:
         facts = self._facts(rule, target)
@@ -200,18 +207,14 @@ class Rules:
         return f"did you mean `{near[0]}`?" if near else f"the targets are {', '.join(sorted(self.targets))}"
 
 
-def _scope(webhook: Webhook) -> dict[str, Any]:
+def _scope(webhook: Webhook, body: Any) -> dict[str, Any]:
     return {
+        "body": body,
         "headers": webhook.headers,
         "query": dict(parse_qsl(webhook.query, keep_blank_values=True)) if webhook.query else {},
         "source": webhook.source,
         "webhook": {"id": webhook.id, "received_at": iso(webhook.received_at), "method": webhook.method},
     }
-
-
-def _in_time(deadline: float) -> None:
-    if perf_counter() > deadline:
-        raise MappingError(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
 
 
 def _is_out(rule: Rule, scope: Scope, deadline: float) -> bool:
@@ -224,18 +227,16 @@ def _is_out(rule: Rule, scope: Scope, deadline: float) -> bool:
         return False
 
 
-def _items(rule: Rule, scope: Scope) -> Iterator[tuple[str, Scope]]:
+def _items(rule: Rule, scope: Scope) -> Iterable[tuple[str, Scope]]:
     """The scope of each item, with words for its place; without a for_each there is one, the webhook itself."""
     if rule.for_each is None:
-        yield "", scope
-        return
+        return (("", scope),)
     items = in_field("for_each", rule.for_each.expression, scope)
     if not isinstance(items, list):
         raise _no_items(rule.for_each, f"gives {jsontext.type_name(items)}, and must give a list")
     if len(items) > MAX_ITEMS:
         raise _no_items(rule.for_each, f"gives {len(items):,} items, at most {MAX_ITEMS:,} are allowed")
-    for number, item in enumerate(items):
-        yield f"item {number}: ", {**scope, "item": item}
+    return ((f"item {number}: ", {**scope, "item": item}) for number, item in enumerate(items))
 
 
 def _identity(rule: Rule, scope: Scope, occurrences: dict[str, int]) -> tuple[str, int] | MappingError:
@@ -243,8 +244,10 @@ def _identity(rule: Rule, scope: Scope, occurrences: dict[str, int]) -> tuple[st
 
     Every item counts, whatever becomes of it: so its events stay the same when a repaired rule runs again.
     """
+    if rule.for_each is None:
+        return "", 0
     try:
-        key = "" if rule.for_each is None else _item_key(rule, scope)
+        key = _item_key(rule, scope)
     except MappingError as error:
         return error
     occurrence = occurrences.get(key, 0)
@@ -285,6 +288,10 @@ def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
     except Exception:  # noqa: S110 - an explanation is worth less than the webhook that it is about
         pass
     return why
+
+
+def _too_slow() -> MappingError:
+    return MappingError(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
 
 
 def _no_items(for_each: Condition, message: str) -> MappingError:

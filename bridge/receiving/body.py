@@ -14,6 +14,7 @@ from bridge.receiving import cloud_events, encodings, forms, markup
 from bridge.receiving.media_types import MediaType, media_type
 
 MAX_DEPTH = 100
+_MANY = MAX_DEPTH + 1  # brackets: more need not be counted
 _NESTING = (dict, list)
 LIMIT = 1 << 20  # bytes of a decompressed body, where nobody says otherwise
 
@@ -62,8 +63,9 @@ def _parsed(text: bytes) -> Any:
         value = jsontext.decode(text)
     except ValueError as error:
         raise Unreadable(f"the body is not JSON in UTF-8: {str(error)[:120]}") from None
-    # Every level costs a bracket, so few brackets need no walk.
-    return _shallow(value) if text.count(b"[") + text.count(b"{") > MAX_DEPTH else value
+    # Every level costs a bracket, so few brackets need no walk. Taking some out is how bytes are counted fastest.
+    brackets = 2 * len(text) - len(text.replace(b"[", b"", _MANY)) - len(text.replace(b"{", b"", _MANY))
+    return _shallow(value) if brackets > MAX_DEPTH else value
 
 
 def _form(media: MediaType, body: bytes) -> Any:

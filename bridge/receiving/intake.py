@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from bridge.errors import KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
@@ -27,6 +27,9 @@ from bridge.store.store import Store
 
 _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address
 _WHY_LENGTH = 300  # characters of a log line's `why`
+
+_MAPPED: Final = WebhookState.MAPPED  # as attributes of their class, each look at them costs more than a call
+_IGNORED: Final = WebhookState.IGNORED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,28 +203,29 @@ class Intake:
         else:
             self._metrics.webhooks[request.source, receipt.state].inc()
         self._metrics.intake[request.source].observe(seconds)
-        fields: dict[str, Any] = {
-            "webhook_id": receipt.webhook_id,
-            "source": request.source,
-            "state": receipt.state,
-            "events": len(receipt.event_ids),
-            "duplicate": receipt.duplicate,
-            "secret": webhook.secret,
-            "size": len(request.body),
-            "client": request.client,
-            "duration_ms": round(seconds * 1000, 1),
-        }
-        if receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
-            failed = [why.rule for why in mapping.why if why.error]
-            log.warning(logs.WEBHOOK_ACCEPTED, **fields, failed_rules=failed[:10], why=_clauses(mapping))
-        elif receipt.state is WebhookState.IGNORED:
-            log.info(logs.WEBHOOK_ACCEPTED, **fields, why=_clauses(mapping))
-        else:
-            log.info(logs.WEBHOOK_ACCEPTED, **fields)
-        shadows = [] if receipt.duplicate else [event.id for event in mapping.events if not event.send]
-        for reason, ids in (("shadow", shadows), ("remapped", receipt.discarded)):
-            for event_id in ids:
-                log.info(logs.EVENT_DISCARDED, event_id=event_id, reason=reason)
+        more: dict[str, Any] = {}
+        if receipt.state is not _MAPPED:
+            more["why"] = _clauses(mapping)
+            if receipt.state is not _IGNORED:
+                more["failed_rules"] = [why.rule for why in mapping.why if why.error][:10]
+        (log.info if receipt.state is _MAPPED or receipt.state is _IGNORED else log.warning)(
+            logs.WEBHOOK_ACCEPTED,
+            webhook_id=receipt.webhook_id,
+            source=request.source,
+            state=receipt.state,
+            events=len(receipt.event_ids),
+            duplicate=receipt.duplicate,
+            secret=webhook.secret,
+            size=len(request.body),
+            client=request.client,
+            duration_ms=round(seconds * 1000, 1),
+            **more,
+        )
+        for event in mapping.events:
+            if not event.send and not receipt.duplicate:
+                log.info(logs.EVENT_DISCARDED, event_id=event.id, reason="shadow")
+        for event_id in receipt.discarded:
+            log.info(logs.EVENT_DISCARDED, event_id=event_id, reason="remapped")
 
 
 def _clauses(mapping: Mapping) -> str:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from bridge.errors import Refused
 from bridge.receiving.encodings import is_supported
 from bridge.receiving.limits import Limits
+from bridge.web.exchanges import whole_body
 
-WHOLE = "bridge.whole"  # in a request's scope: all of its body has come
 _PER_PIECE = 50  # bytes of memory, whatever a piece's length
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -31,23 +31,17 @@ class Bodies:
             Refused: the headers or the body break a limit, or the body was cut off.
         """
         self._check_head(scope, headers, max_body, max_head or self._limits.head)
-        if WHOLE in scope:  # nothing to wait for: a timer would cost as much as the signature
-            return await self._whole_or_pieces(receive, max_body)
+        body = whole_body(receive)
+        if body is not None:  # nothing to wait for: a timer would cost as much as the signature
+            if len(body) > max_body:
+                raise _too_large(max_body)
+            return body
         try:
             async with asyncio.timeout(self._limits.body_within):
-                return await self._whole_or_pieces(receive, max_body)
+                return await self._pieces(receive, max_body)
         except TimeoutError:
             detail = f"the body did not arrive within {self._limits.body_within:g} s"
             raise Refused(408, "body_too_slow", detail) from None
-
-    async def _whole_or_pieces(self, receive: Receive, max_body: int) -> bytes:
-        message = await receive()
-        if message["type"] != "http.request" or message.get("more_body", False):
-            return await self._pieces(message, receive, max_body)
-        body: bytes = message.get("body", b"")
-        if len(body) > max_body:
-            raise _too_large(max_body)
-        return body
 
     async def skip(self, receive: Receive) -> None:
         """Throw away the rest of a refused body: a socket closed over unread bytes would take the answer along."""
@@ -60,23 +54,25 @@ class Bodies:
 
     def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int) -> None:
         size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
-        encoding = b""
-        for name, value in headers:
-            if name == b"content-length" and int(value) > max_body:
-                raise _too_large(max_body)
-            if name == b"content-encoding":
-                encoding = encoding + b"," + value if encoding else value  # several are none that can be read
+        fields = dict(headers)
+        if int(fields.get(b"content-length", 0)) > max_body:
+            raise _too_large(max_body)
         if size > min(max_head, self._limits.head) or len(headers) > self._limits.headers:
             raise Refused(431, "headers_too_large", "the headers are too large")
-        if encoding and not is_supported(encoding):
-            raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")
+        if b"content-encoding" in fields:
+            encoding = b""
+            for name, value in headers:
+                if name == b"content-encoding":
+                    encoding = encoding + b"," + value if encoding else value  # several are none that can be read
+            if not is_supported(encoding):
+                raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")
 
-    async def _pieces(self, message: Message, receive: Receive, max_body: int) -> bytes:
+    async def _pieces(self, receive: Receive, max_body: int) -> bytes:
         pieces: list[bytes] = []
         most_held = max(self._limits.bodies, max_body)
         size = held = 0
         try:
-            while message["type"] != "http.disconnect":
+            while (message := await receive())["type"] != "http.disconnect":
                 piece = message.get("body", b"")
                 pieces.append(piece)
                 size += len(piece)
@@ -88,7 +84,6 @@ class Bodies:
                     return b"".join(pieces)
                 if self._held > most_held:
                     raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
-                message = await receive()
         finally:
             self._held -= held
         raise Refused(400, "body_cut_off", "the body was cut off")

@@ -12,7 +12,6 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bridge.receiving.limits import Limits
-from bridge.web.bodies import WHOLE
 from bridge.web.problems import problem
 
 Refused = Callable[[str, str], None]
@@ -138,7 +137,6 @@ class Connection(HttpToolsProtocol):
         if self._upgrading:
             return
         self._in_body = False
-        self.scope[WHOLE] = True  # type: ignore[literal-required]
         self._connections.works(self)
         super().on_message_complete()
 

@@ -1,6 +1,7 @@
 """The public port: bytes in, status out. A raw ASGI endpoint, since everything a sender waits for passes here."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,12 +22,14 @@ from bridge.settings.source_schema import RespondSettings
 from bridge.times import Clock, now
 from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
+from bridge.web.exchanges import answer_at_once
 from bridge.web.problems import Answer, for_error, problem, unavailable
 
 _CLOSE = (b"connection", b"close")
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
 _WEBHOOKS = "/webhooks/"
+_MAPPED: Final = WebhookState.MAPPED  # as an attribute of its class, each look at it costs more than a call
 _ANY = Callers()
 
 
@@ -54,8 +57,10 @@ class Webhooks:
         self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, headers, body = await self._answer(scope, receive)
+        status, headers, body = answer = await self._answer(scope, receive)
         unread = _CLOSE in headers
+        if not unread and answer_at_once(receive, answer):
+            return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": unread})
         if unread:
@@ -139,13 +144,8 @@ def _bodiless(answer: Answer) -> Answer:
 
 
 def _accepted(receipt: Receipt, respond: RespondSettings) -> Answer:
-    by_state = {
-        WebhookState.MAPPED: respond.accepted,
-        WebhookState.IGNORED: respond.ignored,
-        WebhookState.FAILED: respond.failed,
-        WebhookState.UNREADABLE: respond.unreadable,
-    }
-    status = (receipt.duplicate and respond.duplicate) or by_state[receipt.state] or respond.accepted
+    own = None if receipt.state is _MAPPED else getattr(respond, receipt.state)
+    status = (receipt.duplicate and respond.duplicate) or own or respond.accepted
     shown = (b"x-webhook-id", receipt.webhook_id.encode())
     if status in (204, 205):  # these have no body
         return status, [shown], b""

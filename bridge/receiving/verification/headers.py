@@ -1,5 +1,7 @@
 """A request's headers by name, built once per request: strict for what a proof reads, lenient for the rest."""
 
+from itertools import chain
+
 from bridge.errors import NotVerified
 from bridge.receiving.verification.reasons import Reason
 
@@ -39,11 +41,11 @@ class Headers:
 
     def text(self, *, without: frozenset[bytes]) -> dict[str, str]:
         """All headers but some, as text. Bytes beyond ASCII are read as latin-1, which any bytes are."""
-        kept = self._values
-        if not without.isdisjoint(kept):
-            kept = {name: value for name, value in kept.items() if name not in without}
+        kept = self._values.copy()
+        for name in without.intersection(kept):
+            del kept[name]
         # One long text is decoded and cut in a third of the time of many short ones.
-        names, values = (b"\n".join(part).decode("latin-1").split("\n") for part in (kept, kept.values()))
-        if len(names) == len(values) == len(kept):  # no line break in any of them: HTTP allows none
-            return dict(zip(names, values, strict=True))
+        texts = b"\n".join(chain.from_iterable(kept.items())).decode("latin-1").split("\n")
+        if len(texts) == 2 * len(kept):  # no line break in any of them: HTTP allows none
+            return dict(zip(texts[::2], texts[1::2], strict=True))
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in kept.items()}

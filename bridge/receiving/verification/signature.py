@@ -39,6 +39,7 @@ class Signature:
         self._separator = recipe.separator.encode()
         self._marker = recipe.marker.encode()
         self._parts = tuple(map(Part.parse, recipe.signed))
+        self._signs_body_only = self._parts == (Part(Kind.BODY),)
         self._timestamp = Part.source(recipe.timestamp) if recipe.timestamp else None
         self._tolerance = recipe.tolerance if tolerance is None else tolerance
         self._url = PublicUrl(public_url if Part(Kind.URL) in self._parts else "")
@@ -116,10 +117,12 @@ class Signature:
         return self._match(self._content(request, headers, items, url), candidates)
 
     def _match(self, content: bytes, candidates: list[bytes]) -> int:
-        genuine = (self._signature(secret, content) for secret in self._secrets)
+        genuine = [self._signature(secret, content) for secret in self._secrets]
         return position_of_match(genuine, candidates, Reason.SIGNATURE_MISMATCH)
 
     def _content(self, request: Request, headers: Headers, items: Iterable[bytes], url: bytes) -> bytes:
+        if self._signs_body_only:
+            return request.body
         content = []
         for part in self._parts:
             if part.kind is Kind.BODY:

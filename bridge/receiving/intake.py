@@ -205,9 +205,9 @@ class Intake:
         self._metrics.intake[request.source].observe(seconds)
         more: dict[str, Any] = {}
         if receipt.state is not _MAPPED:
-            more["why"] = _clauses(mapping)
+            more = {"why": _clauses(mapping)}
             if receipt.state is not _IGNORED:
-                more["failed_rules"] = [why.rule for why in mapping.why if why.error][:10]
+                more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
         (log.info if receipt.state is _MAPPED or receipt.state is _IGNORED else log.warning)(
             logs.WEBHOOK_ACCEPTED,
             webhook_id=receipt.webhook_id,

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from authorities import rsa_key
+from msgspec.structs import replace
 from pydantic import BaseModel
 from running import free_port
 

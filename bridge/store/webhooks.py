@@ -1,9 +1,10 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, bindparam, false, literal_column, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
@@ -151,7 +152,7 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
     connection.execute(
         update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
     )
-    return replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
+    return msgspec.structs.replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
 
 
 def is_replaced(state: str, *, again: bool) -> bool:

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.errors import Problem
 from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules

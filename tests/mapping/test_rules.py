@@ -1,12 +1,12 @@
 import hashlib
 import json
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bridge.mapping.rules import MAX_ITEMS, MAX_SECONDS
 from bridge.model import Event, Mapping, OnUnknown, WebhookState

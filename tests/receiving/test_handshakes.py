@@ -1,7 +1,7 @@
 """The table of handshakes, and what a source may say about its own; tests/web has the exchanges."""
 
+import dataclasses
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bridge import jsontext
 from bridge.errors import Severity
@@ -135,7 +136,7 @@ def test_nothing_is_kept_without_registering() -> None:
         step = HANDSHAKES[name].step(request)
         assert step is not None
         for registering in (True, False):
-            reply = step.answer(Asked(request=request, keys=replace(KEYS, registering=registering)))
+            reply = step.answer(Asked(request=request, keys=dataclasses.replace(KEYS, registering=registering)))
             assert reply is not None
             assert (reply.keep, reply.refused) == (("s", None) if registering else ("", Refusal.NOT_REGISTERING))
             assert "'s'" not in repr(reply)

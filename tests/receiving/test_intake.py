@@ -1,12 +1,12 @@
 """From a request to a receipt, on a real store: what is verified is stored before the receipt, and nothing else is."""
 
 import asyncio
+import dataclasses
 import gzip
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from forwarding.support import logged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from running import by_github
 
 from bridge.errors import NotVerified, Refused, StoreUnavailable
@@ -60,7 +61,7 @@ class House:
         self.intake = self.with_rules(source.rules)
 
     def with_rules(self, rules: Rules) -> Intake:
-        source = replace(self.source, rules=rules)
+        source = dataclasses.replace(self.source, rules=rules)
         return Intake({"github": source}, self.store, self.metrics, lambda names: self.woken.append(set(names)))
 
     def webhooks(self) -> list[dict[str, Any]]:
@@ -217,7 +218,9 @@ async def test_a_bug_in_mapping_stores_the_webhook_as_failed_and_sending_it_agai
 
 @pytest.mark.anyio
 async def test_what_will_not_be_sent_is_logged_with_the_reason(house: House) -> None:
-    shadow = replace(house.source.rules, rules=tuple(replace(rule, send=False) for rule in house.source.rules.rules))
+    shadow = dataclasses.replace(
+        house.source.rules, rules=tuple(dataclasses.replace(rule, send=False) for rule in house.source.rules.rules)
+    )
     with logged() as log:
         receipt = await house.with_rules(shadow).receive(request(b'{"number": 7}', "one"))
         again = await house.with_rules(shadow).receive(request(b'{"number": 7}', "one"))
@@ -231,7 +234,7 @@ async def test_a_duplicate_that_is_remapped_tells_what_it_discards_and_wakes_all
     body = b'{"number": 7, "note": "n"}'
     failed = await house.intake.receive(request(body, "one"))
     assert (failed.state, len(failed.event_ids)) == (WebhookState.FAILED, 1)
-    none = replace(house.source.rules, rules=())
+    none = dataclasses.replace(house.source.rules, rules=())
     with logged() as log:
         receipt = await house.with_rules(none).receive(request(body, "one"))
     assert (receipt.duplicate, receipt.state) == (True, WebhookState.IGNORED)
@@ -280,9 +283,11 @@ async def test_an_unreadable_webhook_is_read_again_from_what_came_when_its_conte
     rules = house.source.rules
     came = gzip.compress(b"number=7&note=5")
     form = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
-    wrong = await house.with_rules(replace(rules, rules=rules.rules[1:])).receive(request(came, "one", **form))
+    wrong = await house.with_rules(dataclasses.replace(rules, rules=rules.rules[1:])).receive(
+        request(came, "one", **form)
+    )
     assert wrong.state is WebhookState.UNREADABLE
-    corrected = replace(rules, rules=rules.rules[1:], content=Content.FORM)
+    corrected = dataclasses.replace(rules, rules=rules.rules[1:], content=Content.FORM)
     read = await house.with_rules(corrected).receive(request(came, "one", **form))
     assert (read.webhook_id, read.duplicate, read.state) == (wrong.webhook_id, True, WebhookState.MAPPED)
     assert [event["attributes"] for event in house.events()] == [{"note": 5}]
@@ -294,7 +299,7 @@ async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_d
     settings_ = house.source.settings.model_copy(update={"rate": Rate(1, 1000)})
     moment = 0.0
     intake = Intake(
-        {"github": replace(house.source, settings=settings_)},
+        {"github": dataclasses.replace(house.source, settings=settings_)},
         house.store,
         house.metrics,
         lambda _: None,

@@ -4,12 +4,12 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from authorities import Answer, Elsewhere, authority, publishing
+from msgspec.structs import replace
 
 from bridge.errors import KeyUnavailable, NotVerified, Refused
 from bridge.model import Request

@@ -1,9 +1,10 @@
 import asyncio
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine, select, text
 
 from bridge.model import (
@@ -466,9 +467,9 @@ async def test_a_claim_among_thousands_uses_the_index_of_what_is_due(sqlite_url:
     writing(engine).set_trace_callback(seen.append)
     ask = Ask(target="t1", limit=8, now=NOW, clock=NOW, lease_until=NOW + LEASE)
     with engine.begin() as connection:
-        (claimed,) = claim(connection, [replace(ask, limit=2000)])
+        (claimed,) = claim(connection, [dataclasses.replace(ask, limit=2000)])
         assert len(claimed.claims) == 10 * 167
-        assert len(claim(connection, [replace(ask, target="t2")])[0].claims) == 8
+        assert len(claim(connection, [dataclasses.replace(ask, target="t2")])[0].claims) == 8
     plans = {sql: _plan(engine, sql) for sql in seen if sql.startswith("SELECT")}
     due = [plan for sql, plan in plans.items() if "LIMIT" in sql]
     next_ = [plan for sql, plan in plans.items() if "min(" in sql]

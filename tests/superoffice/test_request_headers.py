@@ -1,11 +1,11 @@
 """What a request to a target carries: what it always does, and what an event brings along."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.model import Outcome
 from bridge.sandbox.superoffice import Sandbox

@@ -6,9 +6,9 @@ is no protection against who changes a body on purpose: a body can be made to ha
 
 import re
 import zlib
-from dataclasses import replace
 from typing import Annotated, Literal, NoReturn
 
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import verification
 from pydantic import Field
@@ -77,7 +77,7 @@ class PayPal:
         url = headers.one(b"paypal-cert-url", Reason.SIGNED_HEADER_MISSING).decode("latin-1")
         key = trusted_key(self._chains.get(url), self._roots or public_roots(), self._name, now)
         check = rsa_of(key, hashes.SHA256())
-        summed = replace(request, body=str(zlib.crc32(request.body)).encode())
+        summed = msgspec.structs.replace(request, body=str(zlib.crc32(request.body)).encode())
         PublicKeys(self._recipe, [lambda: check], self._tolerance).prove(summed, headers, now)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:

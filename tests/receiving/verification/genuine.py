@@ -10,7 +10,7 @@ import hmac
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +18,7 @@ import jwt
 from authorities import authority, rsa_key
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from msgspec.structs import replace
 
 from bridge.errors import NotVerified
 from bridge.model import Request, Webhook

@@ -1,8 +1,9 @@
 """What the tests of this room share: requests, and verifiers from what ops would write."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from bridge.errors import Problem
 from bridge.model import Request

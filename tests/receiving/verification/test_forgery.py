@@ -1,14 +1,16 @@
 """No scheme lets a forgery in: it is answered 401, nothing is stored, and one line says why without a byte of it."""
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forwarding.support import logged
+from msgspec.structs import replace
 
 from bridge.errors import NotVerified
 from bridge.model import Request
@@ -70,7 +72,7 @@ ALL = {
     **{name: _plain(name) for name in SENDERS if name not in SCHEMES and name != "none"},
     **SCHEMES,
     "standard-webhooks-v1": _plain("standard-webhooks", STANDARD_V1),
-    "gitlab-token": replace(
+    "gitlab-token": dataclasses.replace(
         _plain("gitlab"),
         make=lambda body, _: request(body, {"X-Gitlab-Token": SECRETS[0]}),
         headers=("x-gitlab-token",),

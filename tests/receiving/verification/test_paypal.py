@@ -1,10 +1,10 @@
 """PayPal's transmissions: one webhook's id, and a certificate that the roots vouch for under PayPal's own name."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
 from authorities import START, Issued, authority, rsa_key
+from msgspec.structs import replace
 
 from bridge.errors import NotVerified
 

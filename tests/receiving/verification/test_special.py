@@ -1,13 +1,14 @@
 """What holds for every scheme that no recipe describes: what is genuine passes, and nothing that was forged from it."""
 
+import dataclasses
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.receiving.verification import compile_verifier
@@ -188,7 +189,7 @@ def test_what_cannot_work_is_a_problem_at_its_place(name: str, changed: dict[str
 
 @pytest.mark.parametrize("name", ["twilio", "jira-connect"])
 def test_who_signs_the_url_needs_it_said(name: str) -> None:
-    (text,) = _problems(replace(SCHEMES[name], public_url=""), SCHEMES[name].settings)
+    (text,) = _problems(dataclasses.replace(SCHEMES[name], public_url=""), SCHEMES[name].settings)
     assert "say it by public_url" in text
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
 
 from bridge import jsontext
@@ -113,8 +114,7 @@ class Claimed:
     next_due_at: int | None
 
 
-@dataclass(slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What one attempt showed and what is to become of its event."""
 
     claim: Claim

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, false, literal_column, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
@@ -40,8 +41,7 @@ _NEW = {"attempts": literal_column("0"), "retries": literal_column("0"), "probe"
 _insert_event = Prepared(lambda _: events.insert().inline().values(_NEW), _EVENT_COLUMNS)
 
 
-@dataclass(slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True):
     """A verified, mapped webhook on its way into the store. `now` and `window` in milliseconds."""
 
     webhook: Webhook
@@ -152,7 +152,7 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
     connection.execute(
         update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
     )
-    return msgspec.structs.replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
+    return replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
 
 
 def is_replaced(state: str, *, again: bool) -> bool:

@@ -3,10 +3,11 @@
 import os
 import socket
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from msgspec import Struct
 
 from bridge import jsontext
 from bridge.errors import BridgeError
@@ -20,8 +21,7 @@ _MOVED = frozenset({404, 421, 503})  # of SuperOffice Online
 _BRACKETS_KEPT = 500  # in an answer that is kept as JSON; one with more is kept as text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(Struct, frozen=True, kw_only=True):
     """An outcome, why in our own words (safe to log), and what of the answer is kept in the record."""
 
     outcome: Outcome

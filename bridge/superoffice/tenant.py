@@ -5,9 +5,10 @@ moves. No event is sent but to where a running tenant was said to be.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
+from msgspec.structs import replace
 
 from bridge.model import Outcome, PauseReason, TenantState
 from bridge.observing import logs

@@ -256,7 +256,7 @@ def others(directory: Path, effort: Effort) -> Iterator[Row]:
         ):
             other = Server(port, tuple(pids))
             _delivered(other, stub, 3)  # a just-in-time compiler needs to see it first
-            for _ in range(max(3, effort.rounds // 2)):
+            for _ in range(effort.rounds):
                 ours.append(_delivered(whole, stub, effort.seconds))
                 theirs.append(_delivered(other, stub, effort.seconds))
             held = other.memory()

@@ -8,9 +8,9 @@ import re
 import zlib
 from typing import Annotated, Literal, NoReturn
 
-import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import verification
+from msgspec.structs import replace
 from pydantic import Field
 
 from bridge.errors import CannotSign
@@ -77,7 +77,7 @@ class PayPal:
         url = headers.one(b"paypal-cert-url", Reason.SIGNED_HEADER_MISSING).decode("latin-1")
         key = trusted_key(self._chains.get(url), self._roots or public_roots(), self._name, now)
         check = rsa_of(key, hashes.SHA256())
-        summed = msgspec.structs.replace(request, body=str(zlib.crc32(request.body)).encode())
+        summed = replace(request, body=str(zlib.crc32(request.body)).encode())
         PublicKeys(self._recipe, [lambda: check], self._tolerance).prove(summed, headers, now)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:

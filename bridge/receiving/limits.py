@@ -14,6 +14,7 @@ class Limits:
     head: int = 64 * 1024  # the request line and all headers
     headers: int = 200  # how many of them
     head_within: float = 10  # from the connection, or the first byte of its next request, to the end of the headers
+    idle: float = 75  # between an answer and the first byte of the next request
     body_within: float = 30  # from the end of the headers to the end of the body
     bodies: int = 64 * 1024 * 1024  # all bodies together of which a part has come and a part has not
     connections: int = 800  # that wait for their clients; below the 1,024 files that many systems allow a process

@@ -24,9 +24,8 @@ class Store:
     """Everything durable. Methods return once their transaction is committed, or raise StoreUnavailable."""
 
     def __init__(self, engine: Engine, clock: Clock = now, commit_within: float = _COMMIT_WITHIN) -> None:
-        self._writer = Writer(engine)
+        self._writer = Writer(engine, commit_within)
         self._clock = clock
-        self._commit_within = commit_within
         self.targets: dict[str, TargetState] = {}
 
     def target(self, name: str) -> TargetState:
@@ -47,7 +46,7 @@ class Store:
     async def accept(self, webhook: Webhook, mapping: Mapping, window: int) -> Receipt:
         """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
         acceptance = self._acceptance(webhook, mapping, window)
-        return await self._writer.run(webhooks.accept, acceptance, self._commit_within)
+        return await self._writer.run(webhooks.accept, acceptance, in_time=True)
 
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
@@ -134,7 +133,7 @@ class Store:
         return webhooks.Acceptance(webhook, mapping, self._clock(), window, self.targets)
 
     async def _in_time(self, operation: Operation[A, R], argument: A) -> R:
-        return await self._writer.run(operation, argument, self._commit_within)
+        return await self._writer.run(operation, argument, in_time=True)
 
 
 def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:

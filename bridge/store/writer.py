@@ -4,14 +4,14 @@ import asyncio
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from bridge.deadlines import Deadlines
 from bridge.errors import StoreError, StoreUnavailable
 
 A = TypeVar("A")
@@ -39,26 +39,27 @@ class Writer:
 
     An operation is a function `(connection, arguments) -> results`, one result for each argument. It may run twice
     (when another caller's row fails, everybody is run again alone), so it has no effect but on the connection.
+    `within` are the seconds that a caller waits who wants an answer in time.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, within: float) -> None:
         self._engine = engine
+        self._within = within
+        self._deadlines = Deadlines(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._turns: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._turn: _Turn | None = None
         self._taken = 0  # calls so far, counted by the loop; those of callers that gave up keep their memory
         self._dealt_with = 0  # of them, counted by the thread
-        self._watched: deque[tuple[float, float, _Future]] = deque()
-        self._watching: asyncio.AbstractEventLoop | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    async def run(self, operation: Operation[A, R], argument: A, within: float | None = None) -> R:
+    async def run(self, operation: Operation[A, R], argument: A, *, in_time: bool = False) -> R:
         """Return the operation's result for this argument, once it is committed.
 
         Raises:
-            StoreUnavailable: it was not committed, or nobody can tell; or not `within` so many seconds.
+            StoreUnavailable: it was not committed, or nobody can tell; or not `in_time`.
             StoreError: what the operation itself has to say against it.
         """
         if self._ended:
@@ -72,11 +73,14 @@ class Writer:
             turn = self._turn = _Turn(loop, [])
             loop.call_soon(self._wait_for_more, turn, 1)
         turn.jobs.append((operation, argument, future))
-        if within is not None:
-            self._watch(loop, future, within)
         self._taken += 1
-        result: R = await future
-        return result
+        if not in_time:
+            return cast("R", await future)
+        self._deadlines.start(future)
+        try:
+            return cast("R", await future)
+        finally:
+            self._deadlines.stop(future)
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
@@ -85,22 +89,9 @@ class Writer:
         self._turns.put(None)
         self._thread.join()
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, future: _Future, within: float) -> None:
-        """End a wait when it has taken too long. All share one timer, since a timer costs more than all else here."""
-        while self._watched and self._watched[0][2].done():
-            self._watched.popleft()
-        self._watched.append((loop.time() + within, within, future))
-        if self._watching is not loop:
-            self._watching = loop
-            loop.call_later(within, self._look, loop)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._watched and self._watched[0][0] <= loop.time():
-            _, within, future = self._watched.popleft()
-            _give_up(future, within)
-        self._watching = loop if self._watched else None
-        if self._watched:
-            loop.call_at(self._watched[0][0], self._look, loop)
+    def _give_up(self, future: _Future) -> None:
+        if not future.done():
+            future.set_exception(StoreUnavailable(f"the commit took over {self._within:g} s"))
 
     def _wait_for_more(self, turn: _Turn, seen: int) -> None:
         """Hand over once a turn brings no more: on one core, to wake the thread costs as much as a small commit."""
@@ -164,11 +155,6 @@ class Writer:
                 return [outcome for job in batch for outcome in self._commit([job])]
             _log.debug("a transaction failed", exc_info=error)
             return [(future, _failure(error)) for _, _, future in batch]
-
-
-def _give_up(future: _Future, within: float) -> None:
-    if not future.done():
-        future.set_exception(StoreUnavailable(f"the commit took over {within:g} s"))
 
 
 def _failure(error: Exception) -> StoreError:

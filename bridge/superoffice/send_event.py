@@ -6,6 +6,7 @@ import time
 
 import httpx
 
+from bridge.deadlines import Deadlines
 from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
@@ -41,6 +42,7 @@ class SuperOffice:
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
+        self._deadlines: Deadlines[asyncio.Timeout] = Deadlines(self._timeout, lambda attempt: attempt.reschedule(0))
         self._clock = clock
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""
@@ -63,8 +65,12 @@ class SuperOffice:
         progress = Progress()
         post = functools.partial(self._post, claim, progress)
         try:
-            async with asyncio.timeout(self._timeout):
-                judgement = await (self.tenant.reach(post, progress) if self.tenant else post(self._url))
+            async with asyncio.timeout(None) as limit:
+                self._deadlines.start(limit)
+                try:
+                    judgement = await (self.tenant.reach(post, progress) if self.tenant else post(self._url))
+                finally:
+                    self._deadlines.stop(limit)
         except NotSent as error:
             judgement = Judgement(
                 outcome=error.outcome, detail=error.detail, retry_after=error.retry_after, pause=error.pause

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 from aiohappyeyeballs import start_connection
 
+from bridge.deadlines import Deadlines
 from bridge.settings.connecting import ProxySettings
 from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreachable
 
@@ -68,9 +69,8 @@ class Transport(httpx.AsyncBaseTransport):
         self._room = asyncio.Semaphore(connections)
         self._trust = trust
         self._proxy = proxy
-        self._keep_idle = keep_idle
-        self._idle: dict[_Route, list[tuple[float, Connection]]] = {}  # with the time that each is kept until
-        self._sweep: asyncio.TimerHandle | None = None
+        self._idle: dict[_Route, list[Connection]] = {}
+        self._deadlines = Deadlines(keep_idle, self._close)  # of those
         self._look_ups: dict[tuple[str, int], asyncio.Task[_Addresses]] = {}  # those under way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -111,8 +111,9 @@ class Transport(httpx.AsyncBaseTransport):
         """A connection that waits for a request, the one used last first."""
         idle = self._idle.get(route)
         while idle:
-            until, connection = idle.pop()
-            if connection.reusable and until > asyncio.get_running_loop().time():
+            connection = idle.pop()
+            self._deadlines.stop((route, connection))
+            if connection.reusable:
                 return connection
             connection.abort()
         return None
@@ -121,24 +122,15 @@ class Transport(httpx.AsyncBaseTransport):
         if not connection.reusable:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        self._idle.setdefault(route, []).append((loop.time() + self._keep_idle, connection))
-        if self._sweep is None:
-            self._sweep = loop.call_later(self._keep_idle, self._close_old)
+        self._idle.setdefault(route, []).append(connection)
+        self._deadlines.start((route, connection))
 
-    def _close_old(self) -> None:
-        """Close what nobody used for a while."""
-        loop = asyncio.get_running_loop()
-        now, self._sweep = loop.time(), None
-        for route, idle in list(self._idle.items()):
-            for until, connection in idle:
-                if until <= now:
-                    connection.close()
-            self._idle[route] = [(until, connection) for until, connection in idle if until > now]
-            if not self._idle[route]:
-                del self._idle[route]
-        if self._idle:
-            self._sweep = loop.call_at(min(idle[0][0] for idle in self._idle.values()), self._close_old)
+    def _close(self, unused: tuple[_Route, Connection]) -> None:
+        route, connection = unused
+        connection.close()
+        self._idle[route].remove(connection)
+        if not self._idle[route]:
+            del self._idle[route]
 
     async def _connected(self, route: _Route) -> Connection:
         host = route.host.decode()
@@ -193,13 +185,10 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for idle in self._idle.values():
-            for _, connection in idle:
-                connection.close()
-        self._idle.clear()
-        if self._sweep:
-            self._sweep.cancel()
-            self._sweep = None
+        for route, idle in list(self._idle.items()):
+            for connection in list(idle):
+                self._deadlines.stop((route, connection))
+                self._close((route, connection))
 
 
 def _head(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from bridge.deadlines import Deadlines
 from bridge.receiving.limits import Limits
 from bridge.web.problems import problem
 
@@ -23,6 +24,8 @@ class Connections:
     def __init__(self, limits: Limits, refused: Refused) -> None:
         self.limits = limits
         self.refused = refused
+        self.heads = Deadlines(limits.head_within, Connection.head_is_too_slow)
+        self.idle = Deadlines(limits.idle, Connection.timeout_keep_alive_handler)
         self._waiting: dict[Connection, None] = {}  # for their clients to send the rest of a request; longest first
 
     def __call__(self, **of_uvicorn: Any) -> "Connection":
@@ -53,7 +56,6 @@ class Connection(HttpToolsProtocol):
         self._in_body = False
         self._upgrading = False
         self._deaf = False  # what comes now is thrown away
-        self._deadline: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> str:
@@ -63,10 +65,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._connections.waits(self)
-        self._start_clock()
+        self._connections.heads.start(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
+        self._connections.heads.stop(self)
+        self._connections.idle.stop(self)
         self._connections.works(self)
         super().connection_lost(exc)
 
@@ -78,7 +81,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
+        self._connections.idle.stop(self)
         self._fruitless += len(data)
         try:
             self._feed(data)
@@ -89,7 +92,7 @@ class Connection(HttpToolsProtocol):
             if self._fruitless > self._limits.head or len(self.headers or ()) > self._limits.headers:
                 self._refuse(431, "headers_too_large", "the headers are too large")
             elif not self._in_body:
-                self._start_clock()
+                self._connections.heads.start(self)
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -118,7 +121,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._fruitless = 0
-        self._stop_clock()
+        self._connections.heads.stop(self)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._upgrading = True
             return
@@ -141,25 +144,21 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
         if self.transport.is_closing():
             return
+        if self.pipeline:
+            super().on_response_complete()
+        else:  # uvicorn would make a timer
+            self.flow.resume_reading()
+            self._connections.idle.start(self)
         answered = self.cycle.response_complete  # all of them: it is the last
         if answered and self._in_body:
             self.transport.close()  # nobody would ever read the rest
         elif answered or self._in_body:
             self._connections.waits(self)
 
-    def _start_clock(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._limits.head_within, self._too_slow)
-
-    def _stop_clock(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
+    def head_is_too_slow(self) -> None:
+        """Its time is over."""
         if self._fruitless:
             self._refuse(408, "head_too_slow", f"the headers did not arrive within {self._limits.head_within:g} s")
         else:
@@ -168,7 +167,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int, reason: str, detail: str) -> None:
         """Take no more of this connection; what came before is still answered."""
         self._deaf = True
-        self._stop_clock()
+        self._connections.heads.stop(self)
         self._connections.refused(reason, self.address)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:

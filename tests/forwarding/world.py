@@ -293,15 +293,15 @@ class World:
     def _count_what_is_asked(self) -> None:
         run = self.store._writer.run
 
-        async def counted(*asked: Any) -> Any:
+        async def counted(*asked: Any, **how: Any) -> Any:
             self._asked += 1
             try:
-                return await run(*asked)
+                return await run(*asked, **how)
             finally:
                 self._asked -= 1
                 self._answered.set()
 
-        self.store._writer.run = counted  # type: ignore[method-assign, assignment]
+        self.store._writer.run = counted  # type: ignore[method-assign]
 
     async def cut_off(self) -> None:
         """End as a killed process does. Nothing is being committed then, so closing the store commits nothing."""

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 def writer(engine: Engine) -> Iterator[Writer]:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
-    writer = Writer(engine)
+    writer = Writer(engine, 5)
     yield writer
     writer.close()
 
@@ -223,7 +223,7 @@ async def test_a_server_that_hung_up_fails_the_whole_commit_and_the_next_works(p
             killer.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": mine}).all()
         return result
 
-    writer, gate = Writer(engine), Gate()
+    writer, gate = Writer(engine, 5), Gate()
     waiting = await gate.closed(writer)
     tasks = [asyncio.create_task(writer.run(operation, "a")) for operation in (note, note, hang_up)]
     await _line_up(*tasks)
@@ -245,7 +245,7 @@ async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
         connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
     driver = writing(engine)
     driver.execute("PRAGMA max_page_count = 8")
-    writer = Writer(engine)
+    writer = Writer(engine, 5)
     with pytest.raises(StoreUnavailable, match="full"):
         await writer.run(note, "a" * 100_000)
     assert await writer.run(note, "small") == "SMALL"
@@ -263,7 +263,7 @@ async def test_a_database_that_another_program_locks_is_told_and_passes(tmp_path
         connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 10")
-    writer = Writer(engine)
+    writer = Writer(engine, 5)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable, match="locked"):
@@ -277,7 +277,7 @@ async def test_a_database_that_another_program_locks_is_told_and_passes(tmp_path
 
 
 async def test_a_closed_writer_refuses_instead_of_keeping_a_caller_waiting(engine: Engine) -> None:
-    writer = Writer(engine)
+    writer = Writer(engine, 5)
     writer.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await writer.run(note, "a")

@@ -21,7 +21,15 @@ from .test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
 
 MAX_BODY = 200_000
 SMALL = Limits(
-    head=2000, headers=20, head_within=0.2, body_within=1.5, bodies=300_000, connections=10, pipelined=5, linger=0.2
+    head=2000,
+    headers=20,
+    head_within=0.2,
+    idle=1,
+    body_within=1.5,
+    bodies=300_000,
+    connections=10,
+    pipelined=5,
+    linger=0.2,
 )
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +103,15 @@ async def test_the_head_of_a_later_request_has_its_time_too_but_a_pause_before_i
         assert await usable(connection)
         await connection.write(b"POST")
         assert (await connection.answer())[0] == 408
+
+
+async def test_a_connection_that_rests_after_an_answer_is_closed_in_time(port: Port) -> None:
+    async with port.connection() as connection, asyncio.timeout(5):
+        assert await usable(connection)
+        began = asyncio.get_running_loop().time()
+        assert await connection.closed()
+        assert asyncio.get_running_loop().time() - began > 0.9 * SMALL.idle
+    assert port.refused("head_too_slow", source="") is None
 
 
 async def test_a_trickled_head_is_408_however_lively(port: Port) -> None:

@@ -173,11 +173,11 @@ class Day:
     def _note_what_is_asked(self) -> None:
         run = self.store._writer.run
 
-        async def noted(*asked: Any) -> Any:
+        async def noted(*asked: Any, **how: Any) -> Any:
             with self._working():
-                return await run(*asked)
+                return await run(*asked, **how)
 
-        self.store._writer.run = noted  # type: ignore[method-assign, assignment]
+        self.store._writer.run = noted  # type: ignore[method-assign]
 
     @contextmanager
     def _working(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
@@ -11,11 +10,8 @@ from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import changes, database, events, handed_over, refresh_tokens, retention, targets, tenants, webhooks
-from bridge.store.writer import Operation, Writer
+from bridge.store.writer import Writer
 from bridge.times import Clock, now
-
-A = TypeVar("A")
-R = TypeVar("R")
 
 _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
 
@@ -51,11 +47,11 @@ class Store:
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
         remap = webhooks.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
-        return await self._in_time(webhooks.remap, remap)
+        return await self._writer.run(webhooks.remap, remap, in_time=True)
 
     async def load(self, webhook_id: str) -> Webhook:
         """A stored webhook, as it was verified."""
-        return await self._in_time(webhooks.load, webhook_id)
+        return await self._writer.run(webhooks.load, webhook_id, in_time=True)
 
     async def claim(self, target: str, limit: int, lease: int, *, probe: bool = False) -> events.Claimed:
         """Lease at most `limit` due events of a target for `lease` milliseconds."""
@@ -115,7 +111,7 @@ class Store:
 
     async def keep_secret(self, secret: handed_over.HandedOver) -> bool:
         """Keep a secret that a sender handed over; False where too many of its source are unread."""
-        return await self._in_time(handed_over.keep, secret)
+        return await self._writer.run(handed_over.keep, secret, in_time=True)
 
     async def take_secrets(self, source: str) -> tuple[handed_over.HandedOver, ...]:
         """The secrets that were handed over to a source, oldest first. They are kept no longer."""
@@ -127,13 +123,10 @@ class Store:
         Raises:
             StoreUnavailable: it does not.
         """
-        await self._in_time(_touch, None)
+        await self._writer.run(_touch, None, in_time=True)
 
     def _acceptance(self, webhook: Webhook, mapping: Mapping, window: int) -> webhooks.Acceptance:
         return webhooks.Acceptance(webhook, mapping, self._clock(), window, self.targets)
-
-    async def _in_time(self, operation: Operation[A, R], argument: A) -> R:
-        return await self._writer.run(operation, argument, in_time=True)
 
 
 def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:

@@ -42,7 +42,7 @@ class SuperOffice:
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
-        self._deadlines: Deadlines[asyncio.Timeout] = Deadlines(self._timeout, lambda attempt: attempt.reschedule(0))
+        self._deadlines: Deadlines[asyncio.Timeout] = Deadlines(self._timeout, lambda limit: limit.reschedule(0))
         self._clock = clock
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""

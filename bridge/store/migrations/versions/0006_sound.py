@@ -1,7 +1,7 @@
 """What the record tells since: how bodies were read, what was repeated, which answers were not understood."""
 
-revision = "0002"
-down_revision = "0001"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:

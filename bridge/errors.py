@@ -6,7 +6,8 @@ BridgeError
 ├── NotVerified        a request is not proven genuine; carries a reason that is safe to log
 │   └── KeyUnavailable    the key that it is proven by cannot be had now; the sender should try again
 ├── CannotSign         a scheme's requests cannot be made here: only the sender has what it takes
-├── Unreadable         a verified body is not what its source declares
+├── Unreadable         bytes are not what they are said to be: a verified body, what its source declares
+│   └── Undecodable       they are not in the content coding or the charset that is named
 ├── MappingError       a rule cannot be carried out on this webhook; says field, expression and what was missing
 │   └── MissingKey     a key of a chain is not there (what `default` and `is defined` cover)
 ├── Refused            a request breaks a limit (too large, too slow, too many of them)
@@ -105,7 +106,11 @@ class CannotSign(BridgeError):
 
 
 class Unreadable(BridgeError):
-    """A verified body is not what its source declares."""
+    """Bytes are not what they are said to be: a verified body, what its source declares."""
+
+
+class Undecodable(Unreadable):
+    """Bytes are not in the content coding or the charset that is named."""
 
 
 class MappingError(BridgeError):

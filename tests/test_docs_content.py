@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from test_docs import ENVIRONMENT, blocks
 
+from bridge import content_codings
 from bridge.mapping.rules import Rules
 from bridge.model import Content
 from bridge.operations import rule_tests
 from bridge.operations.dry_run import dry_run
-from bridge.receiving import body, encodings, forms
+from bridge.receiving import body, forms
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Source
 
@@ -52,7 +53,7 @@ def test_the_page_shows_each_content_that_has_a_structure() -> None:
     assert set(re.findall(r"^\| `([a-z]+)`", PAGE, re.MULTILINE)) == {content.value for content in Content}
     for number in (f"{forms.MAX_FIELDS:,} fields", f"{forms.MAX_FILE_TEXT // 1024} KiB", f"{body.MAX_DEPTH} levels"):
         assert number in PAGE
-    for name in encodings.SUPPORTED - {"", "identity", "x-gzip"}:
+    for name in content_codings.SUPPORTED - {"", "identity", "x-gzip"}:
         assert name in PAGE
 
 

@@ -7,11 +7,11 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bridge import jsontext
+from bridge import content_codings, jsontext
 from bridge.errors import Unreadable
+from bridge.media_types import MediaType, media_type
 from bridge.model import Content
-from bridge.receiving import cloud_events, encodings, forms, markup
-from bridge.receiving.media_types import MediaType, media_type
+from bridge.receiving import cloud_events, forms, markup
 
 MAX_DEPTH = 100
 _MANY = MAX_DEPTH + 1  # brackets: more need not be counted
@@ -38,7 +38,7 @@ def read(
     Raises:
         Unreadable: it is not what `content` says, too large or too deep; the text never quotes the body.
     """
-    body = encodings.decompress(headers["content-encoding"], raw, limit) if "content-encoding" in headers else raw
+    body = content_codings.decompress(headers["content-encoding"], raw, limit) if "content-encoding" in headers else raw
     media = media_type(headers.get("content-type", ""))
     if cloud_events.is_binary(headers):
         event = cloud_events.event(headers, {"data": _READERS[content](media, body)} if body else {})

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from bridge.errors import Unreadable
-from bridge.receiving.media_types import MediaType, media_type
+from bridge.media_types import MediaType, media_type
 
 MAX_FIELDS = 10_000
 MAX_FILE_TEXT = 64 * 1024  # bytes of a file whose text expressions see

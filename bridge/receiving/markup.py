@@ -13,7 +13,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 from bridge.errors import Unreadable
-from bridge.receiving.media_types import MediaType
+from bridge.media_types import MediaType
 
 
 def read(media: MediaType, raw: bytes, max_depth: int) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from itertools import chain
 
 from starlette.types import Receive, Scope
 
+from bridge.content_codings import is_supported
 from bridge.errors import Refused
-from bridge.receiving.encodings import is_supported
 from bridge.receiving.limits import Limits
 from bridge.web.exchanges import whole_body
 

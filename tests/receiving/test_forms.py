@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Unreadable
+from bridge.media_types import media_type
 from bridge.receiving import forms
-from bridge.receiving.media_types import media_type
 
 FORM = media_type(forms.URL_ENCODED)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Unreadable
+from bridge.media_types import media_type
 from bridge.receiving import markup
-from bridge.receiving.media_types import media_type
 
 DEPTH = 100
 PLAIN = media_type("application/xml")

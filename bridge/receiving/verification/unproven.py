@@ -6,9 +6,9 @@ What is read here serves the proof alone; nothing of it is stored or logged.
 from typing import Any
 
 from bridge.errors import NotVerified, Unreadable
+from bridge.media_types import MediaType, media_type
 from bridge.model import Content, Request
 from bridge.receiving import body, forms
-from bridge.receiving.media_types import MediaType, media_type
 from bridge.receiving.verification.headers import Headers
 from bridge.receiving.verification.reasons import Reason
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import Unreadable
-from bridge.receiving.media_types import LONGEST, MediaType, media_type
+from bridge.errors import Undecodable
+from bridge.media_types import LONGEST, MediaType, media_type
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_text_is_in_its_charset(charset: str, codec: str) -> None:
 
 @pytest.mark.parametrize("charset", ["ascii", "utf-8", ""])
 def test_bytes_that_are_not_in_the_charset_are_unreadable(charset: str) -> None:
-    with pytest.raises(Unreadable, match="not in the charset"):
+    with pytest.raises(Undecodable, match="not in the charset"):
         media_type(f"text/plain; charset={charset}").decode(b"\xff")
 
 
 def test_an_unknown_charset_is_unreadable_and_not_quoted() -> None:
-    with pytest.raises(Unreadable) as raised:
+    with pytest.raises(Undecodable) as raised:
         media_type("text/plain; charset=confidential").decode(b"")
     assert "confidential" not in str(raised.value)
 
 
 def test_a_content_type_of_any_length_is_not_kept() -> None:
     media_type("a" * LONGEST)
-    with pytest.raises(Unreadable, match="too long"):
+    with pytest.raises(Undecodable, match="too long"):
         media_type("a" * (LONGEST + 1))
 
 
@@ -63,5 +63,5 @@ def test_a_content_type_of_any_length_is_not_kept() -> None:
 def test_any_header_is_a_media_type(text: str, raw: bytes) -> None:
     media = media_type(text)
     assert media.type == media.type.lower()
-    with suppress(Unreadable):
+    with suppress(Undecodable):
         media.decode(raw)

@@ -13,8 +13,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import Unreadable
-from bridge.receiving.encodings import decompress, is_supported
+from bridge.content_codings import decompress, is_supported
+from bridge.errors import Undecodable
 
 LIMIT = 1 << 20
 
@@ -43,6 +43,7 @@ WAYS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "zstd": ("zstd", zstandard.ZstdCompressor().compress),
     "zstd of unknown size": ("zstd", zstd_of_unknown_size),
 }
+SEVERAL = ("gzip", "x-gzip", "zstd")  # formats that are made of as many parts as one likes
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
@@ -58,7 +59,7 @@ def test_a_body_comes_out_as_it_went_in(way: str, body: bytes) -> None:
 def test_a_body_of_exactly_the_limit_is_read_and_one_more_byte_is_too_large(way: str) -> None:
     name, compress = WAYS[way]
     assert len(decompress(name, compress(b"x" * LIMIT), LIMIT)) == LIMIT
-    with pytest.raises(Unreadable, match=f"larger than {LIMIT} bytes when it is decompressed"):
+    with pytest.raises(Undecodable, match=f"larger than {LIMIT} bytes when it is decompressed"):
         decompress(name, compress(b"x" * (LIMIT + 1)), LIMIT)
 
 
@@ -79,7 +80,7 @@ def test_a_bomb_ends_early(way: str, bombs: dict[str, bytes]) -> None:
     assert len(bombs[way]) < 100_000
     tracemalloc.start()
     started = time.process_time()
-    with pytest.raises(Unreadable, match="larger than"):
+    with pytest.raises(Undecodable, match="larger than"):
         decompress(WAYS[way][0], bombs[way], LIMIT)
     seconds = time.process_time() - started
     _, peak = tracemalloc.get_traced_memory()
@@ -92,14 +93,39 @@ def test_a_bomb_ends_early(way: str, bombs: dict[str, bytes]) -> None:
 def test_what_is_cut_off_or_goes_on_is_damaged(way: str) -> None:
     name, compress = WAYS[way]
     whole = compress(b"hello world" * 100)
-    for damaged in (whole[:-1], whole[: len(whole) // 2], whole + b"x", whole + whole):
-        with pytest.raises(Unreadable, match="damaged"):
+    twice = () if name in SEVERAL else (whole + whole,)
+    for damaged in (whole[:-1], whole[: len(whole) // 2], whole + b"x", *twice):
+        with pytest.raises(Undecodable, match="damaged"):
             decompress(name, damaged, LIMIT)
+
+
+@pytest.mark.parametrize("way", [way for way, (name, _) in WAYS.items() if name in SEVERAL])
+@given(bodies=st.lists(st.binary(max_size=500), min_size=2, max_size=5))
+def test_the_parts_of_a_body_are_one_body(way: str, bodies: list[bytes]) -> None:
+    name, compress = WAYS[way]
+    whole = b"".join(bodies)
+    raw = b"".join(map(compress, bodies))
+    assert decompress(name, raw, len(whole) or 1) == whole
+    for damaged in (raw[:-1], raw + b"x"):
+        with pytest.raises(Undecodable, match="damaged"):
+            decompress(name, damaged, LIMIT)
+    if whole:
+        with pytest.raises(Undecodable, match="larger than"):
+            decompress(name, raw, len(whole) - 1)
+
+
+@pytest.mark.parametrize("way", [way for way, (name, _) in WAYS.items() if name in SEVERAL])
+def test_parts_without_content_end_early(way: str) -> None:
+    name, compress = WAYS[way]
+    part = compress(b"")
+    assert decompress(name, part * 1000, LIMIT) == b""
+    with pytest.raises(Undecodable, match="damaged"):
+        decompress(name, part * 1001, LIMIT)
 
 
 @given(st.sampled_from([name for name, _ in WAYS.values()]), st.binary(max_size=300))
 def test_any_bytes_are_a_body_or_unreadable(name: str, raw: bytes) -> None:
-    with suppress(Unreadable):
+    with suppress(Undecodable):
         assert len(decompress(name, raw, 1000)) <= 1000
 
 
@@ -109,14 +135,14 @@ def test_a_damaged_stream_is_a_body_or_unreadable(way: str, body: bytes, data: s
     raw = bytearray(compress(body))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    with suppress(Unreadable):
+    with suppress(Undecodable):
         assert len(decompress(name, bytes(raw), 1000)) <= 1000
 
 
 @pytest.mark.parametrize("name", ["compress", "gzip, br", "gzip, identity", "gzip,", "snappy", "*", "br;q=1"])
 def test_other_encodings_and_several_are_refused(name: str) -> None:
     assert not is_supported(name.encode())
-    with pytest.raises(Unreadable, match="Content-Encoding"):
+    with pytest.raises(Undecodable, match="Content-Encoding"):
         decompress(name, b"x", LIMIT)
 
 

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from bridge.errors import Unreadable
+from bridge.errors import Undecodable
 
 LONGEST = 500  # characters of a Content-Type; RFC 2046 allows a boundary 70
 
@@ -43,14 +43,14 @@ class MediaType(NamedTuple):
         """Text in the charset.
 
         Raises:
-            Unreadable: the charset is unknown, or the bytes are not in it.
+            Undecodable: the charset is unknown, or the bytes are not in it.
         """
         if self.charset is None:
-            raise Unreadable("the Content-Type names a charset that is not known")
+            raise Undecodable("the Content-Type names a charset that is not known")
         try:
             return raw.decode(self.charset or "utf-8")
         except ValueError:
-            raise Unreadable(f"the body is not in the charset {self.charset or 'utf-8'}") from None
+            raise Undecodable(f"the body is not in the charset {self.charset or 'utf-8'}") from None
 
 
 @lru_cache(maxsize=64)
@@ -67,8 +67,8 @@ def media_type(text: str) -> MediaType:
     """Read a Content-Type, empty text for none.
 
     Raises:
-        Unreadable: it is longer than any sender's.
+        Undecodable: it is longer than any sender's.
     """
     if len(text) > LONGEST:
-        raise Unreadable("the Content-Type is too long")
+        raise Undecodable("the Content-Type is too long")
     return _parsed(text)

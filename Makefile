@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 CORPUS := tests/corpus/node_modules/.package-lock.json
 
-.PHONY: demo test test-faults test-wheel bench check format lock clean
+.PHONY: demo quick test test-busy test-faults test-wheel bench check format lock clean
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -19,11 +19,23 @@ $(CORPUS): tests/corpus/package-lock.json .venv/ready
 demo: .venv/ready
 	$(BIN)/bridge --config config demo $(if $(KEEP),--keep)
 
-test: .venv/ready $(CORPUS)
-	$(BIN)/python -m pytest -m "not faults" --numprocesses auto --dist loadfile
+# What reads, decides and maps, in seconds: for whoever is writing it.
+quick: .venv/ready
+	$(BIN)/ruff check --quiet
+	$(BIN)/python -m pytest --quiet -m "not timing" tests/settings tests/mapping
 
+TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+test: .venv/ready $(CORPUS)
+	$(TESTS) -m "not faults"
+
+# The tests that wait, time out or measure, on a machine that is busy; with ALL=1 all of them.
+test-busy: .venv/ready $(CORPUS)
+	tests/busy.sh $(TESTS) -m "not faults$(if $(ALL),, and timing)"
+
+# They go on for minutes, so their limits are other ones (pyproject.toml).
 test-faults: .venv/ready
-	BRIDGE_KILLS=$${BRIDGE_KILLS:-200} $(BIN)/python -m pytest -m faults tests/faults
+	BRIDGE_KILLS=$${BRIDGE_KILLS:-200} $(BIN)/python -m pytest -m faults -o timeout=3000 -o faulthandler_timeout=3060 tests/faults
 
 test-wheel: .venv/ready
 	tests/wheel.sh $(CURDIR)/$(BIN)/python

@@ -1,5 +1,6 @@
 """What tests of several rooms need."""
 
+import faulthandler
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,9 +9,29 @@ from typing import Any
 
 import pytest
 from databases import Server
+from hypothesis import HealthCheck, settings
 from running import Bridge, Superoffice, superoffice
 
 from bridge.store import database
+
+# How fast inputs are made and examples run tells how busy a machine is; a fixture that examples share is meant so.
+_MEANT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("bridge", deadline=None, suppress_health_check=_MEANT)
+settings.load_profile("bridge")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever needs a real process waits for it."""
+    for item in items:
+        if {"sandbox", "make_bridge"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timing)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """A thread that a test left behind keeps the interpreter from ending: after a minute, all are told and ended."""
+    faulthandler.dump_traceback_later(60, exit=True)
 
 
 @pytest.fixture

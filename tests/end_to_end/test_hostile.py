@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import Bridge, Superoffice, by_github, eventually
 
@@ -585,7 +585,7 @@ _REQUESTS = st.builds(_request, _METHODS, _PATHS, _HEADERS, _BODIES, st.booleans
 
 
 @given(st.lists(_REQUESTS | st.binary(max_size=200), min_size=1, max_size=3))
-@settings(max_examples=400, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 def test_no_bytes_give_a_5xx_hang_or_are_stored(bridge: Bridge, stored: Stored, requests: list[bytes]) -> None:
     answered = b""
     with wire(bridge) as connection, suppress(ConnectionError):  # a reset may take an answer along

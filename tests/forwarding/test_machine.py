@@ -135,7 +135,7 @@ def looking(url: str) -> Iterator[Callable[[list[tuple[Any, ...]]], None]]:
 def test_whatever_happens_nothing_is_lost_stuck_or_unexplained(url: str) -> None:
     examples = 60 if url.startswith("sqlite") else 20  # which takes as long
     with looking(url) as go_through:
-        settings(max_examples=examples, deadline=None)(given(st.lists(steps, min_size=15, max_size=60))(go_through))()
+        settings(max_examples=examples)(given(st.lists(steps, min_size=15, max_size=60))(go_through))()
 
 
 @pytest.mark.parametrize("taken", RARE.values(), ids=RARE)

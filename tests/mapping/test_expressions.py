@@ -400,7 +400,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(grammar(), bodies)
 @example("body.o.a", {"o": {"a": 1}})
 def test_wherever_jinja_gives_a_value_so_do_we_and_it_is_the_same(text: str, body: Any) -> None:
@@ -420,7 +420,7 @@ def test_wherever_jinja_gives_a_value_so_do_we_and_it_is_the_same(text: str, bod
 def test_the_oracle_has_teeth() -> None:
     values = 0
 
-    @settings(max_examples=80, deadline=None, derandomize=True)
+    @settings(max_examples=80, derandomize=True)
     @given(grammar(), bodies)
     def count(text: str, body: Any) -> None:
         nonlocal values
@@ -441,7 +441,7 @@ def test_default_and_defined_on_chains_are_those_of_jinja_with_chainable_undefin
         assert same(value(text, body=body), CHAINING.compile_expression(text)(body=body))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grammar())
 @example("(body.x is none) if body.y is not none else not body.z")
 @example("-(body.n | int) | float - (1 - 2) ~ (3 ~ 4)")

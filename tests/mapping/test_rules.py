@@ -4,7 +4,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -658,7 +658,6 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and repr(left) == repr(right)
 
 
-@settings(deadline=None)
 @given(BODIES)
 @example(nested(MAX_DEPTH))
 @example({"x": nested(MAX_DEPTH - 1), "y": nested(MAX_DEPTH - 1), "items": [nested(MAX_DEPTH - 2)]})
@@ -676,7 +675,6 @@ def test_any_json_maps_without_an_exception_and_always_to_the_same(body: Any) ->
     assert json.dumps(body) == before
 
 
-@settings(deadline=None)
 @given(BODIES)
 @example({"x": 0, "y": 1})
 def test_explaining_changes_neither_events_nor_state(body: Any) -> None:
@@ -695,7 +693,6 @@ def test_explaining_changes_neither_events_nor_state(body: Any) -> None:
 KEPT = rules('name: a, target: erp, event: {type: T, attributes: {x: "{{ body.x }}"}}')
 
 
-@settings(deadline=None)
 @given(values)
 @example("1.10")
 @example("None")
@@ -747,7 +744,6 @@ WRITTEN = rules(
 )
 
 
-@settings(deadline=None)
 @given(exact, exact)
 @example("a;b", None)
 @example("a", "b=c")

@@ -265,7 +265,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(conditions, bodies)
 @example("(body.a and body.n > 1)", {"a": nested(100), "list": [], "n": 1, "text": ""})
 def test_the_clause_of_any_false_condition_is_itself_false_and_its_values_are_the_webhooks(
@@ -290,7 +290,7 @@ def test_the_clause_of_any_false_condition_is_itself_false_and_its_values_are_th
             assert repr(shown) == repr(text if isinstance(value, dict | list) else value)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(conditions, min_size=1, max_size=3), values | bodies)
 def test_explaining_never_raises_whatever_the_webhook(whens: list[str], body: Any) -> None:
     written = [f"name: r{number}, when: {json.dumps(when)}, event: {{type: T}}" for number, when in enumerate(whens)]

@@ -286,7 +286,7 @@ json = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=json)
 def test_whatever_a_rule_makes_is_expected_after_an_update(
     value: Any, tmp_path_factory: pytest.TempPathFactory

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forwarding.support import logged
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from running import by_github
@@ -266,7 +266,7 @@ def test_any_genuine_body_is_accepted(tmp_path_factory: pytest.TempPathFactory) 
     ).map(lambda value: json.dumps(value).encode())
     with house_in(tmp_path_factory.mktemp("any")) as house, asyncio.Runner() as runner:
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=60)
         @given(body, st.none() | st.text(st.characters(codec="ascii", exclude_characters="\r\n\0"), max_size=300))
         def accepted(content: bytes, delivery: str | None) -> None:
             receipt = runner.run(house.intake.receive(request(content, delivery)))

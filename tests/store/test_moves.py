@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select
 
@@ -220,7 +220,7 @@ class World:
         assert list(receipt.event_ids) == [id_ for id_ in self.expected if id_ in own]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 @given(st.lists(steps, min_size=5, max_size=40))
 def test_events_move_only_along_the_arrows(engine: Engine, taken: list[tuple[Any, ...]]) -> None:
     with engine.connect() as connection:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -107,7 +107,7 @@ def test_a_tolerance_of_ones_own_counts(name: str) -> None:
 
 @EACH
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_no_bytes_raise_anything_but_not_verified(name: str, data: st.DataObject) -> None:
     asked = MADE[name]
     body = data.draw(st.one_of(st.binary(), st.just(asked.body), _mangled(asked.body)), "body")

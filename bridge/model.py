@@ -182,6 +182,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     why: tuple[Why, ...] = ()
     error: str | None = None  # why the webhook as a whole is unreadable or failed
+    bounded: bool = False  # it failed by a bound of size or time: it has no events, and only a remap tries again
     dedupe_key: str | None = None
 
 
@@ -192,6 +193,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     event_ids: tuple[str, ...]
     state: WebhookState
     duplicate: bool
+    bounded: bool = False  # as the mapping that is stored
     discarded: tuple[str, ...] = ()  # events that a remap no longer makes
 
 

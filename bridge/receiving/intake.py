@@ -30,6 +30,7 @@ _WHY_LENGTH = 300  # characters of a log line's `why`
 
 _MAPPED: Final = WebhookState.MAPPED  # as attributes of their class, each look at them costs more than a call
 _IGNORED: Final = WebhookState.IGNORED
+_MAPPED_AGAIN: Final = (WebhookState.FAILED, WebhookState.UNREADABLE)  # when a duplicate comes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Intake:
             self._keep_to_rate(source.name)
             mapping = interpret(source.rules, webhook)
             receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
-            if receipt.duplicate and receipt.state in (WebhookState.FAILED, WebhookState.UNREADABLE):
+            if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)
                 mapping = interpret(source.rules, stored)
                 receipt = await self._store.remap(stored, mapping)

@@ -44,6 +44,14 @@ class Store:
         acceptance = self._acceptance(webhook, mapping, window)
         return await self._writer.run(webhooks.accept, acceptance, in_time=True)
 
+    async def repeated(self, source: str, key: str, window: int) -> Receipt | None:
+        """Look whether a webhook with this dedupe key would be a duplicate: the first one's receipt, None if it is new.
+
+        `accept` tells by itself. This is for who would rather know before much work goes into a mapping.
+        """
+        identity = webhooks.Identity(source, key, self._clock() - window)
+        return await self._writer.run(webhooks.repeated, identity, in_time=True)
+
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
         remap = webhooks.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    false,
     literal_column,
 )
 
@@ -39,6 +40,8 @@ webhooks = Table(
     Column("head", LargeBinary, nullable=False),  # JSON: method, query, headers
     Column("body", LargeBinary, nullable=False),
     Column("why", LargeBinary),  # JSON: error, rules; only where not every rule that should have fired did
+    # Whether it failed by a bound of size or time: its duplicates don't map it again.
+    Column("bounded", Boolean, nullable=False, server_default=false()),
 )
 
 # Who came first with a delivery id. A table of its own, since the same id may come again after the window.

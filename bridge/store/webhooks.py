@@ -30,7 +30,7 @@ def _claim_of(dialect: str) -> ClauseElement:
 
 
 _claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at", "expired"))
-_WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why")
+_WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why", "bounded")
 _insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMNS)
 _EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
@@ -93,17 +93,40 @@ def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> di
     return {id_: first for id_, first in firsts.items() if id_ != first}
 
 
+class Identity(Struct, frozen=True):
+    """A dedupe key of a source; a claim on it that was made at `expired` or before, in milliseconds, is over."""
+
+    source: str
+    key: str
+    expired: int
+
+
+def repeated(connection: Connection, identities: Sequence[Identity]) -> Sequence[Receipt | None]:
+    """Which stored webhook a new one with this key would repeat; None where it would be the first."""
+    return [_first(connection, one) for one in identities]
+
+
+def _first(connection: Connection, identity: Identity) -> Receipt | None:
+    claimed = (dedupe.c.source == identity.source, dedupe.c.key == identity.key)
+    holder = select(dedupe.c.webhook_id).where(*claimed, dedupe.c.claimed_at > identity.expired)
+    first = connection.execute(holder).scalar()
+    return None if first is None else _receipts(connection, {first}).get(first)
+
+
 def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
     if not ids:
         return {}
-    states = dict(connection.execute(select(webhooks.c.id, webhooks.c.state).where(webhooks.c.id.in_(ids))).all())
+    columns = select(webhooks.c.id, webhooks.c.state, webhooks.c.bounded)
+    found = connection.execute(columns.where(webhooks.c.id.in_(ids))).all()
     made: dict[str, list[str]] = {id_: [] for id_ in ids}
     its_events = select(events.c.webhook_id, events.c.id).where(events.c.webhook_id.in_(ids)).order_by(events.c.seq)
     for webhook_id, event_id in connection.execute(its_events):
         made[webhook_id].append(event_id)
     return {
-        id_: Receipt(webhook_id=id_, event_ids=tuple(made[id_]), state=WebhookState(state), duplicate=True)
-        for id_, state in states.items()
+        id_: Receipt(
+            webhook_id=id_, event_ids=tuple(made[id_]), state=WebhookState(state), duplicate=True, bounded=bounded
+        )
+        for id_, state, bounded in found
     }
 
 
@@ -149,9 +172,8 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
         discarded = update(events).where(events.c.id.in_(gone))
         connection.execute(discarded.values(state=EventState.DISCARDED, reason="remapped"))
     advance(connection, touched, a.now)
-    connection.execute(
-        update(webhooks).where(webhooks.c.id == a.webhook.id).values(state=a.mapping.state, why=_why_bytes(a.mapping))
-    )
+    known = {"state": a.mapping.state, "why": _why_bytes(a.mapping), "bounded": a.mapping.bounded}
+    connection.execute(update(webhooks).where(webhooks.c.id == a.webhook.id).values(known))
     return replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
 
 
@@ -223,6 +245,7 @@ def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
         jsontext.encode(head),
         webhook.body,
         _why_bytes(mapping),
+        mapping.bounded,
     )
 
 

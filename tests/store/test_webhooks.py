@@ -371,6 +371,33 @@ async def test_remap_replaces_why(store: Store, url: str) -> None:
         assert [why["error"] for why in shown["why"] or []] == ([error] if error else [])
 
 
+async def test_a_duplicate_tells_whether_the_first_failed_by_a_bound_and_a_remap_settles_it(store: Store) -> None:
+    key = "one"
+    webhook, mapping = a_webhook(), Mapping(state=WebhookState.FAILED, error="too much", bounded=True, dedupe_key=key)
+    assert not (await store.accept(webhook, mapping, WINDOW)).duplicate
+    for receipt in (await store.accept(*_keyed(key), WINDOW), await store.repeated("shop", key, WINDOW)):
+        assert receipt == Receipt(
+            webhook_id=webhook.id, event_ids=(), state=WebhookState.FAILED, duplicate=True, bounded=True
+        )
+    assert (await store.remap(webhook, mapping)).bounded
+    assert not (await store.remap(webhook, mapped(an_event(webhook)))).bounded
+    receipt = await store.accept(*_keyed(key), WINDOW)
+    assert (receipt.bounded, receipt.state) == (False, WebhookState.MAPPED)
+
+
+async def test_whom_a_webhook_would_repeat_is_known_before_it_is_mapped(store: Store, hand: Hand) -> None:
+    first, mapping = _keyed("one")
+    assert await store.repeated("shop", "one", WINDOW) is None
+    await store.accept(first, mapping, WINDOW)
+    hand.turn(WINDOW - 1)
+    assert await store.repeated("shop", "one", WINDOW) == await store.accept(*_keyed("one"), WINDOW)
+    assert await store.repeated("other", "one", WINDOW) is None
+    assert await store.repeated("shop", "two", WINDOW) is None
+    hand.turn(1)
+    assert await store.repeated("shop", "one", WINDOW) is None, "its window is over"
+    assert not (await store.accept(*_keyed("one"), WINDOW)).duplicate
+
+
 async def test_two_remaps_in_one_batch_end_as_the_last(store: Store, look: Engine) -> None:
     webhook = a_webhook()
     await store.accept(webhook, failed(), WINDOW)

@@ -9,7 +9,8 @@ BridgeError
 ├── Unreadable         bytes are not what they are said to be: a verified body, what its source declares
 │   └── Undecodable       they are not in the content coding or the charset that is named
 ├── MappingError       a rule cannot be carried out on this webhook; says field, expression and what was missing
-│   └── MissingKey     a key of a chain is not there (what `default` and `is defined` cover)
+│   ├── MissingKey     a key of a chain is not there (what `default` and `is defined` cover)
+│   └── Exceeded       a bound on what one webhook may make or take: it fails as a whole
 ├── Refused            a request breaks a limit (too large, too slow, too many of them)
 └── StoreError
     ├── StoreUnavailable  the commit failed, took too long, or its fate is unknown
@@ -133,6 +134,10 @@ class MappingError(BridgeError):
 
 class MissingKey(MappingError):
     """A key of a chain such as `body.customer.id` is not there."""
+
+
+class Exceeded(MappingError):
+    """One webhook would make too much, or take too long: it fails as a whole, whatever other rules made of it."""
 
 
 class Refused(BridgeError):

@@ -19,7 +19,7 @@ class WebhookState(StrEnum):
 
     MAPPED = "mapped"  # one or more events
     IGNORED = "ignored"  # no rule matched
-    FAILED = "failed"  # a rule or an item broke; the others' events are still sent
+    FAILED = "failed"  # a rule or an item broke; the others' events are still sent, but for a bound of the whole
     UNREADABLE = "unreadable"  # the body is not what the source declares
 
 

@@ -20,7 +20,7 @@ class Errors:
         """One more, of an item at `place`."""
         self._count += 1
         if self._count <= _TOLD:
-            self._told.append(place + _told(error))
+            self._told.append(place + told(error))
 
     def told(self) -> str | None:
         """All of them in a line; None where there are none."""
@@ -44,6 +44,7 @@ def with_field(field: str, error: MappingError) -> MappingError:
     return error
 
 
-def _told(error: MappingError) -> str:
+def told(error: MappingError) -> str:
+    """One error in words: where, what, in which expression, what to do."""
     text = f"{error.field}: {error.message}" if error.field else error.message
     return text + (f" in `{error.expression}`" if error.expression else "") + (f", {error.hint}" if error.hint else "")

@@ -1,7 +1,7 @@
 """A source's rules: a verified webhook in, its events and one Why for each rule out. Values only, no I/O.
 
 A rule or an item that breaks is a value (`failed`, with the reason), never an exception: the others' events are still
-made. `compiling` makes the rules from settings.
+made. Only a bound on what one webhook may make or take fails it as a whole. `compiling` makes the rules from settings.
 """
 
 import hashlib
@@ -13,11 +13,13 @@ from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from msgspec.structs import replace
+
 from bridge import jsontext
-from bridge.errors import MappingError
+from bridge.errors import Exceeded, MappingError
 from bridge.mapping.attributes import Format, Value, final_text
 from bridge.mapping.expressions import Expression
-from bridge.mapping.failures import Errors, in_field, with_field
+from bridge.mapping.failures import Errors, in_field, told, with_field
 from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
@@ -101,28 +103,38 @@ class Rules:
         scope = _scope(webhook, body)
         events: list[Event] = []
         whys: list[Why] = []
-        stopped_by = ""
-        failed = False
+        ended = ""
+        failed = bounded = False
         deadline = perf_counter() + MAX_SECONDS
         for rule in self.rules:
-            if stopped_by:
-                whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {stopped_by} matched and says stop"))
+            if ended:
+                whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {ended}"))
                 continue
             if _is_out(rule, scope, deadline):
                 whys.append(rule.unmatched)
                 continue
-            made, why = self._apply(rule, webhook, scope, deadline)
+            made, why, bounded = self._apply(rule, webhook, scope, deadline)
+            if bounded:
+                events, whys = [], [replace(before, events=()) for before in whys]
+                ended = f"{rule.name} broke a bound of the whole webhook"
+            elif rule.stop and why.matched:
+                ended = f"{rule.name} matched and says stop"
             events += made
             whys.append(why)
             if why.error:
                 failed = True
-            if rule.stop and why.matched:
-                stopped_by = rule.name
         state = _FAILED if failed else _MAPPED if events else _IGNORED
         if explain or state is not _MAPPED:
             whys = [_explained(rule, why, scope) for rule, why in zip(self.rules, whys, strict=True)]
         key = self._dedupe_key(webhook, scope)
-        return Mapping(state=state, events=tuple(events), why=tuple(whys), dedupe_key=key)
+        return Mapping(
+            state=state,
+            events=tuple(events),
+            why=tuple(whys),
+            error=f"no event is made: {why.rule}: {why.error}" if bounded else None,
+            bounded=bounded,
+            dedupe_key=key,
+        )
 
     def without_events(self, webhook: Webhook, state: WebhookState, error: str) -> Mapping:
         """The mapping of a webhook that no rule could be tried on, and why."""
@@ -137,7 +149,8 @@ class Rules:
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))
 
-    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, deadline: float) -> tuple[list[Event], Why]:
+    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, deadline: float) -> tuple[list[Event], Why, bool]:
+        """A rule's events, why, and whether a bound of the whole webhook was broken, so that there are none."""
         events: list[Event] = []
         errors = Errors()
         matched = False
@@ -166,11 +179,13 @@ class Rules:
                         errors.add(place, error)
                 if length > MAX_LENGTH:
                     hint = "send less of the webhook"
-                    raise with_field("attributes", MappingError("the events are longer than 64 MiB in all", hint))
+                    raise with_field("attributes", Exceeded("the events are longer than 64 MiB in all", hint))
+        except Exceeded as error:
+            return [], Why(rule=rule.name, matched=matched, error=told(error)), True
         except MappingError as error:
             errors.add("", error)
         ids = tuple([event.id for event in events])
-        return events, Why(rule=rule.name, matched=matched, error=errors.told(), events=ids)
+        return events, Why(rule=rule.name, matched=matched, error=errors.told(), events=ids), False
 
     def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, key: str, occurrence: int) -> Event:
         facts = self._facts(rule, target)
@@ -233,9 +248,11 @@ def _items(rule: Rule, scope: Scope) -> Iterable[tuple[str, Scope]]:
         return (("", scope),)
     items = in_field("for_each", rule.for_each.expression, scope)
     if not isinstance(items, list):
-        raise _no_items(rule.for_each, f"gives {jsontext.type_name(items)}, and must give a list")
+        message = f"`{spell(rule.for_each.expression.node)}` gives {jsontext.type_name(items)}, and must give a list"
+        raise with_field("for_each", MappingError(message))
     if len(items) > MAX_ITEMS:
-        raise _no_items(rule.for_each, f"gives {len(items):,} items, at most {MAX_ITEMS:,} are allowed")
+        given = f"`{spell(rule.for_each.expression.node)}` gives {len(items):,} items"
+        raise with_field("for_each", Exceeded(f"{given}, at most {MAX_ITEMS:,} are allowed"))
     return ((f"item {number}: ", {**scope, "item": item}) for number, item in enumerate(items))
 
 
@@ -290,9 +307,5 @@ def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
     return why
 
 
-def _too_slow() -> MappingError:
-    return MappingError(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
-
-
-def _no_items(for_each: Condition, message: str) -> MappingError:
-    return with_field("for_each", MappingError(f"`{spell(for_each.expression.node)}` {message}"))
+def _too_slow() -> Exceeded:
+    return Exceeded(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")

@@ -71,6 +71,7 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
             event_ids=tuple([event.id for event in a.mapping.events]),
             state=a.mapping.state,
             duplicate=False,
+            bounded=a.mapping.bounded,
         )
         for a in acceptances
     ]

@@ -189,6 +189,7 @@ def test_for_each_has_a_limit() -> None:
     made = mapped("name: a, for_each: body, event: {type: T}", list(range(MAX_ITEMS + 1)))
     assert error(made) == "for_each: `body` gives 10,001 items, at most 10,000 are allowed"
     assert made.events == ()
+    assert made.bounded
 
 
 def test_a_broken_item_does_not_stop_the_others() -> None:
@@ -233,7 +234,26 @@ def test_a_rules_events_have_a_length_in_all() -> None:
         {"lines": list(range(100)), "note": "x" * 1024 * 1024},
     )
     assert error(made) == "attributes: the events are longer than 64 MiB in all, send less of the webhook"
-    assert len(made.events) == 65
+    assert (made.state, made.events, made.bounded) == (WebhookState.FAILED, (), True)
+    assert made.error == f"no event is made: a: {error(made)}"
+
+
+def test_a_bound_fails_the_webhook_whatever_other_rules_made() -> None:
+    made = rules(
+        "name: first, event: {type: T}",
+        "name: out, when: body.other == 1, event: {type: T}",
+        "name: many, for_each: body.lines, event: {type: T}",
+        "name: last, event: {type: T}",
+    ).map(WEBHOOK, {"lines": list(range(MAX_ITEMS + 1)), "other": 2})
+    assert (made.state, made.events, made.bounded) == (WebhookState.FAILED, (), True)
+    assert [(one.rule, one.matched, one.events) for one in made.why] == [
+        ("first", True, ()),
+        ("out", False, ()),
+        ("many", False, ()),
+        ("last", False, ()),
+    ]
+    assert why(made, "out").clause == "body.other == 1"
+    assert why(made, "last").clause == "not tried: many broke a bound of the whole webhook"
 
 
 # What a broken rule says
@@ -774,4 +794,5 @@ def test_rules_that_take_too_long_end_as_failed_soon() -> None:
     started = perf_counter()
     mapping = mapped(scan, {"items": list(range(MAX_ITEMS)), "text": text})
     assert error(mapping) == "the rules took over 2 s, look at less of the webhook"
+    assert mapping.bounded
     assert perf_counter() - started < 10 * MAX_SECONDS

@@ -14,15 +14,17 @@ import pytest
 from forwarding.support import logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mapping.support import rules
 from msgspec.structs import replace
 from running import by_github
 
 from bridge.errors import NotVerified, Refused, StoreUnavailable
-from bridge.mapping.rules import Rules
+from bridge.mapping.rules import MAX_ITEMS, Rules
 from bridge.model import Content, Mapping, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
+from bridge.receiving.interpreting import interpret
 from bridge.service import building
 from bridge.settings.parsing import Rate
 from bridge.store import reading
@@ -108,6 +110,9 @@ def request(body: bytes, delivery: str | None = None, **headers: str) -> Request
         received_at=NOW,
         client="192.0.2.1",
     )
+
+
+MANY = "name: many, for_each: body.lines, event: {type: T}"
 
 
 class Failing(Rules):
@@ -214,6 +219,25 @@ async def test_a_bug_in_mapping_stores_the_webhook_as_failed_and_sending_it_agai
     assert [event["id"] for event in house.events()] == list(mended.event_ids)
     assert house.woken[-1] == {"crm"}
     assert [webhook["state"] for webhook in house.webhooks()] == ["mapped"]
+
+
+@pytest.mark.anyio
+async def test_a_webhook_that_broke_a_bound_is_not_mapped_again_by_its_duplicates(house: House) -> None:
+    body = json.dumps({"number": 7, "lines": [1] * (MAX_ITEMS + 1)}).encode()
+    numbered, _ = house.source.rules.rules
+    many = dataclasses.replace(house.source.rules, rules=(numbered, *rules(MANY).rules))
+    failed = await house.with_rules(many).receive(request(body, "one"))
+    assert (failed.state, failed.event_ids, failed.bounded) == (WebhookState.FAILED, (), True)
+
+    again = await house.intake.receive(request(body, "one"))  # though today's rules would make an event of it
+
+    assert again == replace(failed, duplicate=True)
+    assert house.events() == []
+    assert house.webhooks()[0]["error"].startswith("no event is made: many: for_each: `body.lines` gives 10,001 items")
+
+    stored = await house.store.load(failed.webhook_id)
+    remapped = await house.store.remap(stored, interpret(house.source.rules, stored))
+    assert (remapped.state, len(remapped.event_ids), remapped.bounded) == (WebhookState.MAPPED, 1, False)
 
 
 @pytest.mark.anyio

@@ -8,24 +8,24 @@ from starlette.types import Receive, Scope
 
 from bridge.content_codings import is_supported
 from bridge.errors import Refused
+from bridge.receiving.addresses import of_one_holder
 from bridge.receiving.limits import Limits
 from bridge.web.exchanges import whole_body
 
-_PER_PIECE = 50  # bytes of memory, whatever a piece's length
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Bodies:
-    """Reads bodies, and knows how many bytes of unfinished ones are in memory."""
+    """Reads bodies, in the room that all unfinished ones share."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held = 0
+        self.room = Room(limits.bodies)
 
     async def read(
-        self, scope: Scope, headers: Headers, receive: Receive, max_body: int, max_head: int | None
+        self, scope: Scope, headers: Headers, receive: Receive, client: str, max_body: int, max_head: int | None
     ) -> bytes:
-        """The whole body, of at most `max_body` bytes, after a head of at most `max_head`.
+        """The whole body that `client` sends, of at most `max_body` bytes, after a head of at most `max_head`.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.
@@ -36,12 +36,17 @@ class Bodies:
             if len(body) > max_body:
                 raise _too_large(max_body)
             return body
+        unfinished = Unfinished(of_one_holder(client), asyncio.timeout(self._limits.body_within))
         try:
-            async with asyncio.timeout(self._limits.body_within):
-                return await self._pieces(receive, max_body)
+            async with unfinished.clock:
+                return await self._pieces(unfinished, receive, max_body)
         except TimeoutError:
+            if unfinished.ousted:
+                raise _too_many() from None
             detail = f"the body did not arrive within {self._limits.body_within:g} s"
             raise Refused(408, "body_too_slow", detail) from None
+        finally:
+            self.room.leave(unfinished)
 
     async def skip(self, receive: Receive) -> None:
         """Throw away the rest of a refused body: a socket closed over unread bytes would take the answer along."""
@@ -67,27 +72,76 @@ class Bodies:
             if not is_supported(encoding):
                 raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")
 
-    async def _pieces(self, receive: Receive, max_body: int) -> bytes:
-        pieces: list[bytes] = []
-        most_held = max(self._limits.bodies, max_body)
-        size = held = 0
-        try:
-            while (message := await receive())["type"] != "http.disconnect":
-                piece = message.get("body", b"")
-                pieces.append(piece)
-                size += len(piece)
-                held += len(piece) + _PER_PIECE
-                self._held += len(piece) + _PER_PIECE
-                if size > max_body:
-                    raise _too_large(max_body)
-                if not message.get("more_body", False):
-                    return b"".join(pieces)
-                if self._held > most_held:
-                    raise Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
-        finally:
-            self._held -= held
+    async def _pieces(self, unfinished: "Unfinished", receive: Receive, max_body: int) -> bytes:
+        while (message := await receive())["type"] != "http.disconnect":
+            if unfinished.ousted:
+                raise _too_many()
+            piece = message.get("body", b"")
+            if len(unfinished.content) + len(piece) > max_body:
+                raise _too_large(max_body)
+            if not message.get("more_body", False):
+                return b"".join((unfinished.content, piece))
+            self.room.hold(unfinished, piece, max_body)
         raise Refused(400, "body_cut_off", "the body was cut off")
+
+
+class Unfinished:
+    """What has come of one body, from an address, before its `clock` runs out; `ousted` where others need its room."""
+
+    __slots__ = ("address", "clock", "content", "ousted")
+
+    def __init__(self, address: str, clock: asyncio.Timeout) -> None:
+        self.address = address
+        self.clock = clock
+        self.content = bytearray()
+        self.ousted = False
+
+
+class Room:
+    """The memory that unfinished bodies share: `most` bytes.
+
+    One address may hold all of it while there is space, since a whole site may come through one gateway. When it is
+    full, the address that holds most gives way, by the body that it holds longest: whoever comes is never the one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.held = 0  # bytes
+        self._most = most
+        self._of: dict[str, dict[Unfinished, None]] = {}  # an address's bodies, held longest first
+
+    def hold(self, unfinished: Unfinished, piece: bytes, max_body: int) -> None:
+        """Keep one more piece of a body, of which no more than `max_body` bytes will come: one alone always fits."""
+        most = max(self._most, max_body)
+        while self.held + len(piece) > most:
+            self._oust()
+            if unfinished.ousted:
+                return
+        unfinished.content += piece
+        self.held += len(piece)
+        self._of.setdefault(unfinished.address, {})[unfinished] = None
+
+    def leave(self, unfinished: Unfinished) -> None:
+        """Let go of what is kept of a body."""
+        of_address = self._of.get(unfinished.address, {})
+        if unfinished in of_address:
+            del of_address[unfinished]
+            self.held -= len(unfinished.content)
+            if not of_address:
+                del self._of[unfinished.address]
+
+    def _oust(self) -> None:
+        bodies = max(self._of.values(), key=lambda bodies: sum(len(body.content) for body in bodies))
+        longest = next(iter(bodies))
+        self.leave(longest)
+        longest.content.clear()
+        longest.ousted = True
+        if not longest.clock.expired():
+            longest.clock.reschedule(asyncio.get_running_loop().time())
 
 
 def _too_large(max_body: int) -> Refused:
     return Refused(413, "body_too_large", f"the body is larger than {max_body} bytes")
+
+
+def _too_many() -> Refused:
+    return Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")

@@ -52,7 +52,7 @@ class Webhooks:
         self._clock = clock
         self._max_body = max_body
         self._callers = callers
-        self._bodies = Bodies(limits)
+        self.bodies = Bodies(limits)
         self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
         self.closing = False
 
@@ -64,7 +64,7 @@ class Webhooks:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": unread})
         if unread:
-            await self._bodies.skip(receive)
+            await self.bodies.skip(receive)
             await send({"type": "http.response.body", "body": b""})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -87,7 +87,7 @@ class Webhooks:
         try:
             self._intake.admit(compiled, client)
             limits = compiled.settings.max_body or self._max_body, compiled.settings.max_headers
-            body = await self._bodies.read(scope, headers, receive, *limits)
+            body = await self.bodies.read(scope, headers, receive, client, *limits)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
             return _closing(for_error(error))

@@ -11,6 +11,8 @@ import pytest
 from running import Bridge, Superoffice, by_github
 
 from bridge.service import building
+from bridge.settings.parsing import size
+from bridge.settings.schema import ListenSettings
 from bridge.store import reading
 
 from .files import README, ROOT, block, configured
@@ -48,6 +50,16 @@ def test_the_configuration_of_each_way_has_no_problem(way: str, tmp_path: Path) 
     assert built.problems == []
     assert list(built.sources) == ["github"]
     assert list(built.targets) == ["crm"]
+
+
+def test_both_proxies_hand_over_whole_requests_of_the_largest_size_that_the_bridge_takes() -> None:
+    (caddy,) = re.findall(r"```caddy\n(.*?)```", README, re.DOTALL)
+    sizes = dict(re.findall(r"(request_buffers|max_size) (\S+)", caddy))
+    assert sizes == {"request_buffers": "1MiB", "max_size": "1MiB"}
+    (nginx,) = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
+    assert "client_max_body_size 1m;" in nginx
+    assert "proxy_request_buffering" not in nginx  # it is on by itself
+    assert ListenSettings().max_body == size("1MiB")
 
 
 def test_a_backup_is_whole_and_made_while_the_bridge_runs(

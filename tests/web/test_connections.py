@@ -26,7 +26,6 @@ SMALL = Limits(
     head_within=0.2,
     idle=1,
     body_within=1.5,
-    bodies=300_000,
     connections=10,
     pipelined=5,
     linger=0.2,
@@ -320,24 +319,6 @@ async def test_a_client_that_reads_no_answers_is_cut_off(port: Port) -> None:
         await loop.sock_connect(deaf, ("127.0.0.1", port.number))
         with pytest.raises(ConnectionError):
             await go_on(deaf)
-
-
-async def test_unfinished_bodies_are_bounded_together_and_whole_ones_are_not_held_up(port: Port) -> None:
-    large = head(content_length=MAX_BODY) + b"x" * (MAX_BODY - 1)
-    async with port.connection() as one, port.connection() as two, port.connection() as good:
-        await one.write(large)
-        await asyncio.sleep(0.1)
-        await two.write(large)
-        status, headers, _ = await two.answer()
-        assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
-        assert await usable(good)
-        await one.write(b"x")
-        assert (await one.answer())[0] == 401
-    async with port.connection() as three:  # what was held is let go
-        await three.write(large + b"x")
-        assert (await three.answer())[0] == 401
-    assert port.refused("too_many_bodies") == 1
-    assert port.stored() == [2]
 
 
 async def test_connect_makes_no_tunnel(port: Port) -> None:

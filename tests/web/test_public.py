@@ -6,7 +6,7 @@ Requests are written byte by byte where a client library would be too well-behav
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,12 @@ class Connection:
         """Whether the other side ends the connection, in order and without another word."""
         async with asyncio.timeout(10):
             return await self.reader.read() == b""
+
+
+async def until(enough: Callable[[], bool]) -> None:
+    """Let the loop turn until it has come to that."""
+    while not enough():  # noqa: ASYNC110 - it is a state of the port's, which sets no event
+        await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -46,6 +46,13 @@ class Outcome(StrEnum):
     MOVED = "moved"
 
 
+class Unclear(StrEnum):
+    """A 2xx that does not say whether the event was taken. Its outcome is unknown, whatever its target pauses for."""
+
+    PAGE = "page"  # of HTML: mostly somebody's who stands in front of the target
+    ANSWER = "answer"  # whatever else it is
+
+
 class PauseReason(StrEnum):
     """Why a target is not sent to, but for probes."""
 
@@ -215,6 +222,7 @@ class Claim(Struct, frozen=True):  # by position: the store makes it of a row
     order_key: str | None = None
     probe: bool = False
     headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
+    unclear: int = 0  # how many answers nobody understood so far
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -228,6 +236,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     result: Any = None  # WorkflowEventResult, or the error body, bounded
     retry_after: int | None = None  # milliseconds, as the target asked
     pause: PauseReason | None = None  # what the whole target is to pause for, where the outcome does not tell
+    unclear: Unclear | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,34 +288,40 @@ class TargetState:
     paused_total: int = 0
     probes: int = 0
     next_probe_at: int | None = None
+    ages: bool = False  # while it is paused, its events grow older: max_age goes on
 
     def clock(self, now: int) -> int:
         """The target's running clock at `now`, which max_age goes by: it stands still while the target is paused."""
         stopped_at = self._stopped_at()
         return (now if stopped_at is None else min(now, stopped_at)) - self.paused_total
 
-    def paused(self, now: int, reason: PauseReason, next_probe_at: int | None = None, probes: int = 0) -> "TargetState":
+    def paused(
+        self, now: int, reason: PauseReason, next_probe_at: int | None = None, probes: int = 0, *, ages: bool = False
+    ) -> "TargetState":
         """The target paused, or paused for another reason than so far, after so many probes that failed."""
-        # A breaker that another fault takes the place of: the clock stops only now.
-        since = self._stopped_at() if reason != PauseReason.BREAKER else self.paused_at
+        # One that aged so far and does no longer: the clock stops only now.
+        since = self.paused_at if ages else self._stopped_at()
         return replace(
             self,
             paused_at=now if since is None else since,
             reason=reason.value,
             by_operator=reason is PauseReason.OPERATOR,
+            paused_total=self.paused_total + (self._stood_still(now) if ages else 0),
             probes=probes,
             next_probe_at=next_probe_at,
+            ages=ages,
         )
 
     def resumed(self, now: int) -> "TargetState":
         """The target open again."""
+        return TargetState(name=self.name, paused_total=self.paused_total + self._stood_still(now))
+
+    def _stood_still(self, now: int) -> int:
         stopped_at = self._stopped_at()
-        stood_still = 0 if stopped_at is None else max(0, now - stopped_at)
-        return TargetState(name=self.name, paused_total=self.paused_total + stood_still)
+        return 0 if stopped_at is None else max(0, now - stopped_at)
 
     def _stopped_at(self) -> int | None:
-        # Not by a breaker: what a target that is down is too late for, is what max_age is there to say.
-        return None if self.reason == PauseReason.BREAKER else self.paused_at
+        return None if self.ages else self.paused_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

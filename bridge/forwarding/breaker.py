@@ -3,8 +3,8 @@
 A set-up that is wrong pauses it at once; so do too many failures in a row, which may be anybody's fault.
 """
 
-from bridge.forwarding.retry import Policy
-from bridge.model import Attempt, Claim, Decision, Outcome, Pause, PauseReason, TargetState
+from bridge.forwarding.retry import Policy, fault
+from bridge.model import Attempt, Claim, Outcome, PauseReason, TargetState
 
 _ANSWERED = (Outcome.DELIVERED, Outcome.REJECTED)
 _FAILED = (Outcome.UNAVAILABLE, Outcome.UNKNOWN)
@@ -25,27 +25,26 @@ class Breaker:
         elif outcome in _FAILED:
             self._failures += 1
 
-    def judge(self, state: TargetState, claim: Claim, attempt: Attempt, decision: Decision, now: int) -> TargetState:
+    def judge(self, state: TargetState, claim: Claim, attempt: Attempt, now: int) -> TargetState:
         """The target's state after an attempt: the same one where nothing changes."""
+        reason = fault(attempt)
+        ages = attempt.unclear is not None
         if state.paused_at is None:
-            reason = self._fault(decision)
+            if reason is None and self._after is not None and self._failures >= self._after:
+                reason, ages = PauseReason.BREAKER, True
             if reason is None:
                 return state
             self._failures = 0
-            return state.paused(now, reason, self._next_probe(now, 1, attempt))
+            return state.paused(now, reason, self._next_probe(now, 1, attempt), ages=ages)
         if state.by_operator or not claim.probe:  # whatever a straggler shows
             return state
         self._failures = 0
         if attempt.outcome in _ANSWERED:
             return state.resumed(now)
+        if reason is None:
+            reason, ages = PauseReason(state.reason), state.ages
         probes = state.probes + 1
-        reason = decision.reason if isinstance(decision, Pause) else PauseReason(state.reason)
-        return state.paused(now, reason, self._next_probe(now, probes + 1, attempt), probes)
-
-    def _fault(self, decision: Decision) -> PauseReason | None:
-        if isinstance(decision, Pause):
-            return decision.reason
-        return PauseReason.BREAKER if self._after is not None and self._failures >= self._after else None
+        return state.paused(now, reason, self._next_probe(now, probes + 1, attempt), probes, ages=ages)
 
     def _next_probe(self, now: int, tries: int, attempt: Attempt) -> int:
         return now + self._policy.wait(tries, attempt.retry_after)[0]

@@ -183,7 +183,7 @@ class Lane:
             recorded = await self._record(claim, attempt, decision)
         moment = self._clock()
         before = self._store.target(self.name)
-        target = self._breaker.judge(before, claim, attempt, decision, moment)
+        target = self._breaker.judge(before, claim, attempt, moment)
         self._tell.attempt(claim, attempt, decision, target, late=recorded.late)
         if recorded.moved and recorded.state is not _PENDING:
             reason = decision.reason if isinstance(decision, _WITH_REASON) else None

@@ -22,12 +22,24 @@ from bridge.model import (
     Pause,
     PauseReason,
     RetryAt,
+    Unclear,
     WaitBy,
 )
 from bridge.settings.schema import RetrySettings
 
 _DELIVERED: Final = Outcome.DELIVERED
 _DONE = Delivered()
+_MOST_UNCLEAR = 3  # answers that nobody understands: each may mean that the event was taken once more
+_FAULTS = {
+    Outcome.MISCONFIGURED: PauseReason.MISCONFIGURED,
+    Outcome.UNAUTHORIZED: PauseReason.UNAUTHORIZED,
+    Outcome.MOVED: PauseReason.MOVED,
+}
+
+
+def fault(attempt: Attempt) -> PauseReason | None:
+    """What an attempt shows to be wrong with its target as a whole, which then pauses."""
+    return attempt.pause or _FAULTS.get(attempt.outcome)
 
 
 class _Jittered(wait_base):
@@ -66,20 +78,23 @@ class Policy:
         """What becomes of the event; `clock` is the target's running clock, which max_age goes by."""
         if attempt.outcome is _DELIVERED:
             return _DONE
-        match attempt.outcome:
-            case Outcome.REJECTED:
-                return Dead("rejected")
-            case _ if attempt.pause:
-                return Pause(attempt.pause)
-            case Outcome.MISCONFIGURED | Outcome.UNAUTHORIZED | Outcome.MOVED:
-                return Pause(PauseReason(attempt.outcome))
-            case Outcome.UNKNOWN if claim.on_unknown is OnUnknown.HOLD:
-                return Held("unknown")
-        if claim.probe:  # when to probe again is the target's business
-            return RetryAt(now, counts=False)
-        tries = claim.retries + 1
+        if attempt.outcome is Outcome.REJECTED:
+            return Dead("rejected")
+        reason = fault(attempt)
+        if reason and attempt.unclear is None:
+            return Pause(reason)
+        if attempt.outcome is Outcome.UNKNOWN and claim.on_unknown is OnUnknown.HOLD:
+            return Held("unknown")
+        if reason and attempt.unclear is Unclear.PAGE:
+            return Pause(reason)
+        if attempt.unclear and claim.unclear + 1 >= _MOST_UNCLEAR:
+            return Dead("answer_not_understood")
+        counts = not claim.probe or attempt.unclear is not None
+        tries = claim.retries + counts
         if self._retrying.stop(self._state(tries)):
             return Dead("max_attempts")
+        if not counts:  # when to probe again is the target's business
+            return RetryAt(now, counts=False)
         wait, by = self.wait(tries, attempt.retry_after)
         left = max(0, claim.expires_at - clock)
         # An event that would be due after its max_age becomes due when that ends, to be found too old then.

@@ -1,10 +1,14 @@
 """The faults that the sandbox can be told to show, and the script of those still to come."""
 
+import gzip
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from bridge.sandbox.answers import Answer, error, page
@@ -29,7 +33,11 @@ _ANSWERS = {
 }
 
 FAULTS = {
-    "503": "any status from 200 to 599, with a body of SuperOffice's or of a web server; 200 is the usual answer",
+    "503": "any status from 300 to 599, with a body of SuperOffice's or of a web server",
+    "202": "any status from 200 to 299, with the usual answer's body (204 and 205 without one); recorded",
+    "gzip": "the usual answer compressed, although nobody asked for it; recorded",
+    "latin-1": "the usual answer in ISO 8859-1, with a letter that is no UTF-8 there; recorded",
+    "utf-16": "the usual answer in UTF-16; recorded",
     "null": "200 with the JSON text null",
     "error": "200 with an error object",
     "rejected": "400 with an error object",
@@ -45,6 +53,7 @@ FAULTS = {
     "cut-middle": "recorded, then half of the answer's body, then the connection is cut",
 }
 _STATUS = re.compile(r"[2-5][0-9][0-9]")
+_SUCCESS = re.compile(r"2[0-9][0-9]")
 _WITHOUT_ANSWER = frozenset({"hang", "slow", "cut-before", "cut-after", "cut-middle"})
 
 
@@ -62,16 +71,24 @@ class Fault(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> "Fault":
         if self.fault not in FAULTS and not _STATUS.fullmatch(self.fault):
-            raise ValueError(f"unknown fault '{self.fault[:50]}', use a status or one of {', '.join([*FAULTS][1:])}")
-        if self.retry_after is not None and (self.fault in _WITHOUT_ANSWER or self.fault == "200"):
+            names = ", ".join(name for name in FAULTS if not _STATUS.fullmatch(name))
+            raise ValueError(f"unknown fault '{self.fault[:50]}', use a status or one of {names}")
+        if self.retry_after is not None and (self.fault in _WITHOUT_ANSWER or self.guise):
             raise ValueError(f"'{self.fault}' has no answer of its own that could carry retry_after, leave it out")
         if (self.fault == "slow") != (self.seconds is not None):
             raise ValueError("'slow' needs seconds" if self.fault == "slow" else "seconds goes with 'slow' only")
         return self
 
+    @property
+    def guise(self) -> "Callable[[Answer], Answer] | None":
+        """How the usual answer is changed; None where there is another one instead, or none."""
+        if _SUCCESS.fullmatch(self.fault):
+            return lambda usual: _as_status(usual, int(self.fault))
+        return _GUISES.get(self.fault)
+
     def answer(self) -> Answer | None:
-        """What is answered instead of the usual; None where the fault is in the manner, not in the answer."""
-        if self.fault in _WITHOUT_ANSWER or self.fault == "200":
+        """What is answered instead of the usual; None where the fault is in the manner, or in the usual's guise."""
+        if self.fault in _WITHOUT_ANSWER or self.guise:
             return None
         answer = _ANSWERS.get(self.fault) or (_huge() if self.fault == "huge" else _status(int(self.fault)))
         if self.retry_after is None:
@@ -172,9 +189,39 @@ def readable(problem: ValidationError) -> str:
 
 
 def _status(status: int) -> Answer:
-    if status in (204, 304):
+    if status == HTTPStatus.NOT_MODIFIED:
         return Answer(status, b"")
     return error(status, *_SUPEROFFICE[status]) if status in _SUPEROFFICE else page(status)
+
+
+def _as_status(usual: Answer, status: int) -> Answer:
+    if usual.status != HTTPStatus.OK:
+        return usual
+    empty = status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
+    return replace(usual, status=status, body=b"" if empty else usual.body)
+
+
+def _gzipped(usual: Answer) -> Answer:
+    return replace(usual, body=gzip.compress(usual.body), headers=(*usual.headers, (b"content-encoding", b"gzip")))
+
+
+def _in_latin_1(usual: Answer) -> Answer:
+    value = orjson.loads(usual.body)
+    if value.get("Attributes"):
+        value["Attributes"] += ";ræk=1"
+    return _in("iso-8859-1", replace(usual, body=orjson.dumps(value)))
+
+
+def _in(charset: str, usual: Answer) -> Answer:
+    content_type = f"application/json; charset={charset}".encode()
+    return replace(usual, body=usual.body.decode().encode(charset), content_type=content_type)
+
+
+_GUISES: dict[str, Callable[[Answer], Answer]] = {
+    "gzip": _gzipped,
+    "latin-1": _in_latin_1,
+    "utf-16": lambda usual: _in("utf-16", usual),
+}
 
 
 def _huge() -> Answer:

@@ -249,6 +249,9 @@ class _Endpoint:
         if (instead := fault.answer()) is not None:
             await _respond(send, instead)
             return
+        if (guise := fault.guise) is not None:
+            await _respond(send, guise(self._usual(tenant, scope, body)))
+            return
         transport: asyncio.Transport = scope["state"]["transport"]
         left = asyncio.ensure_future(_disconnect(receive))
         if not await self._misbehave(fault, lambda: self._usual(tenant, scope, body), left, transport, send):

@@ -83,6 +83,7 @@ def _values(asked: Change, row: Any) -> dict[str, Any]:
         "state": EventState.PENDING,
         "reason": asked.action,
         "retries": 0,
+        "unclear": 0,
         "next_attempt_at": asked.now,
         "delivered_at": None,
         "expires_at": target.clock(asked.now) + row.max_age,

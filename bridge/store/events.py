@@ -28,7 +28,7 @@ _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
 _CLAIMED = (
     *("seq", "expires_at", "attempts", "id", "webhook_id", "source", "rule", "target", "type", "text", "retries"),
-    *("on_unknown", "created_at", "order_key", "headers"),
+    *("on_unknown", "created_at", "order_key", "headers", "unclear"),
 )
 _claimed_columns = [events.c[name] for name in _CLAIMED]
 _claimable = Prepared(
@@ -75,11 +75,12 @@ _record = Prepared(
             state=bindparam("to_state"),
             reason=bindparam("why"),
             retries=events.c.retries + bindparam("counted"),
+            unclear=events.c.unclear + bindparam("not_understood"),
             next_attempt_at=func.coalesce(bindparam("next"), events.c.next_attempt_at),
             delivered_at=bindparam("delivered"),
         )
     ),
-    ("to_state", "why", "counted", "next", "delivered", "event", "from_state", "claims"),
+    ("to_state", "why", "counted", "not_understood", "next", "delivered", "event", "from_state", "claims"),
 )
 _ATTEMPT_COLUMNS = (
     *("event_id", "number", "started_at", "duration", "outcome", "status", "detail", "result", "late", "probe"),
@@ -90,7 +91,7 @@ _ON_UNKNOWN = {each.value: each for each in OnUnknown}
 _STATES = {each.value: each for each in EventState}
 _PENDING, _SENDING = EventState.PENDING.value, EventState.SENDING.value
 _DELIVERED, _DEAD, _HELD = EventState.DELIVERED.value, EventState.DEAD.value, EventState.HELD.value
-_Move = tuple[str, str | None, int, int | None, int | None]  # the first values of `_record`
+_Move = tuple[str, str | None, int, int, int | None, int | None]  # the first values of `_record`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
 def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
     """The claim of an event's row, which was read before it was `claimed` so many times."""
     (_, expires_at, attempts_, id_, webhook_id, source, rule, target, type_, text, retries, *more) = row
-    on_unknown, created_at, order_key, headers = more
+    on_unknown, created_at, order_key, headers, unclear = more
     return Claim(
         id_,
         webhook_id,
@@ -184,6 +185,7 @@ def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
         order_key,
         probe,
         None if headers is None else jsontext.decode(headers),
+        unclear,
     )
 
 
@@ -242,15 +244,16 @@ def _settles(state: EventState, result: Result) -> bool:
 def _move(result: Result) -> _Move:
     match result.decision:
         case Delivered():
-            return _DELIVERED, None, 0, None, result.now
+            return _DELIVERED, None, 0, 0, None, result.now
         case RetryAt(at, counts):
-            return _PENDING, result.attempt.outcome._value_, int(counts), at, None
+            unclear = int(result.attempt.unclear is not None)
+            return _PENDING, result.attempt.outcome._value_, int(counts), unclear, at, None
         case Dead(reason):
-            return _DEAD, reason, 0, None, None
+            return _DEAD, reason, 0, 0, None, None
         case Held(reason):
-            return _HELD, reason, 0, None, None
+            return _HELD, reason, 0, 0, None, None
         case _:  # Pause: the event waits for its target
-            return _PENDING, result.attempt.outcome._value_, 0, result.now, None
+            return _PENDING, result.attempt.outcome._value_, 0, 0, result.now, None
 
 
 def _attempt_row(result: Result, late: bool) -> tuple[Any, ...]:

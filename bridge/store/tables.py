@@ -82,6 +82,7 @@ events = Table(
     Column("expires_at", BigInteger, nullable=False),  # on the target's running clock, which stops while it is paused
     Column("order_key", Text),  # events of one target, source and key are sent one after another
     Column("headers", LargeBinary),  # JSON: those of its rule, where it has some
+    Column("unclear", Integer, nullable=False, server_default="0"),  # answers that nobody understood
     Index("ix_events_webhook", "webhook_id"),
 )
 
@@ -138,6 +139,7 @@ targets = Table(
     Column("paused_total", BigInteger, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("next_probe_at", BigInteger),
+    Column("ages", Boolean, nullable=False, server_default=false()),  # whether max_age goes on in its pause
 )
 
 handed_over = Table(

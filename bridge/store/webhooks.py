@@ -38,6 +38,7 @@ _EVENT_COLUMNS = (
 )
 _PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
 _NEW = {"attempts": literal_column("0"), "retries": literal_column("0"), "probe": false()}
+_ANEW = {"retries": 0, "unclear": 0, "probe": False}
 _insert_event = Prepared(lambda _: events.insert().inline().values(_NEW), _EVENT_COLUMNS)
 
 
@@ -153,7 +154,7 @@ def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
     found: dict[str, Any] = {row.id: row for row in connection.execute(query)}
     touched = [key_of(row) for row in found.values()]
     for event in a.mapping.events:
-        row = dict(zip(_EVENT_COLUMNS, _event_row(a, event), strict=True)) | {"retries": 0, "probe": False}
+        row = dict(zip(_EVENT_COLUMNS, _event_row(a, event), strict=True)) | _ANEW
         before = found.get(event.id)
         if before is None:
             connection.execute(events.insert(), row | {"attempts": 0})

@@ -1,4 +1,7 @@
-"""SuperOffice's JSON: the wrapper around a WorkflowEvent, and what its answers are."""
+"""SuperOffice's JSON: the wrapper around a WorkflowEvent, and what its answers are.
+
+Names of an answer count in any case: SuperOffice's own serializer may be set to write `eventType`.
+"""
 
 from typing import Any
 
@@ -10,30 +13,34 @@ def wrapper(event_type: str, attributes: str) -> bytes:
     return jsontext.encode({"WorkflowEvent": {"EventType": event_type, "Attributes": attributes}})
 
 
-def is_result(answer: Any) -> bool:
-    """Whether an answer is a WorkflowEventResult. Values may be null (`$select` nulls what it leaves out)."""
-    return isinstance(answer, dict) and "EventType" in answer and not is_error(answer)
+def members(answer: Any) -> dict[str, Any]:
+    """The members of an answer by their names in lower case; none where it is no object."""
+    return {name.lower(): value for name, value in answer.items()} if isinstance(answer, dict) else {}
 
 
-def is_error(answer: Any) -> bool:
-    """Whether an answer is an error object of SuperOffice's services, or of the framework beneath them."""
-    return is_service_error(answer) or (
-        isinstance(answer, dict)
-        and (answer.get("MessageDetail") is not None or ("Message" in answer and "EventType" not in answer))
+def is_result(answer: dict[str, Any]) -> bool:
+    """Whether an answer's members are a WorkflowEventResult's; `$select` nulls the values that it leaves out."""
+    return "eventtype" in answer and not is_error(answer)
+
+
+def is_error(answer: dict[str, Any]) -> bool:
+    """Whether an answer's members are those of an error object, of SuperOffice's services or the framework beneath."""
+    return (
+        is_service_error(answer)
+        or answer.get("messagedetail") is not None
+        or ("message" in answer and "eventtype" not in answer)
     )
 
 
-def is_service_error(answer: Any) -> bool:
+def is_service_error(answer: dict[str, Any]) -> bool:
     """Whether SuperOffice's own services wrote it: the request reached an agent.
 
     The framework's `{"Message": "No HTTP resource was found ..."}` is not one: it means a wrong URL.
     """
-    return isinstance(answer, dict) and (
-        answer.get("Error") is True or answer.get("ErrorType") is not None or answer.get("ErrorMessage") is not None
-    )
+    return answer.get("error") is True or answer.get("errortype") is not None or answer.get("errormessage") is not None
 
 
-def error_type(answer: Any) -> str:
+def error_type(answer: dict[str, Any]) -> str:
     """The kind of a service error, such as `ArgumentException`: a word, or nothing."""
-    kind = answer.get("ErrorType") if isinstance(answer, dict) else None
+    kind = answer.get("errortype")
     return kind[:100] if isinstance(kind, str) and kind.replace(".", "").isidentifier() else ""

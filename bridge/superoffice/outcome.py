@@ -1,24 +1,28 @@
 """What an answer, or its absence, teaches: status and body in, outcome and a sentence for people out."""
 
+import math
 import os
+import re
 import socket
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from msgspec import Struct
 
-from bridge import jsontext
 from bridge.errors import BridgeError
-from bridge.model import Outcome, PauseReason
-from bridge.superoffice import carriers
+from bridge.model import Outcome, PauseReason, Unclear
+from bridge.superoffice import carriers, decoding
 from bridge.superoffice.connection import Broken, ProxyRefused, ProxyUnreachable
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
 _MOVED = frozenset({404, 421, 503})  # of SuperOffice Online
 _BRACKETS_KEPT = 500  # in an answer that is kept as JSON; one with more is kept as text
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
+_LONGEST_WAIT = 999_999_999.0  # seconds
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     status: int | None = None
     retry_after: int | None = None  # milliseconds
     pause: PauseReason | None = None
+    unclear: Unclear | None = None
 
 
 class NotSent(BridgeError):
@@ -49,21 +54,34 @@ class NotSent(BridgeError):
         self.pause = pause
 
 
-def judge(status: int, body: bytes, *, online: bool = False, retry_after: int | None = None) -> Judgement:
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, *, online: bool = False, retry_after: int | None = None
+) -> Judgement:
     """Judge an answer by its status and its body; some statuses decide whatever the body says.
 
     `online`: of SuperOffice Online, where a tenant that moved leaves 404 and 503 behind as well as 421.
     """
-    answer, is_json = _parse(body)
+    said = decoding.read(headers, body)
+    unclear, pause = None, None
     if online and status in _MOVED:
         outcome, detail = Outcome.MOVED, f"SuperOffice answered {status}, as where the tenant has moved"
     else:
-        outcome, detail = _decide(status, answer, is_json=is_json)
-    kept = _kept(body, answer, is_json=is_json)
-    return Judgement(outcome=outcome, detail=detail, result=kept, status=status, retry_after=retry_after)
+        outcome, detail = _decide(status, said)
+        if outcome is Outcome.UNKNOWN and status < 300:  # taken, it seems, by we know not whom
+            unclear, pause = Unclear.PAGE if said.is_page else Unclear.ANSWER, PauseReason.MISCONFIGURED
+    return Judgement(
+        outcome=outcome,
+        detail=detail,
+        result=_kept(said),
+        status=status,
+        retry_after=retry_after,
+        pause=pause,
+        unclear=unclear,
+    )
 
 
-def _decide(status: int, answer: Any, *, is_json: bool) -> tuple[Outcome, str]:
+def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
+    answer = carriers.members(said.value)
     match status:
         case 401 | 403:
             return Outcome.UNAUTHORIZED, f"SuperOffice refused the log-in ({status}), check the target's authorization"
@@ -73,9 +91,9 @@ def _decide(status: int, answer: Any, *, is_json: bool) -> tuple[Outcome, str]:
             return Outcome.UNAVAILABLE, f"SuperOffice answered {status}"
         case _ if status >= 500:
             return Outcome.UNKNOWN, f"SuperOffice answered {status}, it may have taken the event"
-        case 200 if carriers.is_result(answer):
+        case _ if status < 300 and carriers.is_result(answer):
             return Outcome.DELIVERED, ""
-        case 200 if is_json and answer is None:
+        case 200 if said.is_json and said.value is None:
             return Outcome.REJECTED, "SuperOffice answered null"
         case _ if 300 <= status < 400:
             return Outcome.MISCONFIGURED, f"the target redirects ({status}), put its final address into url"
@@ -83,22 +101,19 @@ def _decide(status: int, answer: Any, *, is_json: bool) -> tuple[Outcome, str]:
             return Outcome.MISCONFIGURED, f"there is no SendEvent at this URL ({status}), check the target's url"
         case _ if carriers.is_error(answer):
             return Outcome.REJECTED, f"SuperOffice rejected the event ({status}) {carriers.error_type(answer)}".strip()
+        case _ if status < 300:
+            what = "a page of HTML, check what stands in front of the target" if said.is_page else "not SendEvent's"
+            return Outcome.UNKNOWN, f"the answer ({status}) is {what}, SuperOffice may have taken the event"
         case _:
             return Outcome.MISCONFIGURED, f"the answer ({status}) is not SendEvent's, check the target's url"
 
 
-def _parse(body: bytes) -> tuple[Any, bool]:
-    try:
-        return jsontext.decode(body.removeprefix(b"\xef\xbb\xbf")), True
-    except ValueError:
-        return None, False
-
-
-def _kept(body: bytes, answer: Any, *, is_json: bool) -> Any:
+def _kept(said: decoding.Said) -> Any:
     # Every level costs a bracket: what has many of them may nest deeper than can be written again.
-    if is_json and len(body) <= KEPT and body.count(b"[") + body.count(b"{") <= _BRACKETS_KEPT:
-        return answer
-    return body[: KEPT if is_json else _TEXT_KEPT].decode("utf-8", "replace") or None
+    text = said.text
+    if said.is_json and len(text) <= KEPT and text.count(b"[") + text.count(b"{") <= _BRACKETS_KEPT:
+        return said.value
+    return text[: KEPT if said.is_json else _TEXT_KEPT].decode("utf-8", "replace") or None
 
 
 def judge_fault(error: BaseException, *, sent: bool, within: str) -> Judgement:
@@ -141,12 +156,15 @@ def _unconnected(error: OSError) -> str:
 
 
 def retry_after(value: str | None, now: int) -> int | None:
-    """A Retry-After header (seconds or a date, RFC 9110) as milliseconds from `now`; None where it says nothing."""
+    """A Retry-After header (seconds or a date, RFC 9110) as milliseconds from `now`; None where it says nothing.
+
+    Seconds may have a fraction, which the RFC does not know but servers write.
+    """
     if value is None:
         return None
     text = value.strip()
-    if text.isascii() and text.isdigit():
-        return int(text[:9]) * 1000
+    if _SECONDS.fullmatch(text):
+        return math.ceil(min(float(text), _LONGEST_WAIT) * 1000)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # such as a year of 20 digits

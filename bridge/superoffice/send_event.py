@@ -86,6 +86,7 @@ class SuperOffice:
             result=judgement.result,
             retry_after=judgement.retry_after if judgement.outcome in (Outcome.UNAVAILABLE, Outcome.UNKNOWN) else None,
             pause=judgement.pause,
+            unclear=judgement.unclear,
         )
 
     async def _post(self, claim: Claim, progress: Progress, url: httpx.URL) -> Judgement:
@@ -100,7 +101,7 @@ class SuperOffice:
         response, body = await self._exchange(request, progress)
         status = response.status_code
         wait = None if status == 200 else retry_after(response.headers.get("retry-after"), self._clock())
-        return judge(status, body, online=self.tenant is not None, retry_after=wait)
+        return judge(status, response.headers, body, online=self.tenant is not None, retry_after=wait)
 
     async def _exchange(self, request: httpx.Request, progress: Progress) -> tuple[httpx.Response, bytes]:
         """Let the authorization have its say; httpx's own client would, at twice the price of the whole exchange.

@@ -23,7 +23,7 @@ from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreach
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
 _NEXT_ADDRESS = 0.25  # seconds until the next address of a name is tried beside the one before (RFC 8305)
 _FRAMING = frozenset({b"Host", b"Content-Length"})  # as httpx adds them, where it does
-_ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
+ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
 
 
 class Progress:
@@ -159,7 +159,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(_ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
+                lambda: Connection(ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
             )
         except BaseException:
             its_socket.close()

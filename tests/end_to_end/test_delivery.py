@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from running import Bridge, Superoffice, by_github, eventually, free_port, superoffice
 
 ISSUES = """
@@ -60,6 +61,49 @@ def test_the_same_webhook_50_times_at_once_is_accepted_once(
     assert [event["state"] for event in bridge.settled()] == ["delivered"]
     assert got(sandbox, "at-once") == {receipts[0]["events"][0]: 1}
     assert len(bridge.webhooks()) == 1
+
+
+UNCLEAR = """
+verify: {scheme: github, secrets: ["${SECRET}"]}
+rules:
+  - name: once
+    when: body.number < 10
+    on_unknown: hold
+    event: {type: CreatedRequest, attributes: {number: "{{ body.number }}", bridge_id: "{{ event.id }}"}}
+  - name: again
+    when: body.number >= 10
+    event: {type: CreatedRequest, attributes: {number: "{{ body.number }}", bridge_id: "{{ event.id }}"}}
+"""
+
+
+@pytest.mark.timing
+def test_a_2xx_that_cannot_be_read_is_no_reason_to_send_again(
+    make_bridge: Callable[..., Bridge], sandbox: Superoffice
+) -> None:
+    bridge = make_bridge({"crm": sandbox.target("unclear")}, {"github": UNCLEAR}).start()
+
+    def sent(number: int) -> str:
+        answer = bridge.post("github", issue(number), by_github(issue(number), f"unclear-{number}"))
+        (event,) = answer.json()["events"]
+        return str(event)
+
+    sandbox.script("unclear", *({"fault": name} for name in ("gzip", "latin-1", "utf-16", "202")))
+    read = [sent(number) for number in range(4)]
+    assert {event["state"] for event in bridge.settled()} == {"delivered"}
+    sandbox.script("unclear", {"fault": "204", "times": None})
+    held = sent(5)
+    eventually(lambda: bridge.event(held)["state"] == "held")
+    (target,) = bridge.admin.get("/api/targets").json()
+    assert (target["state"], target["reason"]) == ("paused", "misconfigured")
+    dead = sent(11)
+    eventually(lambda: bridge.event(dead)["attempts"])
+    bridge.stop()
+    bridge.start()
+    eventually(lambda: bridge.event(dead)["state"] == "dead")
+
+    assert bridge.event(dead)["reason"] == "answer_not_understood"
+    assert bridge.event(held)["state"] == "held"
+    assert got(sandbox, "unclear") == dict.fromkeys([*read, held], 1) | {dead: 3}
 
 
 def test_nothing_is_lost_while_the_target_is_down_for_the_whole_intake(make_bridge: Callable[..., Bridge]) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from bridge.model import Claim, Event, Outcome, TargetState, Webhook, WebhookState
+from bridge.model import Claim, Event, Outcome, TargetState, Unclear, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.interpreting import interpret
 from bridge.store.changes import Action, Selection
 from bridge.store.order import WAITING
 from bridge.store.reading import Filter
 
-from .support import Log
+from .support import Log, Shown
 from .world import GONE, LEASE, MAX_ATTEMPTS, ROOM, RULES, SWEEP, WINDOW, Seen, Tried, World, new_webhook
 
 # By whatever happens, the forwarder goes on.
@@ -76,7 +76,7 @@ class Machine:
         self.take("receive", self.receive(source, items, delivery))
 
     def much_comes_at_once(
-        self, source: str, items: Any, others: Any, delivery: str | None, outcomes: list[Outcome]
+        self, source: str, items: Any, others: Any, delivery: str | None, outcomes: list[Shown]
     ) -> None:
         async def all_of_it() -> None:
             async with self.world.at_once():
@@ -87,16 +87,16 @@ class Machine:
 
         self.take("receive", all_of_it())
 
-    def superoffice_answers(self, which: int, outcome: Outcome) -> None:
+    def superoffice_answers(self, which: int, outcome: Shown) -> None:
         if call := picked(self.world.calls, which):
             self.answers(call.claim, outcome, self.world.answer(call, outcome))
 
-    def an_answer_comes_too_late(self, which: int, outcome: Outcome) -> None:
+    def an_answer_comes_too_late(self, which: int, outcome: Shown) -> None:
         sent_again = [claim for claim in self.world.lost if self._is(claim.event_id, "sending")]
         if claim := picked(sent_again or self.world.lost, which):
             self.answers(claim, outcome, self.world.answer_late(claim, outcome))
 
-    def two_answers_come_at_once(self, which: int, outcome: Outcome, late: Outcome) -> None:
+    def two_answers_come_at_once(self, which: int, outcome: Shown, late: Shown) -> None:
         """To an attempt, and then to an earlier one of the same event, that a crash cut off."""
         if not self.world.calls:
             return
@@ -219,7 +219,7 @@ class Machine:
         assert (receipt.webhook_id, receipt.duplicate) == (first, duplicate)
         assert set(receipt.event_ids) == self.acknowledged[first]
 
-    def answers(self, claim: Claim, outcome: Outcome, answering: Coroutine[Any, Any, Any]) -> None:
+    def answers(self, claim: Claim, outcome: Shown, answering: Coroutine[Any, Any, Any]) -> None:
         before = self.rows.get(claim.event_id)
         self.take("answer", answering)
         if before is not None and outcome is Outcome.DELIVERED:
@@ -229,7 +229,16 @@ class Machine:
         target = self.targets[claim.target]
         if claim.probe and outcome not in (Outcome.DELIVERED, Outcome.REJECTED) and target.next_probe_at is not None:
             assert target.next_probe_at > self.world.hand()
-        assert outcome is not Outcome.UNAUTHORIZED or target.paused_at is not None
+        if outcome is Outcome.UNAUTHORIZED or isinstance(outcome, Unclear):
+            assert target.paused_at is not None
+            self.only_what_cannot_have_been_taken_waits(claim, outcome)
+
+    def only_what_cannot_have_been_taken_waits(self, claim: Claim, outcome: Shown) -> None:
+        """A pause for an answer that nobody understood stops no clock, so its events come to an end."""
+        state = self.targets[claim.target]
+        if claim.probe and not state.by_operator:
+            stopped = state.clock(self.world.hand()) == state.clock(self.world.hand() + 1)
+            assert stopped is (outcome is Outcome.UNAUTHORIZED)
 
     def change(self, action: Action, selection: Selection) -> None:
         chosen = [
@@ -295,7 +304,7 @@ class Machine:
                 case ("sending", _):
                     assert after.attempts == before.attempts
                     tried = on_time[before.id, before.attempts]
-                    assert (after.state, after.reason, after.retries) == decided(before, tried)
+                    assert (after.state, after.reason, after.retries, after.unclear) == decided(before, tried)
                 case (_, "delivered"):
                     assert after.reason is None
                     late[after.id] -= 1
@@ -317,7 +326,7 @@ class Machine:
         self.targets = {name: self.world.store.target(name) for name in ROOM}
 
     def starts_anew(self, row: Any) -> None:
-        assert row.retries == 0
+        assert row.retries == row.unclear == 0
         assert row.expires_at == self._clock(row.target) + self.made[row.id].max_age
 
     def has_its_place(self, cause: str, before: Any, after: Any) -> None:
@@ -444,20 +453,23 @@ def by_key(rows: list[Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
     return ((key, list(line)) for key, line in groupby(ordered, key_of))
 
 
-def decided(before: Any, tried: Tried) -> tuple[str, str | None, int]:
-    """State, reason and retries of an event after an attempt, as the documentation has it."""
-    retries = before.retries
+def decided(before: Any, tried: Tried) -> tuple[str, str | None, int, int]:
+    """State, reason, retries and unclear answers of an event after an attempt, as the documentation has it."""
+    retries, unclear = before.retries, before.unclear
     match tried.outcome:
         case "delivered":
-            return "delivered", None, retries
+            return "delivered", None, retries, unclear
         case "rejected":
-            return "dead", "rejected", retries
+            return "dead", "rejected", retries, unclear
         case "unknown" if before.on_unknown == "hold":
-            return "held", "unknown", retries
+            return "held", "unknown", retries, unclear
         case "unauthorized":
-            return "pending", "unauthorized", retries
-    if tried.probe:
-        return "pending", tried.outcome, retries
+            return "pending", "unauthorized", retries, unclear
+    not_understood = tried.detail == Unclear.ANSWER
+    if tried.detail == Unclear.PAGE or (tried.probe and not not_understood):
+        return "pending", tried.outcome, retries, unclear
+    if not_understood and unclear == 2:
+        return "dead", "answer_not_understood", retries, unclear
     if retries + 1 == MAX_ATTEMPTS.get(before.target):
-        return "dead", "max_attempts", retries
-    return "pending", tried.outcome, retries + 1
+        return "dead", "max_attempts", retries, unclear
+    return "pending", tried.outcome, retries + 1, unclear + not_understood

@@ -19,6 +19,8 @@ from bridge.model import (
     Mapping,
     OnUnknown,
     Outcome,
+    PauseReason,
+    Unclear,
     Webhook,
     WebhookState,
     event_id,
@@ -34,7 +36,22 @@ from bridge.times import Clock, now
 
 WITHIN = 20.0  # seconds for whatever takes a moment on an idle machine
 HOUR = 3_600_000
+Shown = Outcome | Unclear  # by one attempt
 FAST: dict[str, Any] = {"first_wait": "10ms", "max_wait": "40ms"}
+
+
+def attempted(shown: Shown, started_at: int, duration: int, detail: str | None = None, result: Any = None) -> Attempt:
+    """An attempt that showed this; that of one that nobody understood has a detail by itself."""
+    unclear = shown if isinstance(shown, Unclear) else None
+    return Attempt(
+        outcome=shown if isinstance(shown, Outcome) else Outcome.UNKNOWN,
+        started_at=started_at,
+        duration=duration,
+        detail=(unclear or "") if detail is None else detail,
+        result=result,
+        pause=PauseReason.MISCONFIGURED if unclear else None,
+        unclear=unclear,
+    )
 
 
 class Hand:
@@ -156,13 +173,13 @@ async def running(one: Lane) -> AsyncIterator[None]:
 class Target:
     """A SuperOffice that a test plays: `outcomes` in order, the last one for ever; held while the gate is shut."""
 
-    def __init__(self, *outcomes: Outcome, result: Any = None) -> None:
+    def __init__(self, *outcomes: Shown, result: Any = None) -> None:
         self.claims: list[Claim] = []
         self.busiest = 0
         self.under_way = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self._outcomes = [*(outcomes or (Outcome.DELIVERED,))]
+        self._outcomes: list[Shown] = [*(outcomes or (Outcome.DELIVERED,))]
         self._result = result
         self._arrived = asyncio.Event()
 
@@ -176,9 +193,9 @@ class Target:
             await self.gate.wait()
         finally:
             self.under_way -= 1
-        return Attempt(outcome=outcome, started_at=now(), duration=1, detail=f"played {outcome}", result=self._result)
+        return attempted(outcome, now(), 1, f"played {outcome}", self._result)
 
-    def answer(self, *outcomes: Outcome) -> None:
+    def answer(self, *outcomes: Shown) -> None:
         """From now on, these."""
         self._outcomes = [*outcomes]
 

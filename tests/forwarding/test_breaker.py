@@ -14,16 +14,15 @@ from bridge.model import (
     Claim,
     OnUnknown,
     Outcome,
-    Pause,
     PauseReason,
-    RetryAt,
     TargetState,
+    Unclear,
 )
 from bridge.observing import logs
 from bridge.store.store import Store
 
 from .support import FAST, HOUR, Base, Hand, Log, Target, accept, lane, quiet, running
-from .test_retry import NOW, SECOND, attempt, claim, policy
+from .test_retry import NOW, SECOND, attempt, claim, not_understood, policy
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +34,7 @@ def after(breaker: Breaker, *outcomes: Outcome, state: TargetState = OPEN, **fie
     """A target's state after attempts that ended so, all at NOW."""
     for outcome in outcomes:
         breaker.count(outcome)
-        decision = policy().decide(claim(**fields), attempt(outcome), NOW, NOW)
-        state = breaker.judge(state, claim(**fields), attempt(outcome), decision, NOW)
+        state = breaker.judge(state, claim(**fields), attempt(outcome), NOW)
     return state
 
 
@@ -49,7 +47,7 @@ def test_it_opens_with_the_last_of_so_many_failures_in_a_row(failures: list[Outc
     one = breaker()
     assert after(one, *failures[:2]) is OPEN
     opened = after(one, failures[2])
-    assert opened == replace(OPEN, paused_at=NOW, reason="breaker", next_probe_at=NOW + 2 * SECOND)
+    assert opened == replace(OPEN, paused_at=NOW, reason="breaker", next_probe_at=NOW + 2 * SECOND, ages=True)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.REJECTED])
@@ -76,9 +74,9 @@ def test_the_first_probe_waits_as_long_as_the_target_asked() -> None:
     one = Breaker(1, policy())
     failed = attempt(Outcome.UNAVAILABLE, retry_after=600 * SECOND)
     one.count(failed.outcome)
-    opened = one.judge(OPEN, claim(), failed, RetryAt(NOW + 600 * SECOND), NOW)
+    opened = one.judge(OPEN, claim(), failed, NOW)
     assert opened.next_probe_at == NOW + 600 * SECOND
-    probed = one.judge(opened, claim(probe=True), failed, RetryAt(NOW, counts=False), NOW)
+    probed = one.judge(opened, claim(probe=True), failed, NOW)
     assert (probed.probes, probed.next_probe_at) == (1, NOW + 600 * SECOND)
 
 
@@ -112,18 +110,47 @@ def test_a_breaker_stops_no_clock_and_a_fault_that_a_probe_finds_does() -> None:
     assert opened.clock(NOW + HOUR) == OPEN.clock(NOW + HOUR)
     assert opened.resumed(NOW + HOUR) == OPEN
     later = NOW + HOUR
-    denied = breaker().judge(
-        opened, claim(probe=True), attempt(Outcome.UNAUTHORIZED), Pause(PauseReason.UNAUTHORIZED), later
-    )
+    denied = breaker().judge(opened, claim(probe=True), attempt(Outcome.UNAUTHORIZED), later)
     assert (denied.reason, denied.paused_at, denied.probes) == ("unauthorized", later, 1)
     assert denied.clock(later + HOUR) == OPEN.clock(later)
     assert denied.resumed(later + HOUR) == replace(OPEN, paused_total=OPEN.paused_total + HOUR)
 
 
+@pytest.mark.parametrize("unclear", Unclear)
+def test_an_answer_that_nobody_understands_pauses_the_target_and_stops_no_clock(unclear: Unclear) -> None:
+    paused = breaker().judge(OPEN, claim(), not_understood(unclear), NOW)
+    assert paused == replace(
+        OPEN, paused_at=NOW, reason="misconfigured", next_probe_at=NOW + 2 * SECOND, by_operator=False, ages=True
+    )
+    assert paused.clock(NOW + HOUR) == OPEN.clock(NOW + HOUR)
+    assert paused.resumed(NOW + HOUR) == OPEN
+
+
+def test_the_clock_stops_and_goes_on_as_what_the_probes_find_has_it() -> None:
+    one, state = breaker(), OPEN
+    found = [
+        (attempt(Outcome.MISCONFIGURED), False),
+        (attempt(Outcome.UNKNOWN), False),
+        (not_understood(), True),
+        (attempt(Outcome.UNAVAILABLE), True),
+        (not_understood(Unclear.PAGE), True),
+        (attempt(Outcome.UNAUTHORIZED), False),
+        (not_understood(), True),
+    ]
+    at, clock = NOW, OPEN.clock(NOW)
+    for shown, ages in found:
+        state = one.judge(state, claim(probe=True), shown, at)
+        assert (state.ages, state.clock(at)) == (ages, clock)
+        at += HOUR
+        clock += HOUR if ages else 0
+        assert state.clock(at) == clock
+    assert state.resumed(at) == replace(OPEN, paused_total=OPEN.paused_total + 3 * HOUR)
+
+
 def test_a_breaker_has_been_open_since_it_opened_however_many_probes_failed() -> None:
     one = breaker()
     opened = after(one, *[Outcome.UNKNOWN] * 3)
-    failed = one.judge(opened, claim(probe=True), attempt(Outcome.UNAVAILABLE), RetryAt(NOW, False), NOW + HOUR)
+    failed = one.judge(opened, claim(probe=True), attempt(Outcome.UNAVAILABLE), NOW + HOUR)
     assert (failed.reason, failed.paused_at, failed.probes) == ("breaker", NOW, 1)
     assert failed.clock(NOW + 2 * HOUR) == OPEN.clock(NOW + 2 * HOUR)
 

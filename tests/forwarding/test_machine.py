@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.model import Outcome
+from bridge.model import Outcome, Unclear
 from bridge.store import database
 from bridge.store.changes import Action
 
@@ -17,7 +17,10 @@ from .support import logged
 from .world import note_everything
 
 outcomes = st.sampled_from(
-    [Outcome.DELIVERED, Outcome.UNAVAILABLE, Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.UNAUTHORIZED]
+    [
+        *(Outcome.DELIVERED, Outcome.UNAVAILABLE, Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.REJECTED),
+        *(Outcome.UNAUTHORIZED, *Unclear),
+    ]
 )
 waits = st.sampled_from([1_000, 11_000, 45_000, 240_000])
 which = st.integers(0, 11)
@@ -88,6 +91,17 @@ RARE: dict[str, list[tuple[Any, ...]]] = {
         (Machine.time_passes, 2_000),
         (Machine.it_is_cut_off, 1_000),
         (Machine.an_answer_comes_too_late, 0, Outcome.REJECTED),
+    ],
+    "an event whose answers nobody understands dies, although each of them is a probe's": [
+        (Machine.a_webhook_comes, "shop", [an_item(None)], None),
+        (Machine.superoffice_answers, 0, Unclear.ANSWER),
+        (Machine.time_passes, 2_000),
+        (Machine.it_is_cut_off, 240_000),
+        (Machine.superoffice_answers, 0, Unclear.PAGE),
+        (Machine.time_passes, 45_000),
+        (Machine.superoffice_answers, 0, Unclear.ANSWER),
+        (Machine.time_passes, 45_000),
+        (Machine.superoffice_answers, 0, Unclear.ANSWER),
     ],
     "an answer to a probe does not open what an operator paused": [
         (Machine.a_webhook_comes, "shop", [an_item(None)], None),

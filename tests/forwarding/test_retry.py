@@ -21,6 +21,7 @@ from bridge.model import (
     Pause,
     PauseReason,
     RetryAt,
+    Unclear,
     WaitBy,
 )
 from bridge.settings.schema import RetrySettings
@@ -60,6 +61,12 @@ def claim(**fields: Any) -> Claim:
 
 def attempt(outcome: Outcome, retry_after: int | None = None) -> Attempt:
     return Attempt(outcome=outcome, started_at=NOW, duration=5, retry_after=retry_after)
+
+
+def not_understood(unclear: Unclear = Unclear.ANSWER) -> Attempt:
+    """A 2xx that nobody understands."""
+    pause = PauseReason.MISCONFIGURED
+    return Attempt(outcome=Outcome.UNKNOWN, started_at=NOW, duration=5, pause=pause, unclear=unclear)
 
 
 def decide(outcome: Outcome, retry_after: int | None = None, **fields: Any) -> Decision:
@@ -193,6 +200,38 @@ def test_the_last_attempt_may_still_be_delivered_held_or_pause_the_target() -> N
     assert once.decide(claim(), attempt(Outcome.UNAUTHORIZED), NOW, NOW) == Pause(PauseReason.UNAUTHORIZED)
     held = once.decide(claim(on_unknown=OnUnknown.HOLD), attempt(Outcome.UNKNOWN), NOW, NOW)
     assert held == Held("unknown")
+
+
+@pytest.mark.parametrize("unclear", Unclear)
+@pytest.mark.parametrize("probe", [False, True])
+def test_what_may_have_been_taken_is_held_where_the_rule_says_so(unclear: Unclear, probe: bool) -> None:
+    asked = claim(on_unknown=OnUnknown.HOLD, probe=probe, unclear=2)
+    assert policy(max_attempts=1).decide(asked, not_understood(unclear), NOW, NOW) == Held("unknown")
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_an_answer_that_nobody_understands_is_an_attempt_and_the_third_one_the_last(probe: bool) -> None:
+    one, answer = policy(), not_understood()
+    assert one.decide(claim(probe=probe), answer, NOW, NOW) == RetryAt(NOW + 2 * SECOND)
+    assert one.decide(claim(probe=probe, retries=9, unclear=1), answer, NOW, NOW) == RetryAt(NOW + 900 * SECOND)
+    dead = Dead("answer_not_understood")
+    assert one.decide(claim(probe=probe, retries=2, unclear=2), answer, NOW, NOW) == dead
+    assert policy(max_attempts=9).decide(claim(probe=probe, unclear=7), answer, NOW, NOW) == dead
+    assert policy(max_attempts=1).decide(claim(probe=probe), answer, NOW, NOW) == Dead("max_attempts")
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_a_page_is_no_attempt(probe: bool) -> None:
+    many = claim(probe=probe, retries=50, unclear=2)
+    paused = Pause(PauseReason.MISCONFIGURED)
+    assert policy(max_attempts=60).decide(many, not_understood(Unclear.PAGE), NOW, NOW) == paused
+
+
+def test_a_probe_of_an_event_that_is_out_of_attempts_is_its_last() -> None:
+    lowered = policy(max_attempts=3)
+    for outcome in (Outcome.UNAVAILABLE, Outcome.UNKNOWN):
+        assert lowered.decide(claim(retries=3, probe=True), attempt(outcome), NOW, NOW) == Dead("max_attempts")
+        assert lowered.decide(claim(retries=2, probe=True), attempt(outcome), NOW, NOW) == RetryAt(NOW, counts=False)
 
 
 def test_without_a_limit_attempts_go_on() -> None:

@@ -17,7 +17,16 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table
 from bridge import jsontext
 from bridge.forwarding.forwarder import Forwarder
 from bridge.mapping.rules import Rules
-from bridge.model import Attempt, Claim, Mapping, Outcome, Receipt, TargetState, Webhook, new_webhook_id
+from bridge.model import (
+    Attempt,
+    Claim,
+    Mapping,
+    Outcome,
+    Receipt,
+    TargetState,
+    Webhook,
+    new_webhook_id,
+)
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
 from bridge.receiving.interpreting import interpret
@@ -25,7 +34,7 @@ from bridge.store import database, targets
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
-from .support import Hand, lane
+from .support import Hand, Shown, attempted, lane
 
 LEASE = 30_000
 SWEEP = 10_000
@@ -59,7 +68,7 @@ RULES = {
 
 NOTED = (
     *("id", "webhook_id", "target", "source", "order_key", "text", "on_unknown", "seq", "state", "reason", "attempts"),
-    *("retries", "next_attempt_at", "delivered_at", "expires_at", "lease_until", "probe"),
+    *("retries", "unclear", "next_attempt_at", "delivered_at", "expires_at", "lease_until", "probe"),
 )
 history = Table(
     "history",
@@ -124,7 +133,7 @@ class Call:
     """A request that hangs at SuperOffice until a test answers it."""
 
     claim: Claim
-    answer: "asyncio.Future[Outcome]"
+    answer: "asyncio.Future[Attempt]"
 
 
 @dataclass
@@ -179,15 +188,19 @@ class World:
     async def turn(self, milliseconds: int) -> None:
         self.hand.at += milliseconds
 
-    async def answer(self, call: Call, outcome: Outcome) -> None:
-        self.answered.append((call.claim.event_id, call.claim.attempt, outcome.value))
-        call.answer.set_result(outcome)
+    async def answer(self, call: Call, shown: Shown) -> None:
+        call.answer.set_result(self._attempt(call.claim, shown))
 
-    async def answer_late(self, claim: Claim, outcome: Outcome) -> None:
+    async def answer_late(self, claim: Claim, shown: Shown) -> None:
         """What another process learns of an attempt that it was given up for."""
         self.lost.remove(claim)
-        self.answered.append((claim.event_id, claim.attempt, outcome.value))
-        await self.lanes[claim.target].settle(claim, Attempt(outcome=outcome, started_at=self.hand(), duration=0))
+        await self.lanes[claim.target].settle(claim, self._attempt(claim, shown))
+
+    def _attempt(self, claim: Claim, shown: Shown) -> Attempt:
+        began = self.began[claim.event_id, claim.attempt]
+        attempt = attempted(shown, began, self.hand() - began)
+        self.answered.append((claim.event_id, claim.attempt, attempt.outcome.value))
+        return attempt
 
     async def restart(self, after: int) -> None:
         """Drained, but for what hangs, and started again."""
@@ -316,15 +329,14 @@ class World:
     async def _send(self, claim: Claim) -> Attempt:
         call = Call(claim, asyncio.get_running_loop().create_future())
         self.sent.append(claim)
-        started_at = self.began[claim.event_id, claim.attempt] = self.hand()
+        self.began[claim.event_id, claim.attempt] = self.hand()
         if self.accepting:
             await self.answer(call, Outcome.DELIVERED)
         self.calls.append(call)
         try:
-            outcome = await call.answer
+            return await call.answer
         finally:
             self.calls.remove(call)
-        return Attempt(outcome=outcome, started_at=started_at, duration=self.hand() - started_at)
 
     async def _at_rest(self) -> None:
         for _ in range(500):

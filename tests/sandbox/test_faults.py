@@ -41,6 +41,8 @@ def test_a_fault_is_read_from_a_command_line(text: str, fault: Fault) -> None:
         ("503 retry-after='a\nb'", "retry_after"),
         ("cut-after retry-after=1", "leave it out"),
         ("200 retry-after=1", "leave it out"),
+        ("202 retry-after=1", "leave it out"),
+        ("gzip retry-after=1", "leave it out"),
         ("slow", "'slow' needs seconds"),
         ("slow seconds=nan", "seconds"),
         ("slow seconds=3601", "seconds"),
@@ -133,4 +135,4 @@ def test_every_fault_is_an_answer_or_a_manner_of_answering() -> None:
     manners = {"hang", "slow", "cut-before", "cut-after", "cut-middle"}
     for name in FAULTS:
         fault = Fault(fault=name, seconds=1 if name == "slow" else None)
-        assert (fault.answer() is None) == (name in manners)
+        assert (fault.answer() is None and fault.guise is None) == (name in manners)

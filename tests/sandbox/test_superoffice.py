@@ -169,7 +169,6 @@ async def test_refused_requests_are_counted_but_not_recorded(sandbox: Sandbox, c
         ("503", 503, HTML, b"503 Service Unavailable"),
         ("504", 504, HTML, b"504 Gateway Timeout"),
         ("599", 599, HTML, b"599 Unknown"),
-        ("204", 204, "application/json; charset=utf-8", b""),
         ("null", 200, "application/json; charset=utf-8", b"null"),
         ("error", 200, "application/json; charset=utf-8", b'"Error":true'),
         ("rejected", 400, "application/json; charset=utf-8", b'"ErrorType":"ArgumentException"'),
@@ -187,6 +186,38 @@ async def test_a_fault_is_answered_instead_of_the_result(
     assert sandbox.events() == []
     assert sandbox.requests == {"default": {fault: 1}}
     assert (await send(client)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type", "coding"),
+    [
+        ("201", 201, "application/json; charset=utf-8", None),
+        ("202", 202, "application/json; charset=utf-8", None),
+        ("gzip", 200, "application/json; charset=utf-8", "gzip"),
+        ("latin-1", 200, "application/json; charset=iso-8859-1", None),
+        ("utf-16", 200, "application/json; charset=utf-16", None),
+    ],
+)
+async def test_the_usual_answer_comes_in_another_guise(
+    sandbox: Sandbox, client: httpx.AsyncClient, fault: str, status: int, content_type: str, coding: str | None
+) -> None:
+    sandbox.script.add([fault, fault])
+    answer = await send(client)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, content_type)
+    assert answer.headers.get("content-encoding") == coding
+    assert json.loads(answer.text)["Attributes"] == ("number=1;ræk=1" if fault == "latin-1" else "number=1")
+    assert (await client.post(SEND_EVENT, json={})).status_code == 400
+    assert len(sandbox.events()) == 1
+
+
+@pytest.mark.parametrize("status", [204, 205])
+async def test_a_2xx_without_a_body_took_the_event_all_the_same(
+    sandbox: Sandbox, client: httpx.AsyncClient, status: int
+) -> None:
+    sandbox.script.add([str(status)])
+    answer = await send(client)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert len(sandbox.events()) == 1
 
 
 async def test_redirect_leads_to_a_login_page(sandbox: Sandbox, client: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from bridge.errors import StoreError
-from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState
+from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
 from bridge.store import changes, reading
 from bridge.store.changes import FROM, Action, Selection
 from bridge.store.reading import Filter
@@ -98,14 +98,14 @@ async def test_a_replay_starts_attempts_and_max_age_anew_and_keeps_what_was(
     await store.accept(webhook, mapping, WINDOW)
     for _ in range(3):
         (claim,) = (await store.claim("crm", 1, LEASE)).claims
-        await store.record(claim, an_attempt(Outcome.UNAVAILABLE), RetryAt(hand.at))
+        await store.record(claim, an_attempt(Outcome.UNKNOWN, unclear=Unclear.ANSWER), RetryAt(hand.at))
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
-    assert (claim.attempt, claim.retries) == (4, 3)
+    assert (claim.attempt, claim.retries, claim.unclear) == (4, 3, 3)
     await store.record(claim, an_attempt(Outcome.UNAVAILABLE), Dead("max_attempts"))
     hand.turn(5 * DAY)
     await store.change(Action.REPLAY, [claim.event_id])
     (again,) = (await store.claim("crm", 1, LEASE)).claims
-    assert (again.attempt, again.retries, again.expires_at) == (5, 0, hand.at + HOUR)
+    assert (again.attempt, again.retries, again.unclear, again.expires_at) == (5, 0, 0, hand.at + HOUR)
     assert again.created_at == NOW
     with reading.reading(url) as connection:
         shown = reading.show_event(connection, claim.event_id)

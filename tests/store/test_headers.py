@@ -61,6 +61,6 @@ async def test_events_from_before_the_migration_have_none(empty_url: str) -> Non
     database.migrate(engine)
     store = Store(engine, lambda: NOW)
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
-    assert (claim.event_id, claim.headers) == ("ev_1", None)
+    assert (claim.event_id, claim.headers, claim.unclear) == ("ev_1", None, 0)
     store.close()
     engine.dispose()

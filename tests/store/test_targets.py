@@ -1,8 +1,9 @@
 import pytest
-from sqlalchemy import Engine
+from alembic import command
+from sqlalchemy import Engine, text
 
 from bridge.model import Delivered, TargetState
-from bridge.store import targets
+from bridge.store import database, targets
 from bridge.store.store import Store
 
 from .support import HOUR, MINUTE, NOW, Hand, a_webhook, an_attempt, an_event, mapped, one
@@ -17,6 +18,7 @@ PAUSED = TargetState(
     paused_total=2**40,
     probes=3,
     next_probe_at=NOW + MINUTE,
+    ages=True,
 )
 
 
@@ -42,6 +44,27 @@ async def test_the_last_state_saved_is_the_one_that_counts(store: Store, look: E
     assert store.target("crm") == TargetState(name="crm", paused_total=7)
     with look.connect() as connection:
         assert targets.load(connection, [None, None]) == [{"crm": TargetState(name="crm", paused_total=7)}] * 2
+
+
+BEFORE = """
+INSERT INTO targets (name, paused_at, reason, by_operator, paused_total, probes, next_probe_at)
+VALUES ('down', :now, 'breaker', :no, 5, 1, :now), ('wrong', :now, 'unauthorized', :no, 0, 1, :now)
+"""
+
+
+async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) -> None:
+    engine = database.writing_engine(empty_url)
+    with engine.begin() as connection:
+        command.upgrade(database._config(connection), "0005")
+        connection.execute(text(BEFORE), {"now": NOW, "no": False})
+    database.migrate(engine)
+    store = Store(engine, lambda: NOW)
+    await store.start()
+    assert {name: state.ages for name, state in store.targets.items()} == {"down": True, "wrong": False}
+    assert store.target("down").clock(NOW + HOUR) == NOW + HOUR - 5
+    assert store.target("wrong").clock(NOW + HOUR) == NOW
+    store.close()
+    engine.dispose()
 
 
 def test_the_running_clock_stands_still_while_the_target_is_paused() -> None:

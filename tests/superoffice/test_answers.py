@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import __version__
-from bridge.model import Attempt, Outcome
+from bridge.model import Attempt, Outcome, PauseReason, Unclear
 from bridge.sandbox.answers import Credentials
 from bridge.sandbox.faults import Fault
 from bridge.sandbox.superoffice import Sandbox
@@ -24,6 +24,10 @@ pytestmark = pytest.mark.anyio
 LOGIN = "SuperOffice refused the log-in ({}), check the target's authorization"
 NO_URL = "there is no SendEvent at this URL ({}), check the target's url"
 NOT_OURS = "the answer ({}) is not SendEvent's, check the target's url"
+UNCLEAR = "the answer ({}) is not SendEvent's, SuperOffice may have taken the event"
+A_PAGE = (
+    "the answer ({}) is a page of HTML, check what stands in front of the target, SuperOffice may have taken the event"
+)
 REDIRECTS = "the target redirects ({}), put its final address into url"
 MAY_HAVE = "SuperOffice answered {}, it may have taken the event"
 ANSWERED = "SuperOffice answered {}"
@@ -46,13 +50,13 @@ async def answered(fault: str | Fault, **settings: Any) -> tuple[Attempt, int]:
         ("redirect", Outcome.MISCONFIGURED, 302, REDIRECTS),
         ("304", Outcome.MISCONFIGURED, 304, REDIRECTS),
         ("308", Outcome.MISCONFIGURED, 308, REDIRECTS),
-        ("html200", Outcome.MISCONFIGURED, 200, NOT_OURS),
-        ("garbage", Outcome.MISCONFIGURED, 200, NOT_OURS),
-        ("huge", Outcome.MISCONFIGURED, 200, NOT_OURS),
-        ("201", Outcome.MISCONFIGURED, 201, NOT_OURS),
-        ("204", Outcome.MISCONFIGURED, 204, NOT_OURS),
+        ("303", Outcome.MISCONFIGURED, 303, REDIRECTS),
+        ("html200", Outcome.UNKNOWN, 200, A_PAGE),
+        ("garbage", Outcome.UNKNOWN, 200, UNCLEAR),
+        ("huge", Outcome.UNKNOWN, 200, UNCLEAR),
         ("html404", Outcome.MISCONFIGURED, 404, NO_URL),
         ("405", Outcome.MISCONFIGURED, 405, NO_URL),
+        ("407", Outcome.MISCONFIGURED, 407, NOT_OURS),
         ("410", Outcome.MISCONFIGURED, 410, NOT_OURS),
         ("413", Outcome.MISCONFIGURED, 413, NOT_OURS),
         ("415", Outcome.MISCONFIGURED, 415, NOT_OURS),
@@ -77,6 +81,49 @@ async def test_an_answer_teaches_its_outcome(fault: str, outcome: Outcome, statu
     assert (attempt.outcome, attempt.status, attempt.detail) == (outcome, status, detail.format(status))
     assert attempt.retry_after is None
     assert taken == 0
+
+
+@pytest.mark.parametrize("fault", ["201", "202", "299", "gzip", "latin-1", "utf-16"])
+async def test_a_2xx_with_a_result_is_delivered_whatever_it_comes_in(fault: str) -> None:
+    attempt, taken = await answered(fault)
+    assert (attempt.outcome, attempt.detail, attempt.unclear, attempt.pause) == (Outcome.DELIVERED, "", None, None)
+    assert attempt.result["EventType"] == "SaleSold"
+    assert attempt.result["Attributes"] == ("number=1;ræk=1" if fault == "latin-1" else "number=1")
+    assert taken == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "unclear", "taken"),
+    [
+        ("html200", Unclear.PAGE, 0),
+        ("garbage", Unclear.ANSWER, 0),
+        ("huge", Unclear.ANSWER, 0),
+        ("204", Unclear.ANSWER, 1),
+        ("205", Unclear.ANSWER, 1),
+    ],
+)
+async def test_of_a_2xx_that_nobody_understands_the_target_may_have_taken_the_event(
+    fault: str, unclear: Unclear, taken: int
+) -> None:
+    attempt, count = await answered(fault)
+    assert (attempt.outcome, attempt.unclear, attempt.pause) == (Outcome.UNKNOWN, unclear, PauseReason.MISCONFIGURED)
+    assert count == taken
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [10, len(RESULT) - 1])
+async def test_half_a_result_is_never_taken_for_one_that_says_no(chunked: bool, size: int) -> None:
+    """Cut off, or so framed that it looks whole."""
+
+    async def cutting(call: Call) -> None:
+        head = f"Transfer-Encoding: chunked\r\n\r\n{len(RESULT):x}\r\n" if chunked else "\r\n"
+        await call.send(b"HTTP/1.1 200 OK\r\n" + head.encode() + RESULT[:size])
+        call.writer.close()
+
+    async with playing(cutting) as server, opened(server.url) as crm:
+        attempt = await crm.send(claim())
+    assert attempt.outcome is Outcome.UNKNOWN
+    assert attempt.unclear is (None if chunked else Unclear.ANSWER)
 
 
 @pytest.mark.parametrize(

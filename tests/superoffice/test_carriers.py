@@ -25,8 +25,9 @@ def test_rights_and_field_properties_are_left_to_the_server() -> None:
 
 @given(anything)
 def test_nothing_is_both_a_result_and_an_error(answer: Any) -> None:
-    assert not (carriers.is_result(answer) and carriers.is_error(answer))
-    assert carriers.is_error(answer) or not carriers.is_service_error(answer)
+    members = carriers.members(answer)
+    assert not (carriers.is_result(members) and carriers.is_error(members))
+    assert carriers.is_error(members) or not carriers.is_service_error(members)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ def test_nothing_is_both_a_result_and_an_error(answer: Any) -> None:
     ],
 )
 def test_these_are_errors(answer: Any) -> None:
-    assert carriers.is_error(answer)
-    assert not carriers.is_result(answer)
+    assert carriers.is_error(carriers.members(answer))
+    assert not carriers.is_result(carriers.members(answer))
 
 
 @pytest.mark.parametrize(
@@ -55,23 +56,29 @@ def test_these_are_errors(answer: Any) -> None:
     ],
 )
 def test_these_are_results(answer: Any) -> None:
-    assert carriers.is_result(answer)
+    assert carriers.is_result(carriers.members(answer))
 
 
 @pytest.mark.parametrize("answer", [{"Message": "No HTTP resource was found"}, {"MessageDetail": "d"}, {}, [], None])
 def test_these_are_not_of_superoffice_s_services(answer: Any) -> None:
-    assert not carriers.is_service_error(answer)
+    assert not carriers.is_service_error(carriers.members(answer))
 
 
 @given(anything)
 def test_the_kind_of_an_error_is_a_word_or_nothing(answer: Any) -> None:
-    kind = carriers.error_type(answer)
+    kind = carriers.error_type(carriers.members(answer))
     assert kind == "" or kind.replace(".", "").isidentifier()
     assert len(kind) <= 100
 
 
 def test_the_kind_of_an_error_may_be_qualified() -> None:
-    assert (
-        carriers.error_type({"ErrorType": "SuperOffice.Exceptions.SoException"}) == "SuperOffice.Exceptions.SoException"
-    )
-    assert carriers.error_type({"ErrorType": "some text of a stranger"}) == ""
+    kind = "SuperOffice.Exceptions.SoException"
+    assert carriers.error_type({"errortype": kind}) == kind
+    assert carriers.error_type({"errortype": "some text of a stranger"}) == ""
+
+
+@given(st.dictionaries(st.sampled_from(["eventtype", "error", "ErrorMessage", "MESSAGE", "messageDetail"]), anything))
+def test_names_count_in_any_case(answer: dict[str, Any]) -> None:
+    assert carriers.members(answer) == {name.lower(): value for name, value in answer.items()}
+    usual = carriers.members({name.title(): value for name, value in answer.items()})
+    assert carriers.is_result(carriers.members(answer)) is carriers.is_result(usual)

@@ -1,5 +1,6 @@
 """Judging: for every status and body one outcome, and never an exception."""
 
+import gzip
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -10,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge import jsontext
-from bridge.model import Outcome
-from bridge.superoffice.outcome import KEPT, judge, judge_fault, retry_after
+from bridge.model import Outcome, PauseReason, Unclear
+from bridge.superoffice import outcome as judging
+from bridge.superoffice.outcome import KEPT, Judgement, judge_fault, retry_after
 
 NOW = 1_764_003_600_000
 STATUSES = st.integers(200, 599)
@@ -33,8 +35,13 @@ json_values = st.recursive(
 bodies = st.binary() | json_values.map(jsontext.encode)
 
 
+def judge(status: int, answer: Any, **headers: str) -> Judgement:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return judging.judge(status, named, answer if isinstance(answer, bytes) else orjson.dumps(answer))
+
+
 def outcome(status: int, answer: Any) -> Outcome:
-    return judge(status, answer if isinstance(answer, bytes) else orjson.dumps(answer)).outcome
+    return judge(status, answer).outcome
 
 
 @given(STATUSES, bodies)
@@ -56,13 +63,26 @@ def test_these_statuses_decide_whatever_the_body_says(status: int, body: bytes) 
 
 
 @given(STATUSES, bodies)
-def test_only_200_can_mean_delivered(status: int, body: bytes) -> None:
-    assert judge(status, body).outcome is not Outcome.DELIVERED or status == 200
+def test_only_a_2xx_can_mean_delivered_and_none_of_them_that_it_was_not_taken(status: int, body: bytes) -> None:
+    judgement = judge(status, body)
+    assert judgement.outcome is not Outcome.DELIVERED or status < 300
+    assert (judgement.unclear is not None) is (judgement.outcome is Outcome.UNKNOWN and status < 300)
+    assert judgement.pause is (PauseReason.MISCONFIGURED if judgement.unclear else None)
+    if status < 300:
+        assert judgement.outcome in (Outcome.DELIVERED, Outcome.REJECTED, Outcome.UNKNOWN)
 
 
-@pytest.mark.parametrize("status", [200, 400, 404, 405, 409, 422])
+@pytest.mark.parametrize("status", range(200, 300))
+def test_any_2xx_with_a_result_is_delivered(status: int) -> None:
+    assert outcome(status, RESULT) is Outcome.DELIVERED
+    assert outcome(status, {"eventType": "SaleSold", "attributes": "a"}) is Outcome.DELIVERED
+    assert outcome(status, {"EVENTTYPE": None}) is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 404, 405, 409, 422])
 def test_an_error_of_superoffice_s_services_is_rejected(status: int) -> None:
     assert outcome(status, SERVICE_ERROR) is Outcome.REJECTED
+    assert outcome(status, {name.lower(): value for name, value in SERVICE_ERROR.items()}) is Outcome.REJECTED
     assert outcome(status, {"ErrorMessage": "no"}) is Outcome.REJECTED
     assert outcome(status, SERVICE_ERROR | RESULT) is Outcome.REJECTED
 
@@ -73,14 +93,43 @@ def test_the_framework_s_error_means_a_wrong_url_only_where_there_is_no_such_url
 
 
 @pytest.mark.parametrize("body", UNREADABLE)
-@pytest.mark.parametrize("status", [200, 201, 204, 302, 400, 404, 405, 410])
+@pytest.mark.parametrize("status", [302, 303, 400, 404, 405, 407, 410])
 def test_what_is_no_json_is_misconfigured(status: int, body: bytes) -> None:
     assert outcome(status, body) is Outcome.MISCONFIGURED
 
 
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 205, 206, 299])
+def test_of_a_2xx_that_is_no_json_nobody_knows_whether_it_was_taken(status: int, body: bytes) -> None:
+    judgement = judge(status, body)
+    assert (judgement.outcome, judgement.pause) == (Outcome.UNKNOWN, PauseReason.MISCONFIGURED)
+    assert judgement.unclear is (Unclear.PAGE if body == b"<html>" else Unclear.ANSWER)
+
+
 @pytest.mark.parametrize("answer", [[], {}, "ok", 1, True, {"Attributes": "a"}, [RESULT], {"access_token": "x"}])
-def test_other_json_is_misconfigured(answer: Any) -> None:
-    assert outcome(200, answer) is outcome(400, answer) is Outcome.MISCONFIGURED
+def test_other_json_is_misconfigured_and_unknown_as_a_2xx(answer: Any) -> None:
+    assert outcome(400, answer) is Outcome.MISCONFIGURED
+    assert judge(200, answer).outcome is judge(202, answer).outcome is Outcome.UNKNOWN
+    assert judge(200, answer).unclear is Unclear.ANSWER
+
+
+def test_a_page_says_so_and_what_to_look_at() -> None:
+    page = judge(200, b"<!doctype html><title>Log in</title>", content_type="text/html")
+    assert page.unclear is Unclear.PAGE
+    assert page.detail == (
+        "the answer (200) is a page of HTML, check what stands in front of the target, "
+        "SuperOffice may have taken the event"
+    )
+    assert judge(404, b"<html>", content_type="text/html").unclear is None
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_an_answer_is_judged_as_it_is_decoded(status: int) -> None:
+    compressed = gzip.compress(orjson.dumps(RESULT))
+    assert judge(status, compressed, content_encoding="gzip").outcome is Outcome.DELIVERED
+    assert judge(status, compressed, content_encoding="gzip").result == RESULT
+    assert judge(status, compressed).unclear is Unclear.ANSWER
+    assert judge(404, gzip.compress(orjson.dumps(SERVICE_ERROR)), content_encoding="gzip").outcome is Outcome.REJECTED
 
 
 def test_a_result_is_delivered_whatever_is_null_in_it() -> None:
@@ -92,6 +141,7 @@ def test_a_result_is_delivered_whatever_is_null_in_it() -> None:
 
 def test_null_is_rejected_only_where_it_is_an_answer() -> None:
     assert outcome(200, None) is Outcome.REJECTED
+    assert outcome(202, None) is Outcome.UNKNOWN
     assert outcome(404, None) is Outcome.MISCONFIGURED
 
 
@@ -142,6 +192,14 @@ def test_seconds_become_milliseconds(seconds: int) -> None:
     assert retry_after(f" {seconds} ", NOW) == seconds * 1000
 
 
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [("4.5", 4500), ("0.0001", 1), ("1.0004", 1001), ("2.", 2000), ("0.1", 100), ("9" * 5000 + ".5", 999_999_999_000)],
+)
+def test_a_fraction_of_a_second_is_rounded_up(value: str, wait: int) -> None:
+    assert retry_after(value, NOW) == wait
+
+
 @given(st.integers(0, 7_000_000_000))
 def test_a_date_becomes_the_time_until_then(seconds: int) -> None:
     date = format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
@@ -155,6 +213,6 @@ def test_a_date_without_a_zone_is_utc(date: str) -> None:
     assert retry_after(date, int(datetime(2025, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)) == 10_000
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "1e3", "٣"])
+@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1,5", "1.5.1", ".5", "1e3", "inf", "٣", "1.٣"])
 def test_anything_else_says_nothing(value: str | None) -> None:
     assert retry_after(value, NOW) is None

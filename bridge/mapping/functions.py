@@ -21,6 +21,8 @@ MAX_TRIMMED = 256
 
 _NUMBER = re.compile(r"([+-]?)(?:(\d+)(?:\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _REQUIRED: Any = object()
+_WORDS = {str, int, float}
+_NO_TEXT = "`| default('', true)` before it gives text where there is none, `| string` makes text of anything"
 
 
 def default(value: Callable[[], Any], default_value: Callable[[], Any] = str, boolean: Any = False) -> Any:
@@ -60,6 +62,17 @@ def _otherwise(value: Any, fallback: Any) -> Any:
     return fallback
 
 
+def _words(budget: Budget, value: Any) -> str:
+    """Text, or a number as text: what stands in a field by chance, such as null, is never sent as words."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Unsuitable(f"needs text, not {_named(value)}", _NO_TEXT)
+    return text(budget, value)
+
+
+def _named(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else type_name(value)
+
+
 def upper(budget: Budget, value: Any) -> str:
     """`x | upper`; some letters become two or three."""
     return text(budget, _to_be_cased(budget, value).upper())
@@ -71,7 +84,7 @@ def lower(budget: Budget, value: Any) -> str:
 
 
 def _to_be_cased(budget: Budget, value: Any) -> str:
-    whole = text(budget, value)
+    whole = _words(budget, value)
     if not whole.isascii():  # Python makes room for three letters of each
         charge(budget, 2 * len(whole))
     return whole
@@ -84,7 +97,7 @@ def trim(budget: Budget, value: Any, chars: Any = None) -> str:
         chars = "".join(set(chars))
         if len(chars) > MAX_TRIMMED:
             raise Unsuitable(f"trims at most {MAX_TRIMMED} different characters")
-    return text(budget, value).strip(chars)
+    return _words(budget, value).strip(chars)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -101,9 +114,13 @@ def length(value: Any) -> int:
 
 def join(budget: Budget, value: Any, d: Any = "") -> str:
     """`x | join(', ')`: the items of a list (keys of an object, characters of text) with `d` between them."""
-    separator = text(budget, d)
+    if not isinstance(value, list | dict | str):
+        raise Unsuitable(f"needs a list, not {_named(value)}", "`| as_list` makes a list of anything")
+    separator = _words(budget, d)
     charge(budget, ITEM * len(value) + len(separator) * max(len(value) - 1, 0))
     items = list(value)
+    if set(map(type, items)) - _WORDS:  # a look at each would take longer than the joining
+        items = [_words(budget, item) for item in items]
     charge(budget, size(items))
     parts = list(map(str, items))
     charge(budget, sum(map(len, parts)) + len(separator) * max(len(value) - 1, 0))
@@ -112,7 +129,7 @@ def join(budget: Budget, value: Any, d: Any = "") -> str:
 
 def replace(budget: Budget, value: Any, old: Any, new: Any, count: Any = None) -> str:
     """`x | replace('a', 'b')`, or only the first `count`."""
-    whole, old, new = text(budget, value), text(budget, old), text(budget, new)
+    whole, old, new = _words(budget, value), _words(budget, old), _words(budget, new)
     limit, times = -1 if count is None else operator.index(count), whole.count(old)
     times = times if limit < 0 else min(limit, times)
     charge(budget, len(whole) + times * max(len(new) - len(old), 0))
@@ -154,7 +171,7 @@ def pattern(expression: str) -> Any:
 def match(budget: Budget, value: Any, compiled: Any) -> bool:
     """`x is match('CRM-.*')`: the text begins with the pattern. Costs text times pattern, RE2's worst case."""
     if not isinstance(value, str):
-        raise Unsuitable(f"needs text, not {type_name(value)}", "`| string` makes text of it")
+        raise Unsuitable(f"needs text, not {_named(value)}", "`| string` makes text of it")
     charge(budget, len(value) * compiled.programsize // 4, "the text is too long for this pattern")
     return compiled.match(value.encode()) is not None
 

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -311,8 +312,22 @@ class Raising(StrictUndefined):
         raise UndefinedError
 
 
+def of_text(name: str) -> Callable[..., Any]:
+    """A filter of Jinja's, for text and numbers only, as ours are: Jinja makes `none` of null."""
+
+    def checked(value: Any, *given: Any, **named: Any) -> Any:
+        texts = list(value) if name == "join" else [value]
+        texts += [*given[:2], *(named[key] for key in ("old", "new", "d") if key in named)] if name != "trim" else []
+        if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in texts):
+            raise UndefinedError
+        return CHAINING.call_filter(name, value, given, named)
+
+    return checked
+
+
 JINJA = ImmutableSandboxedEnvironment(undefined=Raising)
 CHAINING = ImmutableSandboxedEnvironment(undefined=ChainableUndefined)
+JINJA.filters |= {name: of_text(name) for name in ("join", "lower", "replace", "trim", "upper")}
 
 characters = st.characters(exclude_categories=["Cs"])
 scalars = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(-1e6, 1e6) | st.text(characters)
@@ -355,6 +370,7 @@ def grammar() -> st.SearchStrategy[str]:
         quoted,
         st.builds("({} + {})".format, text, text),
         st.builds("({} ~ {})".format, every, every),
+        st.builds("({}) | {}".format, text, st.sampled_from(["lower", "upper", "trim", "string", "trim('a')"])),
         st.builds("({}) | {}".format, every, st.sampled_from(["lower", "upper", "trim", "string", "trim('a')"])),
         st.builds("({}) | join({})".format, items | text, text),
         st.builds("({}) | join".format, items),

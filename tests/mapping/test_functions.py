@@ -113,10 +113,45 @@ def test_trim_takes_characters_to_trim() -> None:
 
 
 def test_join_takes_lists_objects_and_text() -> None:
-    assert value("x | join(', ')", ["a", 1, None, True]) == "a, 1, None, True"
+    assert value("x | join(', ')", ["a", 1, 2.5]) == "a, 1, 2.5"
     assert value("x | join(d='-')", "abc") == "a-b-c"
     assert value("x | join(',')", {"a": 1, "b": 2}) == "a,b"
     assert value("x | join", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("x", "words"), [(None, "null"), (True, "true"), (False, "false"), (["a"], "a list"), ({"a": 1}, "an object")]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x | lower", "x | upper", "x | trim", "{'a': x}.a | lower"),
+        *("x | replace('a', 'b')", "'a' | replace('a', x)", "'a' | replace(x, 'b')"),
+        *("[1, x] | join(', ')", "['a', 'b'] | join(x)", "[x] | join"),
+    ],
+)
+def test_text_filters_take_text_and_numbers_only(text: str, x: Any, words: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        value(text, x)
+    assert f"`: needs text, not {words}" in caught.value.message
+    assert "`| default('', true)`" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["lower", "upper", "trim", "join", "replace('a', 'b')"])
+def test_default_gives_a_text_filter_text_where_there_is_null(name: str) -> None:
+    assert value(f"x | default('', true) | {name}", None) == ""
+    assert value(f"x | default('', true) | {name}", False) == ""
+
+
+def test_text_filters_take_numbers_as_they_are_written() -> None:
+    assert [value(f"x | {name}", 12) for name in ("lower", "trim", "replace('1', '3')")] == ["12", "12", "32"]
+    assert value("x | lower", 2.5) == "2.5"
+
+
+@pytest.mark.parametrize("x", [None, True, 5])
+def test_join_needs_a_list(x: Any) -> None:
+    with pytest.raises(MappingError, match="needs a list, not"):
+        value("x | join(', ')", x)
 
 
 def test_replace_takes_a_count() -> None:

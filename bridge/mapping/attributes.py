@@ -66,7 +66,7 @@ def _compile(section: Section, names: Collection[str], problems: list[Problem]) 
             except ExpressionError as error:
                 problems.append(section.problem(error.message, error.hint))
                 return _constant(None)
-            return _constant(template({})) if template.constant else (_named(template, section), template.node)
+            return _constant(_plain(template({}))) if template.constant else (_named(template, section), template.node)
         case dict(children):
             fields = {name: _compile(section[name], names, problems) for name in children}
             shape = {name: part for name, (_, part) in fields.items()}
@@ -76,6 +76,10 @@ def _compile(section: Section, names: Collection[str], problems: list[Problem]) 
             return lambda scope: [value(scope) for value, _ in values], [part for _, part in values]
         case constant:
             return _constant(constant)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value  # Python compiles no constants of other classes
 
 
 def _constant(value: Any) -> tuple[Value, Any]:

@@ -9,6 +9,15 @@ from bridge.errors import Location, Problem, Severity
 Path = tuple[str | int, ...]
 
 
+class Numeral(str):
+    """A plain scalar such as `1.10` or `12E4`: a number to YAML that would look otherwise when written again.
+
+    It is a version or an article's number as often as an amount, so it stays text, but where a number is wanted.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A parsed file: plain data (dict, list, str, int, float, bool, None) and the place of every key and item."""

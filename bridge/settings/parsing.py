@@ -27,9 +27,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from bridge.errors import Problem
-from bridge.settings.document import Section
-from bridge.settings.secrets import Secret
-from bridge.settings.wording import branches, describe
+from bridge.settings.document import Numeral, Section
+from bridge.settings.secrets import Expanded, Secret
+from bridge.settings.wording import describe, plain
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,6 +41,12 @@ _RATE = re.compile(r"([0-9]{1,9})/(s|m|h)")
 _LONGEST = 36_500 * _MILLISECONDS["d"]  # a hundred years; times further away break calendars
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_HINT = "use a-z, 0-9, - and _, with a letter or a digit first and at most 64 characters"
+_BOOLS = {"true": True, "false": False}
+_BOOL_HINTS = {
+    **dict.fromkeys(_BOOLS, "write it without quotes"),
+    **dict.fromkeys(("yes", "y", "on", "1"), "write true"),
+    **dict.fromkeys(("no", "n", "off", "0"), "write false"),
+}
 _HEADER = re.compile(r"[\x20-\x7e]+")
 
 
@@ -60,7 +66,7 @@ def wrong(message: str, hint: str = "") -> PydanticCustomError:
 
 
 class Strict(BaseModel):
-    """The base of what humans write: unknown keys, empty keys and numbers written as true or false are problems."""
+    """The base of what humans write: unknown keys, empty keys and scalars of another type are problems."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
@@ -72,11 +78,31 @@ class Strict(BaseModel):
     def _written(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None:
             raise wrong("is empty", "give it a value, or remove it")
+        return as_written(value, set(plain(cls.model_fields[info.field_name or ""])))
+
+
+def as_written(value: Any, wanted: set[Any]) -> Any:
+    """A value for one of the types `wanted`, where it is of that type: pydantic would take 1 for true and "5" for 5.
+
+    What comes from a variable is text in any case.
+
+    Raises:
+        PydanticCustomError: it is a scalar of another type.
+    """
+    if bool in wanted and not isinstance(value, bool):
+        if isinstance(value, Expanded) and value in _BOOLS:
+            return _BOOLS[value]
+        if isinstance(value, str | int | float):
+            raise wrong("must be true or false", _BOOL_HINTS.get(str(value).lower(), ""))
+    elif wanted & {int, float}:
         if isinstance(value, bool):
-            wanted = set(branches(cls.model_fields[info.field_name or ""].annotation))
-            if wanted & {int, float} and bool not in wanted:
-                return json.dumps(value)  # pydantic would read true as 1, but not "true"
-        return value
+            raise wrong("must be a number" if float in wanted else "must be a whole number")
+        if isinstance(value, Numeral):
+            return float(value)
+        if isinstance(value, str) and not isinstance(value, Expanded):
+            hint = "write it without quotes" if value.replace(".", "", 1).isdecimal() else ""
+            raise wrong("must be a number" if float in wanted else "must be a whole number", hint)
+    return value
 
 
 def duration(text: Any) -> int:

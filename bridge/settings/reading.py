@@ -23,8 +23,9 @@ from yaml.events import (
     StreamStartEvent,
 )
 
+from bridge import jsontext
 from bridge.errors import Location, Problem
-from bridge.settings.document import Document, Path, dotted
+from bridge.settings.document import Document, Numeral, Path, dotted
 
 DEEPEST = 50
 MOST_NODES = 100_000
@@ -35,7 +36,7 @@ Expand = Callable[[str], tuple[str, list[tuple[str, str]]]]
 
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLS = {text: text.lower() == "true" for text in ("true", "True", "TRUE", "false", "False", "FALSE")}
-# A whole number that would not look the same again stays text: 0123, +47 and 0x1F are codes rather than numbers.
+# A number that would not look the same again stays text: 0123, +47 and 0x1F are codes rather than numbers.
 _INT = re.compile(r"-?[1-9][0-9]{0,299}|0")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)")
 _LONGEST_FLOAT = 300
@@ -259,7 +260,7 @@ def _resolve(event: Any) -> Any:
     if _INT.fullmatch(text):
         return int(text)
     if len(text) <= _LONGEST_FLOAT and _FLOAT.fullmatch(text) and abs(number := float(text)) != float("inf"):
-        return number
+        return number if jsontext.as_text(number) == text else Numeral(text)
     return text
 
 

@@ -32,6 +32,7 @@ from bridge.settings.parsing import (
     Rate,
     Size,
     Strict,
+    as_written,
     duration,
     is_loopback,
     rate,
@@ -44,7 +45,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 def _attempts(value: Any) -> Any:
-    return None if value == "none" else value
+    return None if value == "none" else as_written(value, {int})
 
 
 def _store_url(url: str) -> str:

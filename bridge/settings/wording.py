@@ -7,7 +7,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, PlainValidator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bridge.errors import Problem
@@ -156,6 +157,24 @@ def branches(annotation: Any) -> Iterator[Any]:
     elif origin in (Union, types.UnionType):
         for part in get_args(annotation):
             yield from branches(part)
+    else:
+        yield annotation
+
+
+def plain(field: FieldInfo) -> Iterator[Any]:
+    """The types that a field allows as they are, not made of text by a validator in front of them."""
+    return _plain(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+
+
+def _plain(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *metadata = get_args(annotation)
+        if not any(isinstance(one, BeforeValidator | PlainValidator) for one in metadata):
+            yield from _plain(inner)
+    elif origin in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _plain(part)
     else:
         yield annotation
 

@@ -130,7 +130,10 @@ def test_the_whole_is_at_most_one_mebi_of_characters() -> None:
     ("written", "expected"),
     [
         ("plain", "plain"),
-        ("1.10", 1.1),
+        ("1.10", "1.10"),
+        ("12E4", "12E4"),
+        ("007", "007"),
+        ("1.5", 1.5),
         ("'1.10'", "1.10"),
         ("true", True),
         ("9223372036854775808", 2**63),
@@ -159,6 +162,17 @@ def test_values_are_plain_or_templates_at_any_depth(written: str, expected: Any)
     value = attributes(f"{{v: {written}}}", body)["v"]
     assert value == expected
     assert type(value) is type(expected)
+
+
+def test_plain_scalars_keep_their_looks_in_attributes_and_headers_each_time() -> None:
+    made = rules(
+        "name: a, event: {type: T, attributes: {version: 1.10, sku: 12E4, color: 5319E7, code: 007, half: 1.5}}, "
+        "headers: {X-Version: 1.10}"
+    )
+    for _ in range(3):
+        (event,) = made.map(WEBHOOK, {}).events
+        assert event.text == "version=1.10;sku=12E4;color=5319E7;code=007;half=1.5"
+        assert event.headers == {"X-Version": "1.10"}
 
 
 def test_names_are_no_templates_and_keep_their_order() -> None:

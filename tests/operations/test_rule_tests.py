@@ -73,7 +73,7 @@ def test_a_source_without_tests_has_no_results(configuration: Configuration) -> 
         ("target: crm", "target: erp", "event 1: target: expected erp, got crm"),
         ("total: 1.5", "total: 2", "event 1: attributes.total: expected 2, got 1.5"),
         ("total: 1.5", 'total: "1.5"', 'event 1: attributes.total: expected "1.5", got 1.5'),
-        ('name: "1.10"', "name: 1.10", 'event 1: attributes.name: expected 1.1, got "1.10"'),
+        ('name: "1.10"', "name: 1.1", 'event 1: attributes.name: expected 1.1, got "1.10"'),
         ('name: "1.10"', "size: 3", "event 1: attributes.size: expected 3, there is none"),
         ("attributes: a", "attributes: c", 'event 2: attributes: expected "c", got "a"'),
         ("attributes: a", "attributes: {a: 1}", 'event 2: attributes: expected {"a":1}, got "a"'),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from bridge.settings.document import Document, Section
+from bridge.settings.document import Document, Numeral, Section
 from bridge.settings.parsing import (
     NAME_HINT,
     Duration,
@@ -107,6 +107,11 @@ def test_text_from_a_variable_becomes_what_the_model_wants() -> None:
     assert (leaf.whole, leaf.number, leaf.flag) == (42, 0.25, True)
 
 
+def test_a_number_that_keeps_its_looks_is_one_where_a_number_is_wanted() -> None:
+    leaf = value_of({"whole": Numeral("1E1"), "number": Numeral(".50"), "text": Numeral("1.10")})
+    assert (leaf.whole, leaf.number, leaf.text) == (10, 0.5, "1.10")
+
+
 def test_an_expression_may_be_written_as_true_or_false() -> None:
     assert value_of({"when": True}).when == "true"
     assert value_of({"when": False}).when == "false"
@@ -124,11 +129,13 @@ def test_empty_secrets_of_a_list_are_dropped() -> None:
         ({"whole": True}, "whole: must be a whole number, not true"),
         ({"whole": 1.5}, "whole: must be a whole number, not the number 1.5"),
         ({"whole": [1]}, "whole: must be a whole number, not a list"),
-        ({"whole": "9" * 5000}, f'whole: must be a whole number of fewer digits, not "{"9" * 59}…"'),
+        ({"whole": "12"}, 'whole: must be a whole number, not "12", write it without quotes'),
+        ({"whole": Expanded("9" * 5000)}, "whole: must be a whole number of fewer digits, not text"),
         ({"whole": 0}, "whole: must be at least 1, not the number 0"),
         ({"whole": 1000}, "whole: must be less than 1000, not the number 1000"),
         ({"number": 0}, "number: must be more than 0, not the number 0"),
-        ({"number": "2"}, 'number: must be at most 1, not "2"'),
+        ({"number": 2}, "number: must be at most 1, not the number 2"),
+        ({"number": "0.5"}, 'number: must be a number, not "0.5", write it without quotes'),
         ({"number": "half"}, 'number: must be a number, not "half"'),
         ({"number": "1e999"}, 'number: must be a number, not "1e999"'),
         ({"number": False}, "number: must be a number, not false"),
@@ -136,6 +143,11 @@ def test_empty_secrets_of_a_list_are_dropped() -> None:
         ({"maybe": None}, "maybe: is empty, give it a value, or remove it"),
         ({"flag": "maybe"}, 'flag: must be true or false, not "maybe"'),
         ({"flag": 7}, "flag: must be true or false, not the number 7"),
+        ({"flag": 0}, "flag: must be true or false, not the number 0, write false"),
+        ({"flag": "no"}, 'flag: must be true or false, not "no", write false'),
+        ({"flag": "On"}, 'flag: must be true or false, not "On", write true'),
+        ({"flag": "true"}, 'flag: must be true or false, not "true", write it without quotes'),
+        ({"flag": Expanded("yes")}, "flag: must be true or false, not text, write true"),
         ({"text": 7}, "text: must be text, not the number 7, put it in quotes"),
         ({"text": 1.10}, "text: must be text, not the number 1.1, put it in quotes"),
         ({"text": True}, "text: must be text, not true, put it in quotes"),

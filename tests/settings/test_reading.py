@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.settings.document import Document
+from bridge.settings.document import Document, Numeral
 from bridge.settings.expansion import Expansion
 from bridge.settings.reading import read_yaml
 
@@ -52,8 +52,14 @@ def problems(text: str) -> list[str]:
         ("+47", "+47"),
         ("0x1F", "0x1F"),
         ("1.5", 1.5),
-        (".5", 0.5),
-        ("1e3", 1000.0),
+        ("-0.25", -0.25),
+        ("1.0", 1.0),
+        (".5", Numeral(".5")),
+        ("1e3", Numeral("1e3")),
+        ("1.10", Numeral("1.10")),
+        ("12E4", Numeral("12E4")),
+        ("5319E7", Numeral("5319E7")),
+        ("007", "007"),
         ("1e999", "1e999"),
         (".nan", ".nan"),
         (".inf", ".inf"),

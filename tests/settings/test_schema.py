@@ -271,7 +271,7 @@ def test_a_url_of_a_target_that_cannot_be_right(url: str, finding: str) -> None:
         ("max_in_flight: 0", "2:1: max_in_flight: must be at least 1, not the number 0"),
         ("max_in_flight: 1001", "2:1: max_in_flight: must be at most 1000, not the number 1001"),
         ("rate: 0/s", '2:1: rate: must be a rate such as 50/s, 100/m or 10/h, not "0/s"'),
-        ("version: 10.10", "2:1: version: must be text, not the number 10.1, put it in quotes"),
+        ("version: 10.1", "2:1: version: must be text, not the number 10.1, put it in quotes"),
         ("select: []", "2:1: select: is empty, name at least one field, or remove it"),
         (
             "select: [EventTyp]",

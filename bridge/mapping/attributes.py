@@ -1,11 +1,14 @@
 """An event's attributes: from the rule's templates to values, and from values to the string that SendEvent takes."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
+from bridge.mapping import pairs
 from bridge.mapping.expressions import compile_template
+from bridge.mapping.failures import with_field
 from bridge.mapping.translation import translate_all
 from bridge.settings.document import Section, dotted
 
@@ -15,34 +18,49 @@ Value = Callable[[Scope], Any]
 
 MAX_LENGTH = 1024 * 1024  # characters of the string that is sent
 
-_OTHER_NAME = "change it, or set attributes_format: json on the target"
-_OTHER_FORMAT = "set attributes_format: json on the target, or take the character out with | replace"
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a target's attributes are written; `escape` makes a text one that pairs can hold, None refuses some."""
+
+    format: Format = "pairs"
+    escape: Callable[[str], str] | None = None
 
 
 def compile_attributes(
-    section: Section, names: Collection[str], formats: Collection[Format]
-) -> tuple[Value, list[Problem]]:
+    section: Section, names: Collection[str], styles: Collection[Style]
+) -> tuple[Value, Section | None, list[Problem]]:
     """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope.
 
-    `formats` are those of the targets that the rule names outright; others show when a webhook chooses them.
+    `styles` are those of the targets that the rule names outright; others show when a webhook chooses them. Also given
+    is the first attribute, if any, that some webhook may give a text which pairs cannot hold unless it is escaped.
     """
     problems: list[Problem] = []
     value = section.value
     if isinstance(value, dict):
-        if "text" in formats and value:
+        if value and any(style.format == "text" for style in styles):
             hint = "write one text, or set attributes_format: pairs or json on the target"
             problems.append(
                 section.problem("an object cannot be sent where the target's attributes_format is text", hint)
             )
-        if "pairs" in formats:
+        if any(style.format == "pairs" for style in styles):
             problems += [
-                section[name].problem("a name with ; or = cannot be written as a pair", _OTHER_NAME)
+                section[name].problem("a name with ; or = cannot be written as a pair", pairs.OTHER_NAME)
                 for name in value
-                if ";" in name or "=" in name
+                if pairs.always(name)
             ]
     careful, shape = _compile(section, names, problems)
+    doubtful = None
+    if isinstance(shape, dict):
+        if any(style.format == "pairs" and style.escape is None for style in styles):
+            problems += [
+                section[name].problem("its text always holds ; or =, which separate pairs", pairs.OTHER_VALUE)
+                for name, part in shape.items()
+                if pairs.always(part)
+            ]
+        doubtful = next((section[name] for name, part in shape.items() if pairs.maybe(part)), None)
     if problems or not isinstance(shape, dict | list):
-        return careful, problems
+        return careful, doubtful, problems
     made: list[Value] = []
 
     def values(scope: Scope) -> Any:
@@ -54,7 +72,7 @@ def compile_attributes(
         except Exception:
             return careful(scope)
 
-    return values, problems
+    return values, doubtful, problems
 
 
 def _compile(section: Section, names: Collection[str], problems: list[Problem]) -> tuple[Value, Any]:
@@ -100,50 +118,30 @@ def _named(value: Value, section: Section) -> Value:
     return named
 
 
-def final_text(values: Any, format_: Format) -> str:
+def final_text(values: Any, style: Style) -> str:
     """The Attributes string. A text is sent as it stands, whatever the format; a number alone is one text too.
 
     Raises:
         MappingError: a value cannot be written in this format, or the whole is too long.
     """
-    match format_, values:
+    match style.format, values:
         case _, str():
             text = values
         case "json", _:
             text = jsontext.encode(values).decode()
         case "pairs", dict():
-            pairs = [
-                f"{name}={value if isinstance(value, str) else jsontext.as_text(value)}"
-                for name, value in values.items()
-            ]
-            text = ";".join(pairs)
-            if text.count("=") != len(pairs) or text.count(";") > max(0, len(pairs) - 1):
-                raise _ambiguous({name: jsontext.as_text(value) for name, value in values.items()})
+            text = pairs.write(values, style.escape)
         case "text", None | bool() | int() | float():
             text = jsontext.as_text(values)
         case "text", {**names} if not names:  # a rule without attributes
             text = ""
         case _:
-            message = f"{jsontext.type_name(values)} cannot be sent as {format_}"
-            raise _failed("attributes", message, "write one text, or set another attributes_format on the target")
+            message = f"{jsontext.type_name(values)} cannot be sent as {style.format}"
+            raise _failed(message, "write one text, or set another attributes_format on the target")
     if len(text) > MAX_LENGTH:
-        raise _failed("attributes", "the attributes are longer than 1 MiB", "send less of the webhook")
+        raise _failed("the attributes are longer than 1 MiB", "send less of the webhook")
     return text
 
 
-def _ambiguous(texts: Mapping[str, str]) -> MappingError:
-    """Which of the pairs could not be told apart from others."""
-    name, what, character, hint = next(
-        (name, what, character, hint)
-        for name, text in texts.items()
-        for what, part, hint in (("name", name, _OTHER_NAME), ("value", text, _OTHER_FORMAT))
-        for character in ";="
-        if character in part
-    )
-    return _failed(f"attributes.{name[:100]}", f"the {what} holds a `{character}`, which separates pairs", hint)
-
-
-def _failed(field: str, message: str, hint: str) -> MappingError:
-    error = MappingError(message, hint)
-    error.field = field
-    return error
+def _failed(message: str, hint: str) -> MappingError:
+    return with_field("attributes", MappingError(message, hint))

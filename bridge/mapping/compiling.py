@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from bridge.errors import ExpressionError, MappingError, Problem
+from bridge.errors import ExpressionError, MappingError, Problem, Severity
 from bridge.jsontext import type_name
-from bridge.mapping.attributes import Value, compile_attributes
+from bridge.mapping.attributes import Style, Value, compile_attributes
 from bridge.mapping.expressions import Expression, compile_expression, compile_template
 from bridge.mapping.headers import compile_headers
 from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, Scope, TargetFacts
@@ -21,7 +21,7 @@ from bridge.settings.secrets import Expanded
 from bridge.settings.source_schema import DefaultsSettings, RuleSettings
 
 # A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
-UNKNOWN_TARGET = TargetFacts(attributes_format="json", event_types=None, max_age=0)
+UNKNOWN_TARGET = TargetFacts(style=Style("json"), event_types=None, max_age=0)
 
 _WEBHOOK_NAMES = frozenset({"body", "headers", "query", "source", "webhook"})
 _DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
@@ -55,13 +55,16 @@ class _Compiling:
         named, choose = self.target(settings, section, names)
         event = section["event"]
         defaults = self.defaults or DefaultsSettings()
-        formats = {self.targets.get(name, UNKNOWN_TARGET).attributes_format for name in named} or {"json"}
+        facts = [self.targets.get(name, UNKNOWN_TARGET) for name in named]
         for name in named:
             self.known_type(settings.event.type, name, event["type"])
         attributes: Value = _no_attributes
         if "attributes" in event.value:
-            attributes, found = compile_attributes(event["attributes"], names | {"event"}, formats)
+            styles = [one.style for one in facts]
+            attributes, doubtful, found = compile_attributes(event["attributes"], names | {"event"}, styles)
             self.problems.extend(found)
+            if doubtful:
+                self.problems.extend(_unescaped(one.place, doubtful) for one in facts if one.place and _refuses(one))
         headers = None
         if settings.headers:
             headers, found = compile_headers(section["headers"], names | {"event"})
@@ -172,6 +175,17 @@ def _chosen(templates: list[Expression], scope: Scope, known: Collection[str] | 
     if len(chosen) > MAX_TARGETS:
         raise MappingError(f"gives {len(chosen):,} targets, at most {MAX_TARGETS} are allowed")
     return list(chosen)
+
+
+def _refuses(target: TargetFacts) -> bool:
+    """Whether it is sent no text with what separates pairs."""
+    return target.style == Style("pairs")
+
+
+def _unescaped(target: Section, attribute: Section) -> Problem:
+    message = f"text of webhooks is sent as pairs, and breaks its rule where it holds ; or = (first: {attribute.place})"
+    hint = "set attributes_escape: percent or replace, or attributes_format: json"
+    return target["attributes_escape"].problem(message, hint, Severity.WARNING)
 
 
 def _no_targets(_: Scope) -> list[str]:

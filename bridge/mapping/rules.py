@@ -17,13 +17,14 @@ from msgspec.structs import replace
 
 from bridge import jsontext
 from bridge.errors import Exceeded, MappingError
-from bridge.mapping.attributes import Format, Value, final_text
+from bridge.mapping.attributes import Style, Value, final_text
 from bridge.mapping.expressions import Expression
 from bridge.mapping.failures import Errors, in_field, told, with_field
 from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
 from bridge.mapping.why import Explanation
 from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
+from bridge.settings.document import Section
 from bridge.times import iso
 
 MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
@@ -43,11 +44,15 @@ _FAILED: Final = WebhookState.FAILED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """What the rules must know of a target. `event_types` None: any name may be sent; `max_age` in milliseconds."""
+    """What the rules must know of a target. `event_types` None: any name may be sent; `max_age` in milliseconds.
 
-    attributes_format: Format
+    `place` is where its settings stand, for what a rule finds missing in them.
+    """
+
+    style: Style
     event_types: frozenset[str] | None
     max_age: int
+    place: Section | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ class Rules:
             item_key=f"{key}#{occurrence}" if occurrence else key,
             type=rule.type,
             attributes=values,
-            text=final_text(values, facts.attributes_format),
+            text=final_text(values, facts.style),
             on_unknown=rule.on_unknown,
             max_age=facts.max_age if rule.max_age is None else rule.max_age,
             order_key=None if order_by is None else _bounded(jsontext.as_text(order_by)),

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import ConfigError, Problem, Severity
+from bridge.errors import ConfigError, Location, Problem, Severity
+from bridge.mapping.attributes import Style
 from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
+from bridge.mapping.pairs import escaping
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Content
 from bridge.receiving.verification.senders import SENDERS
 from bridge.settings.configuration import Settings, Source
+from bridge.settings.document import Section
 from bridge.settings.loading import load
 from bridge.settings.schema import ListenSettings, TargetSettings
 from bridge.superoffice.event_types import event_types
@@ -30,12 +33,23 @@ def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
 
 def compiled_rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Problem]]]:
     """The rules of each source, with all that is wrong with them."""
-    facts = {name: _facts(target) for name, target, _ in settings.targets()}
+    facts = {name: _facts(target, section) for name, target, section in settings.targets()}
+    told: set[tuple[Location, str]] = set()
     for written in settings.sources.values():
         source = _as_its_sender_wants(written)
         sender = SENDERS.get(source.settings.verify.scheme) if source.settings else None
         rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe if sender else "")
-        yield source, _for_its_bodies(rules, source, settings), found
+        yield source, _for_its_bodies(rules, source, settings), list(_once(found, source, told))
+
+
+def _once(found: list[Problem], source: Source, told: set[tuple[Location, str]]) -> Iterator[Problem]:
+    """What the rules of many sources find at one place of bridge.yaml is told by the first of them."""
+    for problem in found:
+        if problem.location.file == source.section.document.file:
+            yield problem
+        elif (place := (problem.location, problem.path)) not in told:
+            told.add(place)
+            yield problem
 
 
 def _for_its_bodies(rules: Rules, source: Source, settings: Settings) -> Rules:
@@ -71,8 +85,9 @@ def refuse(problems: list[Problem]) -> None:
         raise ConfigError(problems)
 
 
-def _facts(target: TargetSettings | None) -> TargetFacts:
+def _facts(target: TargetSettings | None, place: Section) -> TargetFacts:
     if target is None:  # its own problems are told; the rules that name it are still checked for theirs
         return UNKNOWN_TARGET
     known = None if target.allow_unknown_event_types else event_types(target.version)
-    return TargetFacts(attributes_format=target.attributes_format, event_types=known, max_age=target.retry.max_age)
+    style = Style(target.attributes_format, escaping(target.attributes_escape, target.attributes_replacement))
+    return TargetFacts(style=style, event_types=known, max_age=target.retry.max_age, place=place)

@@ -60,9 +60,14 @@ class Section:
     def __getitem__(self, key: str | int) -> "Section":
         return Section(self.document, (*self.path, key))
 
+    @property
+    def place(self) -> Location:
+        """Where it stands in its file."""
+        return self.document.location(self.path)
+
     def problem(self, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
         """A finding about this value: `message` says what is wrong, `hint` what to do about it."""
-        return Problem(self.document.location(self.path), dotted(self.path), message, hint, severity)
+        return Problem(self.place, dotted(self.path), message, hint, severity)
 
 
 def dotted(path: Path) -> str:

@@ -48,6 +48,12 @@ def _attempts(value: Any) -> Any:
     return None if value == "none" else as_written(value, {int})
 
 
+def _replacement(text: str) -> str:
+    if set(text) & set(";=\r\n"):
+        raise wrong("holds what it is to replace", "write other characters, or nothing")
+    return text
+
+
 def _store_url(url: str) -> str:
     if url.startswith(("postgresql:", "postgres:", "postgresql+")):
         raise wrong("serving from PostgreSQL is not available yet", "use sqlite:///var/bridge.db")
@@ -222,6 +228,12 @@ class TargetSettings(Strict):
     attributes_format: Literal["pairs", "json", "text"] = Field(
         "pairs", description="how attributes are written: pairs (a=1;b=2), json or text"
     )
+    attributes_escape: Literal["fail", "percent", "replace"] = Field(
+        "fail", description="what becomes of ; = and line ends in the values of pairs"
+    )
+    attributes_replacement: Annotated[str, AfterValidator(_replacement)] = Field(
+        " ", description="what stands in their place under attributes_escape: replace"
+    )
     version: Text = Field("latest", description="the server's version, which says which event types exist, or auto")
     allow_unknown_event_types: bool = Field(False, description="whether event types that the version lacks are sent")
     timeout: Duration = Field(duration("10s"), gt=0, description="how long one attempt may take")
@@ -244,6 +256,13 @@ class TargetSettings(Strict):
     def place(self) -> str:
         """Where it is, for people: its URL, or its tenant."""
         return self.url or (f"{self.online.tenant} at {self.online.environment}" if self.online else "")
+
+    @field_validator("attributes_replacement")
+    @classmethod
+    def _replaces_something(cls, text: str, info: ValidationInfo) -> str:
+        if info.data.get("attributes_escape") in ("fail", "percent"):
+            raise wrong("does nothing here", "set attributes_escape: replace, or remove it")
+        return text
 
     @field_validator("correlation_header")
     @classmethod

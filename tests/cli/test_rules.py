@@ -14,7 +14,8 @@ from bridge.operations.schema import json_schema
 ROOT = Path(__file__).parent.parent.parent
 BRIDGE = """
 admin: {token: "${UNSET_TOKEN}"}
-targets: {crm: {url: http://127.0.0.1:1/api, authorization: {scheme: bearer, token: "${UNSET}"}}}
+targets: {crm: {url: http://127.0.0.1:1/api, attributes_escape: percent,
+  authorization: {scheme: bearer, token: "${UNSET}"}}}
 """
 SHOP = """verify: {scheme: github, secrets: ["${UNSET_TOO}"]}
 rules:

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bridge.errors import Problem
+from bridge.mapping.attributes import Style
 from bridge.mapping.compiling import compile_rules
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Mapping, Webhook, Why
@@ -17,10 +18,10 @@ from bridge.settings.source_schema import SourceSettings
 
 DAY = 24 * 60 * 60 * 1000
 TARGETS = {
-    "crm": TargetFacts(attributes_format="pairs", event_types=None, max_age=2 * DAY),
-    "erp": TargetFacts(attributes_format="json", event_types=None, max_age=3 * DAY),
-    "desk": TargetFacts(attributes_format="text", event_types=None, max_age=DAY),
-    "old": TargetFacts(attributes_format="pairs", event_types=frozenset({"Run", "Click"}), max_age=DAY),
+    "crm": TargetFacts(style=Style("pairs"), event_types=None, max_age=2 * DAY),
+    "erp": TargetFacts(style=Style("json"), event_types=None, max_age=3 * DAY),
+    "desk": TargetFacts(style=Style("text"), event_types=None, max_age=DAY),
+    "old": TargetFacts(style=Style("pairs"), event_types=frozenset({"Run", "Click"}), max_age=DAY),
 }
 WEBHOOK = Webhook(
     id="wh_018bcfe5-6800-7000-8000-000000000001",

@@ -4,19 +4,19 @@ from typing import Any
 import pytest
 
 from bridge.errors import MappingError
-from bridge.mapping.attributes import MAX_LENGTH, Format, final_text
+from bridge.mapping.attributes import MAX_LENGTH, Format, Style, final_text
 from bridge.model import WebhookState
 
 from .support import WEBHOOK, rules, why
 
-OTHER_FORMAT = "set attributes_format: json on the target, or take the character out with | replace"
+OTHER_FORMAT = "set attributes_escape: percent or replace on the target, or attributes_format: json"
 OTHER_NAME = "change it, or set attributes_format: json on the target"
 ONE_TEXT = "write one text, or set another attributes_format on the target"
 
 
 def failure(values: Any, format_: Format) -> tuple[str, str, str]:
     with pytest.raises(MappingError) as caught:
-        final_text(values, format_)
+        final_text(values, Style(format_))
     return caught.value.field, caught.value.message, caught.value.hint
 
 
@@ -41,7 +41,7 @@ def attributes(written: str, body: Any, target: str = "erp") -> Any:
     ],
 )
 def test_pairs_are_names_and_values_with_semicolons_between(values: dict[str, Any], text: str) -> None:
-    assert final_text(values, "pairs") == text
+    assert final_text(values, Style("pairs")) == text
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_pairs_are_names_and_values_with_semicolons_between(values: dict[str, An
     ],
 )
 def test_json_is_compact_in_the_order_of_the_rule_and_exact(values: Any, text: str) -> None:
-    assert final_text(values, "json") == text
+    assert final_text(values, Style("json")) == text
     assert json.loads(text) == values
 
 
@@ -65,20 +65,20 @@ def test_json_is_compact_in_the_order_of_the_rule_and_exact(values: Any, text: s
     ("values", "text"), [(5, "5"), (2**70, str(2**70)), (1.5, "1.5"), (0, "0"), (False, "false"), (None, ""), ({}, "")]
 )
 def test_in_the_text_format_a_number_alone_is_text_and_no_attributes_are_none(values: Any, text: str) -> None:
-    assert final_text(values, "text") == text
+    assert final_text(values, Style("text")) == text
 
 
 @pytest.mark.parametrize("format_", ["pairs", "json", "text"])
 @pytest.mark.parametrize("text", ["", "a;b=c", '{"x":1}', "1.10", "true", "ä\0\n"])
 def test_one_text_is_sent_as_it_stands_whatever_the_format(text: str, format_: Format) -> None:
-    assert final_text(text, format_) == text
+    assert final_text(text, Style(format_)) == text
 
 
 @pytest.mark.parametrize("value", ["a;b", {"k": "a;b"}, [";"], {"a;": 1}])
 def test_a_semicolon_in_a_pairs_value_is_refused_and_other_formats_take_it(value: Any) -> None:
     message = "the value holds a `;`, which separates pairs"
     assert failure({"n": 1, "x": value}, "pairs") == ("attributes.x", message, OTHER_FORMAT)
-    assert json.loads(final_text({"x": value}, "json")) == {"x": value}
+    assert json.loads(final_text({"x": value}, Style("json"))) == {"x": value}
 
 
 def test_an_equals_sign_in_a_pairs_value_is_refused() -> None:
@@ -116,7 +116,7 @@ def test_what_a_format_cannot_write_is_refused(values: Any, format_: Format, kin
 
 
 def test_the_whole_is_at_most_one_mebi_of_characters() -> None:
-    assert len(final_text({"x": "ä" * (MAX_LENGTH - 2)}, "pairs")) == MAX_LENGTH == 1_048_576
+    assert len(final_text({"x": "ä" * (MAX_LENGTH - 2)}, Style("pairs"))) == MAX_LENGTH == 1_048_576
     told = ("attributes", "the attributes are longer than 1 MiB", "send less of the webhook")
     assert failure({"x": "ä" * (MAX_LENGTH - 1)}, "pairs") == told
     assert failure("x" * (MAX_LENGTH + 1), "text") == told

@@ -20,6 +20,10 @@ OBJECT_AS_TEXT = (
     "rules[0].event.attributes: an object cannot be sent where the target's attributes_format is text, "
     "write one text, or set attributes_format: pairs or json on the target"
 )
+NEVER_A_PAIR = (
+    "its text always holds ; or =, which separate pairs, "
+    "set attributes_escape: percent or replace on the target, or attributes_format: json"
+)
 NAME_AS_PAIR = "a name with ; or = cannot be written as a pair, change it, or set attributes_format: json on the target"
 
 
@@ -112,7 +116,7 @@ def test_what_is_wrong_with_a_rule_is_told_with_its_path(fields: str, problem: s
         ),
         ("target: erp, event: {type: T, attributes: {'a;b': 1}}", []),
         ("target: erp, event: {type: T, attributes: {a: {'b;c': 1}}}", []),
-        ("event: {type: T, attributes: {a: {'b;c': 1}}}", []),
+        ("event: {type: T, attributes: {a: {'b;c': 1}}}", [f"rules[0].event.attributes.a: {NEVER_A_PAIR}"]),
         (
             "event: {type: T, attributes: '{{ item.x }}'}",
             [f"rules[0].event.attributes: {NO_ITEM}"],

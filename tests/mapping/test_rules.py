@@ -207,7 +207,7 @@ def test_a_broken_item_does_not_stop_the_others() -> None:
         ),
         (
             "3: attributes.sku: the value holds a `;`, which separates pairs, "
-            "set attributes_format: json on the target, or take the character out with | replace"
+            "set attributes_escape: percent or replace on the target, or attributes_format: json"
         ),
     ]
 
@@ -448,7 +448,7 @@ def test_one_of_two_targets_may_break_alone() -> None:
     assert [(event.target, event.text) for event in made.events] == [("erp", '{"x":"a=b"}')]
     assert error(made) == (
         "attributes.x: the value holds a `=`, which separates pairs, "
-        "set attributes_format: json on the target, or take the character out with | replace"
+        "set attributes_escape: percent or replace on the target, or attributes_format: json"
     )
 
 

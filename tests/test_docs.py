@@ -160,7 +160,8 @@ def test_the_examples_of_the_page_about_senders_verify_what_their_senders_sign(
 ) -> None:
     (tmp_path / "sources").mkdir()
     (tmp_path / "bridge.yaml").write_text(
-        "targets: {crm: {url: http://127.0.0.1/api, attributes_escape: percent, authorization: {scheme: bearer, token: t}}}\n"
+        "targets:\n"
+        "  crm: {url: http://127.0.0.1/api, attributes_escape: percent, authorization: {scheme: bearer, token: t}}\n"
     )
     for info, content in blocks(SENDERS_PAGE, "yaml"):
         (tmp_path / info.removeprefix("file=")).write_text(content)

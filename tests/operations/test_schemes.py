@@ -10,7 +10,10 @@ from bridge.operations import schemes
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service import building
 
-BRIDGE = "targets: {crm: {url: http://127.0.0.1:1/api, attributes_format: json, authorization: {scheme: bearer, token: t}}}\n"
+BRIDGE = """
+targets:
+  crm: {url: http://127.0.0.1:1/api, attributes_format: json, authorization: {scheme: bearer, token: t}}
+"""
 KEYS = {
     "discord": "00" * 31 + "01",
     "sendgrid": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw"

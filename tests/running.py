@@ -140,16 +140,17 @@ class Bridge:
         """Write `sources/NAME.yaml`."""
         (self.config / "sources" / f"{name}.yaml").write_text(text)
 
-    def spawn(self) -> "subprocess.Popen[bytes]":
-        """Start `bridge serve`, whether or not it becomes ready."""
+    def spawn(self, **options: Any) -> "subprocess.Popen[bytes]":
+        """Start `bridge serve`, whether or not it becomes ready; `options` are Popen's, such as another stdout."""
         with self.log.open("ab") as log, (self.root / "bridge.err").open("ab") as errors:
             command = (*_COMMAND, "--config", str(self.config), "serve")
-            self.process = subprocess.Popen(command, stdout=log, stderr=errors, env=os.environ | self.environment)
+            options = {"stdout": log, "stderr": errors, "env": os.environ | self.environment, **options}
+            self.process = subprocess.Popen(command, **options)
         return self.process
 
-    def start(self) -> "Bridge":
+    def start(self, **options: Any) -> "Bridge":
         """Start `bridge serve`; it is ready once this returns."""
-        process = self.spawn()
+        process = self.spawn(**options)
 
         def ready() -> bool:
             assert process.poll() is None, (self.root / "bridge.err").read_text()
@@ -176,6 +177,8 @@ class Bridge:
         """Leave nothing behind."""
         if self.process is not None and self.process.poll() is None:
             self.stop(signal.SIGKILL)
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
         self.client.close()
         self.admin.close()
 
@@ -216,6 +219,16 @@ class Bridge:
     def lines(self) -> list[dict[str, Any]]:
         """The log so far."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def told(self, name: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
+        """The log's lines of a name, with fields of these values, once there are so many: lines come a moment later."""
+
+        def found() -> list[dict[str, Any]]:
+            fields["event"] = name
+            return [line for line in self.lines() if line.items() >= fields.items()]
+
+        eventually(lambda: len(found()) >= count)
+        return found()
 
     def run(self, *arguments: str, secrets: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a command of the CLI on this configuration."""

@@ -6,14 +6,17 @@ signature: fields are ids, names, counts and our own words.
 
 import atexit
 import logging
+import os
 import sys
 import traceback
-from typing import Any, BinaryIO, Final, Literal, TextIO, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Literal
 
 import orjson
 import structlog
 
-from bridge.observing.turns import Turns
+from bridge.observing.log_writer import ROOM, LogWriter
 from bridge.times import iso, now
 
 BRIDGE_STARTED: Final = "bridge.started"
@@ -48,34 +51,31 @@ LOGIN_FAILED: Final = "login.failed"
 LOGIN_UNKEPT: Final = "login.unkept"
 OPERATOR_CHANGED: Final = "operator.changed"
 LIBRARY_LOGGED: Final = "library.logged"
+LOG_DROPPED: Final = "log.dropped"
 
 Format = Literal["auto", "json", "pretty"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-_held: list[Turns] = []
+_FLUSHED_WITHIN = 1.0  # seconds that a process which ends waits for the reader of its lines
+_writers: list[LogWriter] = []
 
 
 def configure(level: str = "info", format_: Format = "auto") -> None:
     """Send every line, the libraries' included, to stdout in one form. Lines below `level` are dropped."""
-    pretty = format_ == "pretty" or (format_ == "auto" and sys.stdout.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    factory: Any
+    stdout = _stdout()
+    pretty = format_ == "pretty" or (format_ == "auto" and os.isatty(stdout))
+    render = _pretty() if pretty else _line
+    writer = LogWriter(stdout, lambda lines: render(None, "warning", {"event": LOG_DROPPED, "lines": lines}))
+    _writers.append(writer)
+    atexit.register(writer.close, _FLUSHED_WITHIN)
     wrapper: Any = structlog.make_filtering_bound_logger(threshold)
-    if pretty:
-        factory = structlog.PrintLoggerFactory(cast("TextIO", _Lasting(sys.stdout)))
-        processors: list[structlog.typing.Processor] = [_stamp, structlog.dev.ConsoleRenderer()]
-    else:
-        turns = Turns(sys.stdout.buffer)
-        _held.append(turns)
-        atexit.register(flush)
-        factory = structlog.BytesLoggerFactory(cast("BinaryIO", turns))
-        processors = [_line]
-        if threshold <= logging.INFO:
-            wrapper = _informing(wrapper, turns)
+    if not pretty and threshold <= logging.INFO:
+        wrapper = _informing(wrapper, writer)
     structlog.configure(
-        processors=processors,
+        processors=[render],
         wrapper_class=wrapper,
-        logger_factory=factory,
+        logger_factory=lambda *_: _Logger(writer),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryHandler()], level=max(threshold, logging.WARNING), force=True)
@@ -83,9 +83,14 @@ def configure(level: str = "info", format_: Format = "auto") -> None:
 
 
 def flush() -> None:
-    """Write what waits for the end of its turn; at the process's end that happens by itself, but for `os._exit`."""
-    for turns in _held:
-        turns.flush()
+    """Write what waits, within a second; at the process's end that happens by itself, but for `os._exit`."""
+    for writer in _writers:
+        writer.flush(_FLUSHED_WITHIN)
+
+
+def dropped() -> int:
+    """How many lines were lost since the start: they found no room, or could not be written."""
+    return sum(writer.dropped for writer in _writers)
 
 
 def configure_command() -> None:
@@ -102,46 +107,46 @@ def where(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "where": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
 
 
-def _stamp(_: object, level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+class _Logger:
+    """What structlog hands each line to, by the name of its level."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        for level in ROOM:
+            setattr(self, level, partial(writer.write, level=level))
+
+
+def _stdout() -> int:
+    """Where lines go; nowhere, if it was closed: the next file that is opened must not get them."""
+    return os.open(os.devnull, os.O_WRONLY) if sys.stdout is None else sys.stdout.fileno()
+
+
+def _stamp(level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     line["level"] = level
     line["timestamp"] = iso(now())
     return line
 
 
 def _line(_: object, level: str, line: structlog.typing.EventDict) -> bytes:
-    return orjson.dumps(_stamp(_, level, line), default=str)
+    return orjson.dumps(_stamp(level, line), default=str) + b"\n"
 
 
-def _informing(wrapper: Any, turns: Turns) -> Any:
-    """The same wrapper, with a shorter way for what every webhook tells: structlog's takes three times as long.
+def _pretty() -> Callable[[object, str, structlog.typing.EventDict], bytes]:
+    console = structlog.dev.ConsoleRenderer()
 
-    What is worse than information goes structlog's way: few lines, each written at once.
-    """
+    def render(logger: object, level: str, line: structlog.typing.EventDict) -> bytes:
+        return f"{console(logger, level, _stamp(level, line))}\n".encode(errors="backslashreplace")
+
+    return render
+
+
+def _informing(wrapper: Any, writer: LogWriter) -> Any:
+    """The same wrapper, with a shorter way for what every webhook tells: structlog's takes three times as long."""
 
     class Informing(wrapper):  # type: ignore[misc]
         def info(self, event: str, **fields: Any) -> None:
-            turns.hold(_line(None, "info", {**self._context, **fields, "event": event}) + b"\n")
+            writer.write(_line(None, "info", {**self._context, **fields, "event": event}), "info")
 
     return Informing
-
-
-class _Lasting:
-    """A stream whose failure fails nothing else: a full disk or a reader that left must not stop a webhook."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, line: Any) -> None:
-        try:  # contextlib.suppress would take as long as the writing
-            self._stream.write(line)
-        except OSError:
-            pass
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            pass
 
 
 class _LibraryHandler(logging.Handler):

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bridge.observing import logs
 from bridge.observing.counting import Counted, counters, histograms
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -33,6 +34,7 @@ class Metrics:
         )
         counted = (self.webhooks, self.duplicates, self.refused, self.handshakes, self.intake, self.attempts)
         self.registry.register(Counted((*counted, self.attempt_seconds, self.events, self.delivery_seconds)))
+        self.registry.register(_LogLines())
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:
         """Ask for the gauges at each scrape."""
@@ -41,6 +43,12 @@ class Metrics:
     def render(self) -> bytes:
         """The text that Prometheus reads. It may query the store: call it off the event loop."""
         return generate_latest(self.registry)
+
+
+class _LogLines(Collector):
+    def collect(self) -> Iterator[Metric]:
+        text = "Log lines that found no room, since nobody read them, or that could not be written"
+        yield CounterMetricFamily("bridge_log_lines_dropped", text, logs.dropped())
 
 
 class Gauges:

@@ -173,6 +173,7 @@ def test_every_payload_ends_as_its_rules_say(bridge: Bridge, sandbox: Superoffic
         *("left-team", BROKEN),
     }, "a rule that never fires on this corpus proves nothing"
     assert min(states[state] for state in ("mapped", "ignored", "failed")) >= 5
+    assert bridge.stop() == 0
     assert [line for line in bridge.lines() if line["level"] == "error"] == []
 
 

@@ -61,9 +61,9 @@ def test_both_log_ins_deliver_and_go_on_when_what_they_gave_has_ended(
         sandbox.client.delete("/sandbox/logins").raise_for_status()
     for name in logins:
         assert sandbox.requests(f"log-in-{name}") == {"200": 2, "401": 1}
+    assert bridge.stop() == 0
     renewed = [line for line in bridge.lines() if line["event"] == "login.renewed"]
     assert {(line["target"], line["scheme"]) for line in renewed} == {("user", "system_user"), ("oauth", "oauth")}
-    assert bridge.stop() == 0
     assert [line for line in bridge.lines() if line["level"] == "error"] == []
 
 

@@ -116,6 +116,12 @@ def written() -> dict[str, set[str]]:
                 found.setdefault(name, set()).update(
                     field for keyword in call.keywords for field in fields(keyword, function, modules)
                 )
+    for made in (node for tree in modules for node in ast.walk(tree) if isinstance(node, ast.Dict)):  # without `log`
+        values = {
+            key.value: value for key, value in zip(made.keys, made.values, strict=True) if isinstance(key, ast.Constant)
+        }
+        for name in constants(values["event"]) if "event" in values else ():
+            found.setdefault(name, set()).update(map(str, values.keys() - {"event"}))
     return found
 
 

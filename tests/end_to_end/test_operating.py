@@ -341,8 +341,7 @@ def test_a_replay_of_many_is_done_in_portions_while_webhooks_come_in(bridge: Bri
     assert (done["count"], done["done"], len(done["ids"])) == (450, 450, 100)
     assert set(settled(bridge, "many")) == {"delivered"}
     assert len(sandbox.events("many")) == 450
-    told = [line for line in bridge.lines() if line["event"] == "operator.changed"]
-    assert [line["action"] for line in told if line.get("events") == 450] == ["replay"]
+    assert [line["action"] for line in bridge.told("operator.changed", events=450)] == ["replay"]
 
 
 def test_events_of_one_value_arrive_in_order_whatever_the_target_does(bridge: Bridge, sandbox: Superoffice) -> None:

@@ -39,6 +39,7 @@ def test_a_secret_is_handed_over_read_once_and_then_verifies(make_bridge: Callab
     assert bridge.post("asana", body, signed).status_code == 200
     assert [webhook["source"] for webhook in bridge.webhooks()] == ["asana"]
 
+    bridge.told("operator.changed", action="secrets")
     everything = bridge.log.read_text() + bridge.admin.get("/metrics").text
     everything += bridge.admin.get("/api/webhooks").text + bridge.run("explain", bridge.webhooks()[0]["id"]).stdout
     assert HANDED_OVER not in everything

@@ -113,7 +113,7 @@ def test_a_target_that_hangs_costs_another_no_time(make_bridge: Callable[..., Br
         if hanging:
             assert len(bridge.events(target="slow", state="sending")) == 64
             assert not bridge.events(target="slow", state="delivered")
-        lines = [line for line in bridge.lines() if line["event"] == "event.delivered" and line["target"] == "fast"]
+        lines = bridge.told("event.delivered", 50, target="fast")
         sandbox.clear()
         bridge.close()
         return [line["seconds"] * 1000 for line in lines]

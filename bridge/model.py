@@ -13,6 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from bridge.attribute_text import Form, attributes
+
 
 class WebhookState(StrEnum):
     """What became of a verified webhook."""
@@ -151,13 +153,19 @@ class Event(Struct, frozen=True, kw_only=True):
     target: str
     item_key: str
     type: str
-    attributes: Any  # as the rule made it: an object or a string
     text: str  # the final Attributes string
+    form: Form | None  # how it tells the attributes
+    rest: bytes  # JSON of what of them it does not tell
     on_unknown: OnUnknown
     max_age: int
     order_key: str | None = None  # events of one source, target and key are sent in order of commit
     send: bool = True  # false: a shadow rule's, recorded and never sent
     headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
+
+    @property
+    def attributes(self) -> Any:
+        """What the rule made: an object or a string."""
+        return attributes(self.text, self.form, self.rest)
 
 
 class Why(Struct, frozen=True, kw_only=True):
@@ -189,6 +197,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     why: tuple[Why, ...] = ()
     error: str | None = None  # why the webhook as a whole is unreadable or failed
+    size: int = 0  # bytes that the events take in the store
     bounded: bool = False  # it failed by a bound of size or time: it has no events, and only a remap tries again
     dedupe_key: str | None = None
 

@@ -16,8 +16,10 @@ from urllib.parse import parse_qsl
 from msgspec.structs import replace
 
 from bridge import jsontext
+from bridge.attribute_text import untold
 from bridge.errors import Exceeded, MappingError
 from bridge.mapping.attributes import Style, Value, final_text
+from bridge.mapping.bounds import MAX_ITEMS, Allowance
 from bridge.mapping.expressions import Expression
 from bridge.mapping.failures import Errors, in_field, told, with_field
 from bridge.mapping.headers import Headers
@@ -27,10 +29,7 @@ from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookSta
 from bridge.settings.document import Section
 from bridge.times import iso
 
-MAX_ITEMS = 10_000  # of one for_each: bounds the transaction that stores the events
 MAX_TARGETS = 100  # of one event
-MAX_LENGTH = 64 * 1024 * 1024  # characters of the attributes of all of a rule's events
-MAX_SECONDS = 2.0  # that the rules may take for one webhook: others wait meanwhile
 _KEY_LENGTH = 255
 
 Scope = MappingOf[str, Any]
@@ -89,7 +88,8 @@ class Rule:
 class Rules:
     """A source's compiled rules, the targets that they may name, and the bodies that they are written for.
 
-    `max_body` is in bytes, after decompression.
+    `max_body` is in bytes, after decompression; `max_events_size` are those that one webhook's events may take in the
+    store.
     """
 
     rules: tuple[Rule, ...]
@@ -98,6 +98,7 @@ class Rules:
     content: Content = Content.JSON
     max_body: int = 1 << 20
     max_depth: int = 100
+    max_events_size: int = 16 << 20
 
     def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
         """Run the rules over a webhook with its parsed body.
@@ -110,15 +111,15 @@ class Rules:
         whys: list[Why] = []
         ended = ""
         failed = bounded = False
-        deadline = perf_counter() + MAX_SECONDS
+        left = Allowance.of(self.max_events_size)
         for rule in self.rules:
             if ended:
                 whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {ended}"))
                 continue
-            if _is_out(rule, scope, deadline):
+            if _is_out(rule, scope, left):
                 whys.append(rule.unmatched)
                 continue
-            made, why, bounded = self._apply(rule, webhook, scope, deadline)
+            made, why, bounded = self._apply(rule, webhook, scope, left)
             if bounded:
                 events, whys = [], [replace(before, events=()) for before in whys]
                 ended = f"{rule.name} broke a bound of the whole webhook"
@@ -137,6 +138,7 @@ class Rules:
             events=tuple(events),
             why=tuple(whys),
             error=f"no event is made: {why.rule}: {why.error}" if bounded else None,
+            size=left.taken if events else 0,
             bounded=bounded,
             dedupe_key=key,
         )
@@ -154,17 +156,15 @@ class Rules:
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))
 
-    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, deadline: float) -> tuple[list[Event], Why, bool]:
+    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, left: Allowance) -> tuple[list[Event], Why, bool]:
         """A rule's events, why, and whether a bound of the whole webhook was broken, so that there are none."""
         events: list[Event] = []
         errors = Errors()
         matched = False
-        length = 0
         occurrences: dict[str, int] = {}
         try:
             for place, item_scope in _items(rule, scope):
-                if perf_counter() > deadline:
-                    raise _too_slow()
+                left.check_time()
                 identity = _identity(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not in_field("when", rule.when.expression, item_scope):
@@ -178,13 +178,12 @@ class Rules:
                     continue
                 for target in targets:
                     try:
-                        events.append(self._make(rule, target, webhook, item_scope, *identity))
-                        length += len(events[-1].text)
+                        event = self._make(rule, target, webhook, item_scope, *identity)
                     except MappingError as error:
                         errors.add(place, error)
-                if length > MAX_LENGTH:
-                    hint = "send less of the webhook"
-                    raise with_field("attributes", Exceeded("the events are longer than 64 MiB in all", hint))
+                        continue
+                    events.append(event)
+                    left.take(event)
         except Exceeded as error:
             return [], Why(rule=rule.name, matched=matched, error=told(error)), True
         except MappingError as error:
@@ -197,6 +196,8 @@ class Rules:
         id_ = event_id(webhook.id, rule.identity, target, key, occurrence)
         event_scope = {**scope, "event": {"id": id_}}
         values = rule.attributes(event_scope)
+        text = final_text(values, facts.style)
+        form, rest = untold(values, text, facts.style.format, escaped=facts.style.escape is not None)
         order_by = None if rule.order_by is None else in_field("order_by", rule.order_by, event_scope)
         return Event(
             id=id_,
@@ -204,8 +205,9 @@ class Rules:
             target=target,
             item_key=f"{key}#{occurrence}" if occurrence else key,
             type=rule.type,
-            attributes=values,
-            text=final_text(values, facts.style),
+            text=text,
+            form=form,
+            rest=rest,
             on_unknown=rule.on_unknown,
             max_age=facts.max_age if rule.max_age is None else rule.max_age,
             order_key=None if order_by is None else _bounded(jsontext.as_text(order_by)),
@@ -237,9 +239,9 @@ def _scope(webhook: Webhook, body: Any) -> dict[str, Any]:
     }
 
 
-def _is_out(rule: Rule, scope: Scope, deadline: float) -> bool:
+def _is_out(rule: Rule, scope: Scope, left: Allowance) -> bool:
     """Whether a rule is plainly not for this webhook; where that breaks or takes too long, `_apply` says so."""
-    if rule.when is None or rule.for_each is not None or perf_counter() > deadline:
+    if rule.when is None or rule.for_each is not None or perf_counter() > left.deadline:
         return False
     try:
         return not rule.when.expression(scope)
@@ -310,7 +312,3 @@ def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
     except Exception:  # noqa: S110 - an explanation is worth less than the webhook that it is about
         pass
     return why
-
-
-def _too_slow() -> Exceeded:
-    return Exceeded(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")

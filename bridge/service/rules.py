@@ -58,7 +58,13 @@ def _for_its_bodies(rules: Rules, source: Source, settings: Settings) -> Rules:
     listen = settings.bridge.listen if settings.bridge else ListenSettings()
     content = Content(source.settings.content or Content.JSON)
     max_body = source.settings.max_body or listen.max_body
-    return replace(rules, content=content, max_body=max_body, max_depth=source.settings.max_depth)
+    return replace(
+        rules,
+        content=content,
+        max_body=max_body,
+        max_depth=source.settings.max_depth,
+        max_events_size=source.settings.max_events_size,
+    )
 
 
 def _as_its_sender_wants(source: Source) -> Source:

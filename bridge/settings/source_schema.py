@@ -8,7 +8,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from bridge.model import Content, OnUnknown
 from bridge.settings.headers import RuleHeaders
-from bridge.settings.parsing import Duration, Expression, Network, Networks, Rate, Size, Strict, duration, rate, wrong
+from bridge.settings.parsing import (
+    Duration,
+    Expression,
+    Network,
+    Networks,
+    Rate,
+    Size,
+    Strict,
+    duration,
+    rate,
+    size,
+    wrong,
+)
 from bridge.settings.schema import SchemeSettings, Text
 
 
@@ -177,6 +189,12 @@ class SourceSettings(Strict):
     )
     max_headers: Size | None = Field(
         None, gt=0, description="the most that its request line and headers may take, of the 64 KiB that all may"
+    )
+    max_events_size: Size = Field(
+        size("16MiB"),
+        gt=0,
+        le=size("32MiB"),
+        description="the most that the events of one webhook may take in the store: 1 KiB each, attributes and headers",
     )
     max_depth: int = Field(100, ge=1, le=100, description="how deep its bodies may be nested")
     rate: Rate | None = Field(None, description="how many verified webhooks are accepted in a span of time")

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.exc import DatabaseError
 
 from bridge import jsontext
+from bridge.attribute_text import attributes
 from bridge.errors import StoreError, StoreUnavailable, StoreVersion
 from bridge.model import EventState
 from bridge.store import database
@@ -149,7 +150,7 @@ def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dic
         "rule": row.rule,
         "target": row.target,
         "type": row.type,
-        "attributes": jsontext.decode(row.attributes),
+        "attributes": attributes(row.text.decode(), row.form, row.attributes),
         "state": row.state,
         "reason": "waits for an earlier event of its order_by" if is_waiting else row.reason,
         "attempts": tried,

@@ -65,7 +65,7 @@ events = Table(
     Column("target", Text, nullable=False),
     Column("item_key", Text, nullable=False),
     Column("type", Text, nullable=False),
-    Column("attributes", LargeBinary, nullable=False),  # JSON: the object or string as the rule made it
+    Column("attributes", LargeBinary, nullable=False),  # JSON: as the rule made them, as far as `text` does not tell
     Column("text", LargeBinary, nullable=False),  # the Attributes string that is sent
     Column("on_unknown", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -83,6 +83,7 @@ events = Table(
     Column("order_key", Text),  # events of one target, source and key are sent one after another
     Column("headers", LargeBinary),  # JSON: those of its rule, where it has some
     Column("unclear", Integer, nullable=False, server_default="0"),  # answers that nobody understood
+    Column("form", Text),  # how `text` tells the attributes; NULL where it does not, and `attributes` has them all
     Index("ix_events_webhook", "webhook_id"),
 )
 

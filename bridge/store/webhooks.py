@@ -34,7 +34,7 @@ _WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head"
 _insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMNS)
 _EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
-    *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers"),
+    *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers", "form"),
 )
 _PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
 _NEW = {"attempts": literal_column("0"), "retries": literal_column("0"), "probe": false()}
@@ -261,7 +261,7 @@ def _event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
         event.target,
         event.item_key,
         event.type,
-        jsontext.encode(event.attributes),
+        event.rest,
         event.text.encode(),
         event.on_unknown._value_,
         _PENDING if event.send else _DISCARDED,
@@ -272,6 +272,7 @@ def _event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
         target.clock(a.now) + event.max_age,
         event.order_key,
         None if event.headers is None else jsontext.encode(dict(event.headers)),
+        event.form,
     )
 
 

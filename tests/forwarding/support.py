@@ -121,8 +121,9 @@ async def accept(
             target=target,
             item_key="",
             type="SaleSold",
-            attributes={"number": number},
             text=f"number={number}",
+            form="pairs",
+            rest=f'{{"number":{number}}}'.encode(),
             on_unknown=on_unknown,
             max_age=max_age,
         )

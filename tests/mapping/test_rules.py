@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 from time import perf_counter
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bridge.mapping.rules import MAX_ITEMS, MAX_SECONDS
+from bridge.mapping.bounds import MAX_ITEMS, MAX_SECONDS, ROW
 from bridge.model import Event, Mapping, OnUnknown, WebhookState
 from bridge.receiving.body import MAX_DEPTH
 
@@ -228,14 +229,36 @@ def test_many_broken_items_do_not_hold_up_the_next_webhook() -> None:
     assert perf_counter() - started < 3  # a nearest name for each would take half a minute
 
 
-def test_a_rules_events_have_a_length_in_all() -> None:
-    made = mapped(
-        "name: a, for_each: body.lines, event: {type: T, attributes: '{{ body.note }}'}",
-        {"lines": list(range(100)), "note": "x" * 1024 * 1024},
+NOTES = "name: a, for_each: body.lines, event: {type: T, attributes: {line: '{{ item }}', note: '{{ body.note }}'}}"
+
+
+def test_the_events_of_one_webhook_have_a_size_in_all() -> None:
+    made = mapped(NOTES, {"lines": [f"{number:06}" for number in range(10_000)], "note": "x" * 6_000})
+    assert error(made) == (
+        "the events take over 16,777,216 bytes of the store, "
+        "send less of the webhook, or raise the source's max_events_size"
     )
-    assert error(made) == "attributes: the events are longer than 64 MiB in all, send less of the webhook"
     assert (made.state, made.events, made.bounded) == (WebhookState.FAILED, (), True)
     assert made.error == f"no event is made: a: {error(made)}"
+
+
+@pytest.mark.parametrize("target", ["crm", "erp", "desk"])
+@pytest.mark.parametrize("note", ["x" * 999, "æ" * 999, 7])
+def test_the_size_of_events_counts_what_is_stored_of_them(target: str, note: str | int) -> None:
+    rule = f"name: a, target: {target}, for_each: body.lines, headers: {{X-Line: 'abc'}}, event: {{type: T"
+    attributes = "'{{ body.note }}'" if target == "desk" else "{line: '{{ item }}', note: '{{ body.note }}'}"
+    of_one = rules(f"{rule}, attributes: {attributes}}}").map(WEBHOOK, {"lines": [1, 1], "note": note})
+    stored = [event.text.encode() + event.rest + b'{"X-Line":"abc"}' for event in of_one.events]
+    assert of_one.size == sum(map(len, stored)) + 2 * ROW
+    assert not any(isinstance(note, str) and note in event.rest.decode() for event in of_one.events)
+
+
+def test_a_source_bounds_the_size_of_its_events() -> None:
+    webhook = {"lines": ["a", "b"], "note": ""}
+    of_two = rules(NOTES)
+    size = of_two.map(WEBHOOK, webhook).size
+    assert dataclasses.replace(of_two, max_events_size=size).map(WEBHOOK, webhook).state is WebhookState.MAPPED
+    assert dataclasses.replace(of_two, max_events_size=size - 1).map(WEBHOOK, webhook).bounded
 
 
 def test_a_bound_fails_the_webhook_whatever_other_rules_made() -> None:

@@ -63,8 +63,9 @@ async def accept(store: Store, at: int, key: str | None = None) -> str:
         target="crm",
         item_key="",
         type="SaleSold",
-        attributes={},
         text="",
+        form="pairs",
+        rest=b"",
         on_unknown=OnUnknown.RETRY,
         max_age=365 * DAY,
     )

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from running import by_github
 
 from bridge.errors import NotVerified, Refused, StoreUnavailable
-from bridge.mapping.rules import MAX_ITEMS, Rules
+from bridge.mapping.bounds import MAX_ITEMS
+from bridge.mapping.rules import Rules
 from bridge.model import Content, Mapping, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from bridge import jsontext
+from bridge.attribute_text import untold
 from bridge.model import (
     Attempt,
     Event,
@@ -61,15 +62,18 @@ def a_webhook(at: int = NOW, **fields: Any) -> Webhook:
 def an_event(webhook: Webhook, item: str = "", **fields: Any) -> Event:
     """An event that rule `order` makes of an item of a webhook."""
     rule, target = fields.get("rule", "order"), fields.get("target", "crm")
-    attributes = fields.get("attributes", {"item": item})
+    attributes = fields.pop("attributes", {"item": item})
+    text = jsontext.as_text(attributes)
+    form, rest = (None, jsontext.encode(attributes)) if "text" in fields else untold(attributes, text, "json")
     usual: dict[str, Any] = {
         "id": event_id(webhook.id, rule, target, item, 0),
         "rule": rule,
         "target": target,
         "item_key": item,
         "type": "OrderPlaced",
-        "attributes": attributes,
-        "text": fields["text"] if "text" in fields else jsontext.as_text(attributes),
+        "text": text,
+        "form": form,
+        "rest": rest,
         "on_unknown": OnUnknown.RETRY,
         "max_age": 2 * DAY,
     }

@@ -35,6 +35,25 @@ def _event(url: str, event_id: str) -> dict[str, Any]:
         return reading.show_event(connection, event_id)
 
 
+BEFORE = """
+INSERT INTO events (id, webhook_id, source, rule, target, item_key, type, attributes, text, on_unknown, state,
+    attempts, retries, next_attempt_at, probe, created_at, max_age, expires_at)
+VALUES ('ev_1', 'wh_1', 'shop', 'order', 'crm', '', 'Run', :attributes, :text, 'retry', 'pending',
+    0, 0, 0, :no, :now, :age, :end)
+"""
+
+
+async def test_an_event_of_the_first_schema_reads_and_is_claimed_as_it_was(store: Store, url: str) -> None:
+    given = {"attributes": b'{"n":1,"s":"x"}', "text": b"n=1;s=x", "no": False, "now": NOW, "age": HOUR, "end": NOW * 2}
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(BEFORE), given)
+    engine.dispose()
+    assert [event["attributes"] for event in _events(url)] == [{"n": 1, "s": "x"}]
+    (claim,) = (await store.claim("crm", 1, LEASE)).claims
+    assert claim.text == "n=1;s=x"
+
+
 async def test_an_event_reads_as_documented_from_pending_to_delivered(store: Store, url: str, hand: Hand) -> None:
     webhook = a_webhook()
     made = an_event(webhook, attributes={"order": "#1", "n": 2**70})

@@ -51,8 +51,9 @@ class Port:
             target=target,
             item_key="",
             type="SaleSold",
-            attributes={"größe": 1},
-            text="",
+            text="größe=1",
+            form="pairs",
+            rest='{"größe":1}'.encode(),
             on_unknown=OnUnknown.RETRY,
             max_age=1000,
         )

@@ -12,3 +12,4 @@ def upgrade() -> None:
     op.add_column("events", sa.Column("unclear", sa.Integer(), server_default="0", nullable=False))
     op.add_column("targets", sa.Column("ages", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.execute("UPDATE targets SET ages = true WHERE reason = 'breaker'")
+    op.add_column("events", sa.Column("form", sa.Text(), nullable=True))

@@ -19,7 +19,8 @@ _ZSTD_STEP = 64  # bytes at a time, which become 2 MiB at most: four are a block
 _GZIP_STEP = 1024  # bytes at a time, which become 1 MiB at most
 _MOST_PARTS = 1000  # members or frames, which cost time however little comes out of them
 
-SUPPORTED = frozenset(["", "identity", "gzip", "x-gzip", "deflate", "br", "zstd"])
+ACCEPTED = ("gzip", "deflate", "br", "zstd")
+SUPPORTED = frozenset(["", "identity", "x-gzip", *ACCEPTED])
 
 
 def is_supported(content_encoding: bytes) -> bool:
@@ -35,7 +36,7 @@ def decompress(content_encoding: str, raw: bytes, limit: int) -> bytes:
     """
     name = content_encoding.strip().lower()
     if name not in SUPPORTED:
-        raise Undecodable("the Content-Encoding is none of gzip, deflate, br, zstd")
+        raise Undecodable(f"the Content-Encoding is none of {', '.join(ACCEPTED)}")
     if name in ("", "identity") or not raw:
         return raw
     try:

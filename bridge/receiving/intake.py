@@ -190,12 +190,14 @@ class Intake:
                 raise Refused(429, "too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
             bucket.take(1)
 
-    def refused(self, source: str | None, reason: str, client: str, size: int) -> None:
-        """Tell of a request that was not accepted. `source` None: no configured one."""
+    def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:
+        """Tell of a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
         self._metrics.refused[source or "", reason].inc()
         left_out = self._telling.left_out(source or "", reason)
         if left_out is not None:
-            more = {"left_out": left_out} if left_out else {}
+            more: dict[str, Any] = {"left_out": left_out} if left_out else {}
+            if path is not None:
+                more["path"] = path
             log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)
 
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:

@@ -6,7 +6,7 @@ from itertools import chain
 
 from starlette.types import Receive, Scope
 
-from bridge.content_codings import is_supported
+from bridge.content_codings import ACCEPTED, is_supported
 from bridge.errors import Refused
 from bridge.receiving.addresses import of_one_holder
 from bridge.receiving.limits import Limits
@@ -70,7 +70,7 @@ class Bodies:
                 if name == b"content-encoding":
                     encoding = encoding + b"," + value if encoding else value  # several are none that can be read
             if not is_supported(encoding):
-                raise Refused(415, "content_encoding", "send the body plain, or with one of gzip, deflate, br and zstd")
+                raise Refused(415, "content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
 
     async def _pieces(self, unfinished: "Unfinished", receive: Receive, max_body: int) -> bytes:
         while (message := await receive())["type"] != "http.disconnect":

@@ -1,9 +1,16 @@
-"""Errors as HTTP answers: one place that knows which error is which status (RFC 9457, application/problem+json)."""
+"""Errors as HTTP answers: one place that knows which error is which status (RFC 9457, application/problem+json).
+
+What RFC 9110 wants beside a status is added here: WWW-Authenticate (401), Allow (405), Accept-Encoding (415).
+"""
 
 from http import HTTPStatus
 from math import ceil
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
 from bridge import jsontext
+from bridge.content_codings import ACCEPTED
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreUnavailable
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -11,12 +18,10 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 RETRY_AFTER = 5  # seconds
 
 
-def problem(status: int, detail: str = "", *headers: tuple[bytes, bytes]) -> Answer:
+def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
     """An answer that says what is wrong, without quoting the request."""
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-    if detail:
-        content["detail"] = detail
-    body = jsontext.encode(content)
+    title = HTTPStatus(status).phrase
+    body = jsontext.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
     length = str(len(body)).encode()
     return (
         status,
@@ -30,17 +35,42 @@ def unavailable(detail: str) -> Answer:
     return problem(503, detail, (b"retry-after", str(RETRY_AFTER).encode()))
 
 
-def for_error(error: BridgeError) -> Answer:
-    """The answer to a request that ended in this error."""
+def unauthorized(detail: str, challenge: str) -> Answer:
+    """401; `challenge` says by which authentication scheme a request is proven."""
+    return problem(401, detail, (b"www-authenticate", challenge.encode()))
+
+
+def not_allowed(methods: str, *headers: tuple[bytes, bytes]) -> Answer:
+    """405, with the methods that may be used."""
+    return problem(405, f"send by {methods}", (b"allow", methods.encode()), *headers)
+
+
+def for_error(error: BridgeError, challenge: str) -> Answer:
+    """The answer to a request that ended in this error; `challenge` is what proves one to its source."""
     match error:
         case KeyUnavailable():
             return unavailable("the request could not be verified now, please send it again")
         case NotVerified():  # the reason stays in the log: a forger learns nothing from it
-            return problem(401, "the request could not be verified")
+            return unauthorized("the request could not be verified", challenge)
         case Refused():
             wait = RETRY_AFTER if error.retry_after is None and error.status == 503 else error.retry_after
-            again = [] if wait is None else [(b"retry-after", str(max(1, ceil(wait))).encode())]
-            return problem(error.status, error.detail, *again)
+            beside = [] if wait is None else [(b"retry-after", str(max(1, ceil(wait))).encode())]
+            if error.status == 415:
+                beside.append((b"accept-encoding", ", ".join(ACCEPTED).encode()))
+            return problem(error.status, error.detail, *beside)
         case StoreUnavailable():
             return unavailable("the webhook could not be stored, please send it again")
     return unavailable("the bridge itself failed, please send it again")
+
+
+def not_served(error: HTTPException) -> Answer:
+    """The answer to a request that no route of a port takes."""
+    if error.status_code == 405 and error.headers:
+        return not_allowed(", ".join(sorted(error.headers["Allow"].split(", "))))  # Starlette's come in any order
+    return problem(error.status_code, "there is nothing at this path" if error.status_code == 404 else error.detail)
+
+
+def response(answer: Answer) -> Response:
+    """An answer as Starlette's routes give it."""
+    status, headers, body = answer
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

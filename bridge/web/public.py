@@ -5,6 +5,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,11 +24,12 @@ from bridge.times import Clock, now
 from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
-from bridge.web.problems import Answer, for_error, problem, unavailable
+from bridge.web.problems import Answer, for_error, not_allowed, not_served, problem, response, unavailable
 
 _CLOSE = (b"connection", b"close")
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
+_PATH_SHOWN = 200  # characters of a path in a log line
 _WEBHOOKS = "/webhooks/"
 _MAPPED: Final = WebhookState.MAPPED  # as an attribute of its class, each look at it costs more than a call
 _ANY = Callers()
@@ -70,27 +72,25 @@ class Webhooks:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if self.closing:
             return unavailable("the bridge is stopping, please send it again")
-        peer = scope["client"][0] if scope.get("client") else ""
         source = scope["path"][len(_WEBHOOKS) :]
         headers = tuple(scope["headers"])
         compiled = self._intake.sources.get(source)
-        client = (compiled.callers if compiled else self._callers).client(peer, headers)
+        client = (compiled.callers if compiled else self._callers).client(_peer(scope), headers)
         if compiled is None or not compiled.settings.enabled:
-            self._intake.refused(
-                source if compiled else None, "source_disabled" if compiled else "unknown_source", client, 0
-            )
+            reason = "source_disabled" if compiled else "unknown_source"
+            self._intake.refused(source if compiled else None, reason, client, 0, _path(scope))
             return problem(404, "there is no such source", _CLOSE)
         handshake = compiled.handshake
         sends = scope["method"] in compiled.settings.methods
         if not sends and (handshake is None or scope["method"] not in handshake.methods):
-            return self._no_such_method(compiled, client, _CLOSE)
+            return self._no_such_method(compiled, scope, client, _CLOSE)
         try:
             self._intake.admit(compiled, client)
             limits = compiled.settings.max_body or self._max_body, compiled.settings.max_headers
             body = await self.bodies.read(scope, headers, receive, client, *limits)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
-            return _closing(for_error(error))
+            return _closing(for_error(error, compiled.verifier.challenge))
         request = Request(
             source=source,
             method=scope["method"],
@@ -107,18 +107,37 @@ class Webhooks:
             elif sends:
                 answer = _accepted(await self._intake.receive(request), compiled.settings.respond)
             else:
-                answer = self._no_such_method(compiled, client)
+                answer = self._no_such_method(compiled, scope, client)
         except BridgeError as error:
-            answer = for_error(error)
+            answer = for_error(error, compiled.verifier.challenge)
         except Exception as error:
             log.error(logs.WEBHOOK_UNSTORED, source=source, client=client, **logs.where(error))
             answer = unavailable("the bridge itself failed, please send it again")
         return _bodiless(answer) if compiled.bodiless else answer
 
-    def _no_such_method(self, source: CompiledSource, client: str, *headers: tuple[bytes, bytes]) -> Answer:
-        allowed = ", ".join(source.settings.methods)
-        self._intake.refused(source.name, "method", client, 0)
-        return problem(405, f"send by {allowed}", (b"allow", allowed.encode()), *headers)
+    def not_served(self, request: HTTPConnection, error: Exception) -> Response:
+        """Answer and tell of a request for what the port does not have: mostly a URL that was mistyped at a sender."""
+        assert isinstance(error, HTTPException)  # noqa: S101 - it is a handler of those
+        scope = request.scope
+        client = self._callers.client(_peer(scope), scope["headers"])
+        self._intake.refused(None, "method" if error.status_code == 405 else "unknown_path", client, 0, _path(scope))
+        return response(not_served(error))
+
+    def _no_such_method(
+        self, source: CompiledSource, scope: Scope, client: str, *headers: tuple[bytes, bytes]
+    ) -> Answer:
+        self._intake.refused(source.name, "method", client, 0, _path(scope))
+        return not_allowed(", ".join(source.settings.methods), *headers)
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _path(scope: Scope) -> str:
+    """The path as it was sent, so its odd characters are escaped; its query may hold secrets and is left out."""
+    return str(scope["raw_path"][:_PATH_SHOWN], "latin-1")
 
 
 def _closing(answer: Answer) -> Answer:
@@ -168,7 +187,7 @@ def application(webhooks: Webhooks, ready: Callable[[], Awaitable[bool]]) -> ASG
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-        exception_handlers={HTTPException: _not_served},
+        exception_handlers={HTTPException: webhooks.not_served},
     )
     served.router.redirect_slashes = False  # where to is the sender's own Host header, and few senders follow
 
@@ -181,10 +200,3 @@ def application(webhooks: Webhooks, ready: Callable[[], Awaitable[bool]]) -> ASG
             await served(scope, receive, send)
 
     return application
-
-
-def _not_served(_: object, error: Exception) -> Response:
-    """404 and 405 for what is none of these paths."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    _, headers, body = problem(status)
-    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

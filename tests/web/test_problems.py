@@ -15,6 +15,7 @@ from bridge.web import problems
         (NotVerified("signature_mismatch"), 401),
         (KeyUnavailable("key_unavailable"), 503),
         (Refused(413, "body_too_large", "the body is larger than 5 bytes"), 413),
+        (Refused(415, "content_encoding", "send the body plain"), 415),
         (Refused(429, "too_many_webhooks", "too many webhooks", 0.2), 429),
         (Refused(408, "body_too_slow", "the body did not arrive within 30 s"), 408),
         (StoreUnavailable("OperationalError: disk I/O error"), 503),
@@ -23,12 +24,15 @@ from bridge.web import problems
     ],
 )
 def test_every_error_has_its_answer(error: BridgeError, status: int) -> None:
-    found, headers, body = problems.for_error(error)
+    found, headers, body = problems.for_error(error, 'Signature realm="webhooks"')
     content = json.loads(body)
     assert (found, content["status"], content["title"]) == (status, status, HTTPStatus(status).phrase)
+    assert (content["type"], bool(content["detail"]), len(content)) == ("about:blank", True, 4)
     fields = dict(headers)
     assert fields[b"content-type"] == b"application/problem+json"
     assert fields[b"content-length"] == str(len(body)).encode()
     assert fields.get(b"retry-after") == {503: b"5", 429: b"1"}.get(status)
+    assert fields.get(b"www-authenticate") == {401: b'Signature realm="webhooks"'}.get(status)
+    assert fields.get(b"accept-encoding") == {415: b"gzip, deflate, br, zstd"}.get(status)
     for told in ("signature", "disk", "wh_1", "confidential"):
         assert told not in body.decode()

@@ -14,8 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+from forwarding.support import logged
 from running import by_github
 
+from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits import Limits
@@ -260,6 +262,7 @@ async def test_a_connection_stays_usable_after_a_forged_webhook(port: Port) -> N
         await connection.write(head(b"{}", signed=False) + b"{}")
         status, headers, _ = await connection.answer()
         assert (status, headers.get("connection")) == (401, None)
+        assert headers["www-authenticate"] == 'Signature realm="webhooks"'
         assert await usable(connection)
 
 
@@ -299,6 +302,58 @@ async def test_an_unknown_source_tells_nothing_but_that_and_is_counted_without_i
     assert (status, content["detail"]) == (404, "there is no such source")
     assert port.refused("unknown_source", source="") == 1
     assert port.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "told"),
+    [
+        ("/webhooks/github/", "unknown_path", "/webhooks/github/"),
+        ("/webhook/github", "unknown_path", "/webhook/github"),
+        ("//webhooks/github", "unknown_path", "//webhooks/github"),
+        ("/webhooks/github%20", "unknown_source", "/webhooks/github%20"),
+        ("/webhooks/git%1b%5b2Jhub?token=secret", "unknown_source", "/webhooks/git%1b%5b2Jhub"),
+        ("/?token=secret", "unknown_path", "/"),
+        ("/healthz", "method", "/healthz"),
+        ("/" + "x" * 1000, "unknown_path", "/" + "x" * 199),
+        ("http://localhost/webhooks/shop?token=secret", "unknown_source", "/webhooks/shop"),
+    ],
+)
+async def test_a_url_that_is_mistyped_at_a_sender_is_found_in_the_log(
+    port: Port, path: str, reason: str, told: str
+) -> None:
+    with logged() as log:
+        async with port.connection() as connection:
+            await connection.write(head(b"{}", path=path) + b"{}")
+            status, headers, content = await connection.answer()
+    assert status == (405 if reason == "method" else 404)
+    assert headers.get("allow") == ("GET, HEAD" if reason == "method" else None)
+    assert (headers["content-type"], content["status"]) == ("application/problem+json", status)
+    assert content["detail"]
+    (line,) = log.named(logs.WEBHOOK_REFUSED)
+    assert (line["source"], line["reason"], line["path"], line["client"]) == (None, reason, told, "127.0.0.1")
+    assert port.refused(reason, source="") == 1
+
+
+async def test_a_method_that_a_source_does_not_take_is_told_with_the_path(port: Port) -> None:
+    with logged() as log:
+        async with port.connection() as connection:
+            await connection.write(head(b"{}").replace(b"POST", b"PUT") + b"{}")
+            status, headers, _ = await connection.answer()
+    assert (status, headers["allow"]) == (405, "POST")
+    (line,) = log.named(logs.WEBHOOK_REFUSED)
+    assert (line["source"], line["reason"], line["path"]) == ("github", "method", "/webhooks/github")
+
+
+async def test_a_flood_of_unknown_paths_is_counted_in_one_place_and_told_by_a_bounded_number_of_lines(
+    port: Port,
+) -> None:
+    with logged() as log:
+        async with port.connection() as connection:
+            for number in range(400):
+                await connection.write(f"GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert (await connection.answer())[0] == 404
+    assert 300 <= len(log.named(logs.WEBHOOK_REFUSED)) < 400
+    assert port.refused("unknown_path", source="") == 400
 
 
 async def test_a_closing_bridge_asks_senders_to_come_again(port: Port) -> None:

@@ -42,12 +42,19 @@ class Proof(Protocol):
 
 
 class Verifier:
-    """Verifies, and for tests and demonstrations signs, the requests of one source."""
+    """Verifies, and for tests and demonstrations signs, the requests of one source.
+
+    `challenge` is what a request that is not proven is answered in WWW-Authenticate (RFC 9110, 11.6.1): where the
+    credential stands in Authorization, how it is written there; nothing more of the scheme is told.
+    """
 
     def __init__(self, scheme: str, proof: Proof) -> None:
         self.scheme = scheme
         self._proof = proof
         self._drops = PRIVATE_HEADERS | proof.drops
+        in_authorization = b"authorization" in proof.drops
+        kind = "Basic" if scheme == "basic" else "Bearer" if in_authorization else "Signature"
+        self.challenge = f'{kind} realm="webhooks"'
 
     def verify(self, request: Request, now: int) -> Webhook:
         """The webhook that a genuine request is; `now` in milliseconds.

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .genuine import SCHEMES, Genuine
 from .support import BASIC, GITHUB, NOW, PROVING, SHA512, STANDARD, TOKEN, compiled, request, signed
 
 ANYONE = compiled({"scheme": "none"})
@@ -88,3 +89,16 @@ def test_signing_takes_signed_headers_that_are_given() -> None:
     assert made["x-topic"] == "orders"
     assert set(made) == {"x-topic", "x-s"}
     assert verifier.verify(request(b"{}", made), NOW).headers == {"x-topic": "orders"}
+
+
+@pytest.mark.parametrize(("name", "one"), SCHEMES.items(), ids=SCHEMES)
+def test_a_challenge_tells_how_authorization_is_written_and_nothing_more_of_a_scheme(name: str, one: Genuine) -> None:
+    in_authorization = {"basic": "Basic"} | dict.fromkeys(
+        ("azure-event-grid", "bearer", "cloudevents", "jira-connect", "okta"), "Bearer"
+    )
+    assert one.verifier().challenge == f'{in_authorization.get(name, "Signature")} realm="webhooks"'
+
+
+def test_a_token_in_authorization_is_asked_for_as_a_bearers() -> None:
+    assert compiled(TOKEN).challenge == 'Signature realm="webhooks"'
+    assert compiled({**TOKEN, "header": "AUTHORIZATION"}).challenge == 'Bearer realm="webhooks"'

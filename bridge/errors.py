@@ -82,12 +82,16 @@ class ConfigError(BridgeError):
 
 
 class ExpressionError(BridgeError):
-    """An expression of the configuration cannot be compiled; `message` and `hint` are those of a `Problem`."""
+    """An expression of the configuration cannot be compiled; `message` and `hint` are those of a `Problem`.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `position` is the character of the text, from 0, that it is about.
+    """
+
+    def __init__(self, message: str, hint: str = "", position: int = 0) -> None:
         super().__init__(f"{message}, {hint}" if hint else message)
         self.message = message
         self.hint = hint
+        self.position = position
 
 
 class NotVerified(BridgeError):

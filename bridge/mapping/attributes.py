@@ -82,7 +82,7 @@ def _compile(section: Section, names: Collection[str], problems: list[Problem]) 
             try:
                 template = compile_template(text, names)
             except ExpressionError as error:
-                problems.append(section.problem(error.message, error.hint))
+                problems.append(section.problem(error.message, error.hint, at=error.position))
                 return _constant(None)
             return _constant(_plain(template({}))) if template.constant else (_named(template, section), template.node)
         case dict(children):

@@ -108,7 +108,10 @@ class _Compiling:
             try:
                 template = compile_template(given if isinstance(given, Expanded) else text, names)
                 constant = _chosen([template], {}) if template.constant else []
-            except (ExpressionError, MappingError) as error:
+            except ExpressionError as error:
+                self.problems.append(written.problem(error.message, error.hint, at=error.position))
+                continue
+            except MappingError as error:
                 self.problems.append(written.problem(error.message, error.hint))
                 continue
             templates.append(template)
@@ -150,7 +153,7 @@ class _Compiling:
         try:
             return compile_expression(written if isinstance(written, Expanded) else text, names)
         except ExpressionError as error:
-            self.problems.append(section[field].problem(error.message, error.hint))
+            self.problems.append(section[field].problem(error.message, error.hint, at=error.position))
             return None
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 
 from bridge.errors import ExpressionError, MappingError
@@ -27,7 +28,29 @@ MAX_LENGTH = 4096
 MAX_DEPTH = 50
 HIDDEN = "(an expression with ${...} in it, which is not shown)"
 
-_ENVIRONMENT = Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - only parses
+
+class _Environment(Environment):
+    """Jinja's, but the lines of its tokens and trees are places in the text: the number of the character."""
+
+    def _tokenize(self, source: str, name: Any, filename: Any = None, state: str | None = None) -> TokenStream:
+        return TokenStream(
+            self.lexer.wrap(_placed(source, self.lexer.tokeniter(source, name, filename, state))), name, filename
+        )
+
+
+def _placed(source: str, tokens: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
+    at = 0
+    try:
+        for _, kind, text in tokens:
+            at = max(at, source.find(text, at))  # `{{-` leaves out the blanks before it
+            yield at, kind, text
+            at += len(text)
+    except TemplateSyntaxError as error:
+        error.lineno = at
+        raise
+
+
+_ENVIRONMENT = _Environment(keep_trailing_newline=True, autoescape=False)
 _KEPT = 1024  # compiled ones: the rules of a source take the same things from its webhooks again and again
 _STATEMENTS = {"block_begin", "raw_begin", "linestatement_begin"}
 

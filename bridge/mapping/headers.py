@@ -27,7 +27,9 @@ def compile_headers(section: Section, names: Collection[str]) -> tuple[Headers |
             templates[name] = compile_template(text, names)
             if templates[name].constant:
                 _text(templates[name]({}))
-        except (ExpressionError, MappingError) as error:
+        except ExpressionError as error:
+            problems.append(section[name].problem(error.message, error.hint, at=error.position))
+        except MappingError as error:
             problems.append(section[name].problem(error.message, error.hint))
     return (lambda scope: _headers(templates, scope)) if templates else None, problems
 

@@ -48,6 +48,8 @@ _ARITHMETIC: dict[type[nodes.Node], Callable[[Any, Any], Any]] = {
     nodes.Mod: operator.mod,
 }
 _ELSEWHERE = {
+    **dict.fromkeys(("yes", "Yes", "YES", "on", "On", "ON"), "write true"),
+    **dict.fromkeys(("no", "No", "NO", "off", "Off", "OFF"), "write false"),
     "item": "it is an entry of the list that for_each gives",
     "event": "there is one only in event.attributes",
     "webhook": "there is one only in rules",
@@ -125,8 +127,8 @@ class _Translation:
             case nodes.Name():
                 if node.name not in self.names:
                     if elsewhere := _ELSEWHERE.get(node.name):
-                        raise ExpressionError(f"`{node.name}` does not exist here", elsewhere)
-                    raise _unknown("name", node.name, self.names, {"null": "none", "nil": "none"})
+                        raise ExpressionError(f"`{node.name}` does not exist here", elsewhere, node.lineno)
+                    raise _unknown("name", node, self.names, {"null": "none", "nil": "none"})
                 return ast.Subscript(_name("scope"), ast.Constant(node.name), ast.Load())
             case nodes.Getattr():
                 return self.lookup(node, nodes.Const(node.attr))
@@ -159,6 +161,7 @@ class _Translation:
                 raise ExpressionError(
                     f"`{spell(node)}` cannot exist, names of headers are lower-case",
                     f"write `headers[{key.value.lower()!r}]`",
+                    node.node.lineno,
                 )
             if not self.careful and isinstance(node.node, nodes.Name | nodes.Getattr | nodes.Getitem):
                 return ast.Subscript(self.value(node.node), self.value(key), ast.Load())
@@ -223,7 +226,7 @@ class _Translation:
     def applied(self, kind: str, node: nodes.Filter | nodes.Test, known: Mapping[str, Callable[..., Any]]) -> ast.expr:
         """A filter or test. Parameters that are annotated as functions get their argument as one."""
         if node.name not in known:
-            raise _unknown(kind, node.name, known, {"d": "default", "count": "length", "undefined": "not defined"})
+            raise _unknown(kind, node, known, {"d": "default", "count": "length", "undefined": "not defined"})
         if node.dyn_args or node.dyn_kwargs:
             raise _refused(node, "`*` and `**` arguments are not available")
         parameters = inspect.signature(known[node.name])
@@ -248,7 +251,7 @@ class _Translation:
             if not isinstance(value, nodes.Const) or not isinstance(value.value, str):
                 raise _refused(node, "the pattern is no constant text", "write it in quotes")
             name = f"pattern_{len(self.called)}"
-            self.called[name] = functions.pattern(value.value)
+            self.called[name] = _pattern(value)
             return _name(name)
         return _lambda(self.value(value)) if parameter.annotation == Callable[[], Any] else self.value(value)
 
@@ -262,12 +265,21 @@ def _is_short(left: nodes.Expr, operand: nodes.Operand) -> bool:
     return isinstance(left, nodes.Const) or isinstance(operand.expr, nodes.Const)
 
 
+def _pattern(node: nodes.Const) -> Any:
+    try:
+        return functions.pattern(node.value)
+    except ExpressionError as error:
+        raise ExpressionError(error.message, error.hint, node.lineno) from None
+
+
 def _constant(node: nodes.Const) -> Any:
     value = node.value
     if abs(value) > operators.MAX_INTEGER if isinstance(value, int) else value in (math.inf, -math.inf):
-        raise ExpressionError("a number is too large", "write it in quotes if it is no number")
+        raise ExpressionError("a number is too large", "write it in quotes if it is no number", node.lineno)
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ExpressionError("the text holds half a character (a surrogate)", "write the character itself")
+        raise ExpressionError(
+            "the text holds half a character (a surrogate)", "write the character itself", node.lineno
+        )
     return value
 
 
@@ -280,10 +292,14 @@ def _lambda(body: ast.expr, *parameters: str) -> ast.Lambda:
 
 
 def _refused(node: nodes.Node, message: str, hint: str = "") -> ExpressionError:
-    return ExpressionError(f"`{spell(node)}`: {message}", hint)
+    return ExpressionError(f"`{spell(node)}`: {message}", hint, node.lineno)
 
 
-def _unknown(kind: str, name: str, known: Collection[str], usual: Mapping[str, str]) -> ExpressionError:
+def _unknown(
+    kind: str, node: nodes.Name | nodes.Filter | nodes.Test, known: Collection[str], usual: Mapping[str, str]
+) -> ExpressionError:
+    name = node.name
     near = [usual[name]] if name in usual else get_close_matches(name, known, 1)
     suggestion = f"did you mean `{near[0]}`? " if near else ""
-    return ExpressionError(f"unknown {kind} `{name[:80]}`", f"{suggestion}there are: {', '.join(sorted(known))}")
+    hint = f"{suggestion}there are: {', '.join(sorted(known))}"
+    return ExpressionError(f"unknown {kind} `{name[:80]}`", hint, node.lineno)

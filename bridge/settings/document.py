@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import Location, Problem, Severity
+from bridge.settings.scalars import index_of
 
 Path = tuple[str | int, ...]
 
@@ -20,14 +21,26 @@ class Numeral(str):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: plain data (dict, list, str, int, float, bool, None) and the place of every key and item."""
+    """A parsed file: plain data (dict, list, str, int, float, bool, None) and the place of every key and item.
+
+    `source` is its text, `texts` where in it each scalar that is text begins and ends.
+    """
 
     file: str
     data: Any = field(repr=False)  # it holds secrets
     places: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
+    source: str = field(default="", repr=False)
+    texts: Mapping[Path, tuple[int, int]] = field(default_factory=dict, repr=False)
 
-    def location(self, path: Path) -> Location:
-        """The place of the value at `path`, or of the nearest thing around it that exists."""
+    def location(self, path: Path, at: int | None = None) -> Location:
+        """The place of the value at `path`, or of the nearest thing around it that exists.
+
+        `at`: of that character of its text, where the file has it.
+        """
+        if at is not None and (span := self.texts.get(path)):
+            index = span[0] + index_of(self.source[slice(*span)], Section(self, path).value, at)
+            before = self.source[:index]
+            return Location(self.file, before.count("\n") + 1, index - before.rfind("\n"))
         for length in range(len(path), -1, -1):
             if place := self.places.get(path[:length]):
                 return Location(self.file, *place)
@@ -65,9 +78,14 @@ class Section:
         """Where it stands in its file."""
         return self.document.location(self.path)
 
-    def problem(self, message: str, hint: str = "", severity: Severity = Severity.ERROR) -> Problem:
-        """A finding about this value: `message` says what is wrong, `hint` what to do about it."""
-        return Problem(self.place, dotted(self.path), message, hint, severity)
+    def problem(
+        self, message: str, hint: str = "", severity: Severity = Severity.ERROR, at: int | None = None
+    ) -> Problem:
+        """A finding about this value: `message` says what is wrong, `hint` what to do about it.
+
+        `at`: about that character of its text.
+        """
+        return Problem(self.document.location(self.path, at), dotted(self.path), message, hint, severity)
 
 
 def dotted(path: Path) -> str:

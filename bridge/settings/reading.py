@@ -67,7 +67,7 @@ def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, li
     places: dict[Path, Place] = {(): (1, 1)}
     for path, place in reading.trail:
         places.setdefault(path, place)  # the first of duplicate keys counts
-    return Document(file, data, places), reading.problems
+    return Document(file, data, places, text, reading.texts), reading.problems
 
 
 class _Stop(Exception):
@@ -98,6 +98,7 @@ class _Reading:
     def __init__(self, file: str, expand: Expand) -> None:
         self.problems: list[Problem] = []
         self.trail: list[tuple[Path, Place]] = []
+        self.texts: dict[Path, tuple[int, int]] = {}
         self._file = file
         self._expand = expand
         self._anchors: dict[str, _Anchor] = {}
@@ -185,6 +186,8 @@ class _Reading:
 
     def _scalar(self, event: Any, path: Path, place: Place) -> Any:
         value = _resolve(event)
+        if isinstance(value, str):
+            self.texts.setdefault(path, (event.start_mark.index, event.end_mark.index))
         if isinstance(value, str) and "${" in value:
             value, wrongs = self._expand(value)
             for message, hint in wrongs:

@@ -284,7 +284,7 @@ def test_constant_means_that_no_name_is_used() -> None:
         ("{{ body.a }}", "braces around an expression", "without"),
         ("body.a body.b", "unexpected 'body' after `body.a`", ""),
         ("", "it ends too early", ""),
-        ("body.a ==\n ?", "unexpected `?` after `body.a ==` in line 2", "if condition else"),
+        ("body.a ==\n ?", "unexpected `?` after `body.a ==`", "if condition else"),
         ("1e999", "a number is too large", ""),
         ("'\\ud800'", "half a character", ""),
     ],

@@ -251,9 +251,10 @@ def test_each_is_refused_at_load_with_its_place(tmp_path: Path) -> None:
     problems = checked(
         tmp_path, *(f"name: r{n}, when: {json.dumps(t)}, event: {{type: Run}}" for n, t in enumerate(texts))
     )
-    assert [str(problem.location) for problem in problems] == [
-        f"{tmp_path}/sources/shop.yaml:{number + 3}:{len(f'- {{name: r{number}, ') + 1}" for number in range(len(texts))
-    ]
+    for number, (problem, text) in enumerate(zip(problems, texts, strict=True)):
+        assert (problem.location.file, problem.location.line) == (f"{tmp_path}/sources/shop.yaml", number + 3)
+        begins = len(f"- {{name: r{number}, when: ") + 1
+        assert begins <= problem.location.column <= begins + len(json.dumps(text))
     assert [problem.path for problem in problems] == [f"rules[{number}].when" for number in range(len(texts))]
     for problem, (text, said) in zip(problems, CASES, strict=False):
         assert said in problem.message, text

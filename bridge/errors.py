@@ -18,9 +18,10 @@ BridgeError
     └── StoreVersion      the database was written by a newer bridge, or is not migrated
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -130,6 +131,7 @@ class MappingError(BridgeError):
         self._hint = hint
         self.expression = expression
         self.field = ""  # which part of the rule, such as `when` or `attributes.order`
+        self.values: Mapping[str, Any] = {}  # of the webhook, for who may see it: never in the message, nor in a log
 
     @property
     def hint(self) -> str:

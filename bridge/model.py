@@ -174,7 +174,7 @@ class Why(Struct, frozen=True, kw_only=True):
     rule: str
     matched: bool
     clause: str | None = None  # the first clause that was false
-    values: MappingOf[str, Any] | None = None  # what that clause looked at, bounded
+    values: MappingOf[str, Any] | None = None  # what that clause, or the error, looked at, bounded
     error: str | None = None
     events: tuple[str, ...] = ()
 

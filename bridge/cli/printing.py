@@ -70,13 +70,13 @@ def print_why(why: list[dict[str, Any]] | None) -> None:
 
 
 def _because(why: dict[str, Any]) -> str:
-    if why["error"]:
-        return f"broke: {why['error']}"
-    if why["matched"]:
-        return f"matched, {len(why['events'])} event(s)"
     values = "".join(
         f"\n      {lookup}: {jsontext.encode(value).decode()}" for lookup, value in (why["values"] or {}).items()
     )
+    if why["error"]:
+        return f"broke: {why['error']}{values}"
+    if why["matched"]:
+        return f"matched, {len(why['events'])} event(s)"
     return f"did not match, false was {why['clause']}{values}" if why["clause"] else "did not match"
 
 

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bridge.errors import MappingError
+from bridge.mapping.why import bounded
 
 S = TypeVar("S")
 _TOLD = 3
 
 
 class Errors:
-    """What broke in one rule: the first few in words, the others counted."""
+    """What broke in one rule: the first few in words, with the values that tell more, the others counted."""
 
     def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
         self._told: list[str] = []
         self._count = 0
 
@@ -21,6 +23,7 @@ class Errors:
         self._count += 1
         if self._count <= _TOLD:
             self._told.append(place + told(error))
+            self.values |= {f"{place}{name}": bounded(value) for name, value in error.values.items()}
 
     def told(self) -> str | None:
         """All of them in a line; None where there are none."""

@@ -28,14 +28,18 @@ Budget = list[int]
 
 
 class Missing(Exception):
-    """A key is not there. Cheap, since `default` expects it; `explain` turns it into words where nobody does."""
+    """A key is not there. Cheap, since `default` expects it; `explain` turns it into words where nobody does.
 
-    def __init__(self, value: Any, key: Any, owner: str, chain: str) -> None:
+    `asked` is how the rule spells a key that it computes.
+    """
+
+    def __init__(self, value: Any, key: Any, owner: str, chain: str, asked: str) -> None:
         super().__init__()
         self.value = value
         self.key = key
         self.owner = owner
         self.chain = chain
+        self.asked = asked
 
     def explain(self) -> MissingKey:
         """Say which chain ends where. Keys of the webhook are named at most once, and only the one nearest."""
@@ -46,7 +50,9 @@ class Missing(Exception):
             message += f"is a list of {len(self.value)} items, counted from 0"
         else:
             message += f"is {type_name(self.value)}, which has no keys"
-        return MissingKey(message, self._hint)
+        error = MissingKey(message, self._hint)
+        error.values = {self.asked: self.key} if self.asked else {}
+        return error
 
     def _hint(self) -> str:
         hint = "`| default(...)` gives a value where it may be"
@@ -66,14 +72,17 @@ class Unsuitable(Exception):
         self.hint = hint
 
 
-def key(value: Any, name: Any, owner: str, chain: str) -> Any:
-    """`value[name]` for objects and lists; text has no keys. `owner` and `chain` are how the rule spells them."""
+def key(value: Any, name: Any, owner: str, chain: str, asked: str = "") -> Any:
+    """`value[name]` for objects and lists; text has no keys.
+
+    `owner` and `chain` are how the rule spells them, `asked` the name where that is computed.
+    """
     try:
         if not isinstance(value, str):
             return value[name]
     except (LookupError, TypeError):
         pass
-    raise Missing(value, name, owner, chain)
+    raise Missing(value, name, owner, chain, asked)
 
 
 def guard(run: Callable[[], Any], piece: str) -> Any:

@@ -189,7 +189,8 @@ class Rules:
         except MappingError as error:
             errors.add("", error)
         ids = tuple([event.id for event in events])
-        return events, Why(rule=rule.name, matched=matched, error=errors.told(), events=ids), False
+        why = Why(rule=rule.name, matched=matched, values=errors.values or None, error=errors.told(), events=ids)
+        return events, why, False
 
     def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, key: str, occurrence: int) -> Event:
         facts = self._facts(rule, target)

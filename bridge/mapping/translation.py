@@ -165,9 +165,8 @@ class _Translation:
                 )
             if not self.careful and isinstance(node.node, nodes.Name | nodes.Getattr | nodes.Getitem):
                 return ast.Subscript(self.value(node.node), self.value(key), ast.Load())
-        return self.call(
-            "key", self.value(node.node), self.value(key), ast.Constant(spell(node.node)), ast.Constant(spell(node))
-        )
+        spelled = [spell(node.node), spell(node), *([] if isinstance(key, nodes.Const) else [spell(key)])]
+        return self.call("key", self.value(node.node), self.value(key), *map(ast.Constant, spelled))
 
     def operation(self, node: nodes.Node) -> ast.expr:
         match node:

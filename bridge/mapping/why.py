@@ -45,7 +45,7 @@ class Explanation:
             if len(found) == _VALUES:
                 break
             try:
-                found[spell(lookup)] = _bounded(self._value(lookup, scope))
+                found[spell(lookup)] = bounded(self._value(lookup, scope))
             except Exception:  # noqa: S112 - what cannot be looked up has no value to show
                 continue
         return found
@@ -75,7 +75,8 @@ def _lookups(node: nodes.Node) -> Iterator[nodes.Node]:
         yield from _lookups(child)
 
 
-def _bounded(value: Any) -> Any:
+def bounded(value: Any) -> Any:
+    """A value as people are shown it: a long one is cut, objects and lists are text."""
     text = jsontext.as_text(value)
     if len(text) > _SHOWN:
         return text[: _SHOWN - 1] + "…"

@@ -76,7 +76,7 @@ def test_a_configuration_that_is_wrong_is_exit_code_1_with_its_problems(command:
     change(config, "body.paid\n    event: {type: SaleSold, a", "boddy.paid\n    event: {type: SaleSold, a")
     code, out, err = command("--config", str(config), "test")
     assert (code, out) == (1, "")
-    assert err.startswith(f"error: {config}/sources/shop.yaml:4:5: rules[0].when: ")
+    assert err.startswith(f"error: {config}/sources/shop.yaml:4:11: rules[0].when: ")
 
 
 @pytest.mark.parametrize("arguments", [("gone.yaml",), ("--junit",), ("--updat",)])

@@ -297,3 +297,22 @@ def test_explaining_never_raises_whatever_the_webhook(whens: list[str], body: An
     made = rules(*written).map(WEBHOOK, body, explain=True)
     for found in made.why:
         assert (found.clause is None) == (found.matched or found.error is not None)
+
+
+def test_a_key_that_is_computed_is_told_where_it_is_missing_and_not_in_the_error() -> None:
+    rule = "name: a, event: {type: T, attributes: {level: \"{{ {'gold': 1, 'silver': 2}[body.plan] }}\"}}"
+    told = why(rules(rule).map(WEBHOOK, {"plan": "bronze"}))
+    assert told.values == {"body.plan": "bronze"}
+    assert told.error is not None
+    assert "bronze" not in told.error
+    assert "`{'gold': 1, 'silver': 2}[body.plan]` is missing" in told.error
+
+
+def test_of_many_items_the_keys_of_the_first_are_told_each_with_its_place() -> None:
+    rule = "name: a, for_each: body.l, event: {type: T, attributes: {level: \"{{ {'gold': 1}[item] }}\"}}"
+    told = why(rules(rule).map(WEBHOOK, {"l": ["gold", "x" * 200, "tin"]}))
+    assert told.values == {"item 1: item": "x" * 99 + "…", "item 2: item": "tin"}
+
+
+def test_a_key_that_the_rule_itself_spells_is_in_the_error_alone() -> None:
+    assert why(rules("name: a, when: body.x == 1, event: {type: T}").map(WEBHOOK, {})).values is None

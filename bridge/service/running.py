@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
-import signal
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -29,6 +27,7 @@ from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
 from bridge.service import open_files
 from bridge.service.building import Built, build
+from bridge.service.signals import Signals
 from bridge.service.versions import version_watches
 from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
@@ -47,6 +46,7 @@ def serve(directory: Path) -> None:
     Raises:
         ConfigError, BridgeError: why it cannot start.
     """
+    signals = Signals()
     built = build(directory)
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
@@ -54,7 +54,7 @@ def serve(directory: Path) -> None:
     if told := open_files.allow(built.settings.targets.values()):
         log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Bridge(built, Store(engine)).run())
+        runner.run(_Bridge(built, Store(engine)).run(signals))
 
 
 class _Bridge:
@@ -100,11 +100,8 @@ class _Bridge:
             clock=now,
         )
 
-    async def run(self) -> None:
-        stop = asyncio.Event()
-        signals = _Signals(stop)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, signals.received)
+    async def run(self, signals: Signals) -> None:
+        signals.listen()
         await self._store.start()
         settled = await self._forwarder.settle()
         serving = self._open()
@@ -117,7 +114,7 @@ class _Bridge:
         gc.collect()
         gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
         gc.set_threshold(20_000, 20, 20)  # a webhook's values are no cycles: to look for some every 700 costs 5 %
-        await stop.wait()
+        await signals.stop.wait()
         for task in beside:
             task.cancel()
         await self._drain(serving)
@@ -228,16 +225,3 @@ class _Keeping:
 
     async def save(self, sealed: bytes) -> None:
         await self._store.save_refresh_token(self._target, sealed)
-
-
-class _Signals:
-    """The first signal asks for a drained end, the second ends at once: what is stored is safe either way."""
-
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
-
-    def received(self) -> None:
-        if self._stop.is_set():
-            logs.flush()
-            os._exit(1)
-        self._stop.set()

@@ -115,7 +115,7 @@ def test_a_store_belongs_to_one_bridge(make_bridge: Callable[..., Bridge], sandb
     assert told == (
         f"bridge: {first.store} belongs to a running bridge, stop it first or give this one a store of its own\n"
     )
-    assert second.log.read_text() == ""
+    assert {line["event"] for line in second.lines()} <= {"config.warned"}
     migrating = second.run("migrate")
     assert (migrating.returncode, migrating.stderr) == (1, told)
     accepted(first, 1)
@@ -139,9 +139,9 @@ def test_a_missing_secret_refuses_to_start_and_says_where(
     if value is not None:
         bridge.environment["SECRET"] = value
     assert bridge.spawn().wait(20) == 1
-    told = (bridge.root / "bridge.err").read_text()
+    lines = (bridge.root / "bridge.err").read_text().splitlines()
+    (told,) = [line for line in lines if not line.startswith("warning: ")]  # one mistake is told once
     assert told.startswith(f"error: {bridge.config}/sources/github.yaml:2:")
     assert "verify.secrets" in told
     assert said in told
-    assert len(told.splitlines()) == 1, "one mistake is told once"
     assert not bridge.store.exists()

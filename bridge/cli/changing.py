@@ -1,16 +1,14 @@
 """Commands that change the record: asked of the running bridge, or done here where none runs."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.printing import fail, print_json, print_one, print_rows, print_text
-from bridge.cli.selecting import AsJson, Rule, Since, Source, Target, filter_of
-from bridge.mapping.rules import Rules
+from bridge.cli.asking import ask
+from bridge.cli.printing import fail, print_json, print_note, print_one, print_rows, print_text
+from bridge.cli.selecting import AsJson, By, Note, Rule, Since, Source, Target, filter_of
 from bridge.model import EventState, WebhookState
-from bridge.settings.configuration import Settings
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids; none to choose by the options.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this, only tell what would be done.")]
@@ -44,10 +42,13 @@ def replay(
     target: Target = None,
     since: Since = None,
     yes: Yes = False,
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Send events again that are dead, held, delivered or discarded. Attempts and max_age start anew."""
-    _change(context, "events/replay", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+    which = (state, source, rule, target, since)
+    _change(context, "events/replay", ids, which, yes=yes, by=by, note=note, as_json=as_json)
 
 
 def discard(
@@ -59,10 +60,13 @@ def discard(
     target: Target = None,
     since: Since = None,
     yes: Yes = False,
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Never send events that are pending, dead or held."""
-    _change(context, "events/discard", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+    which = (state, source, rule, target, since)
+    _change(context, "events/discard", ids, which, yes=yes, by=by, note=note, as_json=as_json)
 
 
 def release(
@@ -73,10 +77,13 @@ def release(
     target: Target = None,
     since: Since = None,
     yes: Yes = False,
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Send events again that are held, since nobody could tell whether SuperOffice took them."""
-    _change(context, "events/release", ids, (None, source, rule, target, since), yes=yes, as_json=as_json)
+    which = (None, source, rule, target, since)
+    _change(context, "events/release", ids, which, yes=yes, by=by, note=note, as_json=as_json)
 
 
 def remap(
@@ -89,11 +96,13 @@ def remap(
     since: Since = None,
     again: Annotated[bool, typer.Option(help="Also in place of events that are held.")] = False,
     yes: Yes = False,
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Run today's rules over stored webhooks. What is delivered or being sent stays; pending and dead are replaced."""
     which = (state, source, rule, target, since)
-    _change(context, "webhooks/remap", ids, which, yes=yes, as_json=as_json, again=again)
+    _change(context, "webhooks/remap", ids, which, yes=yes, by=by, note=note, as_json=as_json, again=again)
 
 
 def erase(
@@ -105,44 +114,50 @@ def erase(
     target: Target = None,
     since: Since = None,
     yes: Yes = False,
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete webhooks with their events and attempts, for good."""
-    _change(context, "webhooks/erase", ids, (state, source, rule, target, since), yes=yes, as_json=as_json)
+    which = (state, source, rule, target, since)
+    _change(context, "webhooks/erase", ids, which, yes=yes, by=by, note=note, as_json=as_json)
 
 
 def list_targets(context: typer.Context, as_json: AsJson = False) -> None:
     """List targets: which are paused, and how much waits for each."""
-    print_rows(_ask(context, "targets", {}), TARGET_COLUMNS, as_json=as_json)
+    print_rows(ask(context, "targets"), TARGET_COLUMNS, as_json=as_json)
 
 
 def show_target(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """Show one target."""
-    print_one(_ask(context, f"targets/{name}", {}), as_json=as_json)
+    print_one(ask(context, f"targets/{name}"), as_json=as_json)
 
 
-def pause(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def pause(context: typer.Context, name: Name, by: By = "", note: Note = None, as_json: AsJson = False) -> None:
     """Stop sending to a target until it is resumed. Its events wait, and do not grow too old meanwhile."""
-    print_one(_ask(context, f"targets/{name}/pause", {}), as_json=as_json)
+    print_one(ask(context, f"targets/{name}/pause", {"note": note}, by), as_json=as_json)
 
 
-def resume(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def resume(context: typer.Context, name: Name, by: By = "", note: Note = None, as_json: AsJson = False) -> None:
     """Send to a target again."""
-    print_one(_ask(context, f"targets/{name}/resume", {}), as_json=as_json)
+    print_one(ask(context, f"targets/{name}/resume", {"note": note}, by), as_json=as_json)
 
 
 def secrets(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The name of its file in sources/.")],
+    by: By = "",
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the secrets that a sender handed over while its source says `registering: true`. They are shown once."""
+    from bridge.operations.naming import unknown
     from bridge.settings.loading import load
 
     sources = load(context.obj, strict=False)[0].sources
     if source not in sources:
-        fail(f"there is no source {source}, the sources are {', '.join(sorted(sources))}")
-    handed_over = _ask(context, f"secrets/{source}", {})
+        fail(unknown("source", source, sources))
+    handed_over = ask(context, f"secrets/{source}", {"note": note}, by)
     if as_json:
         print_json(handed_over)
         return
@@ -159,6 +174,8 @@ def _change(
     which: tuple[StrEnum | None, str | None, str | None, str | None, str | None],
     *,
     yes: bool,
+    by: str,
+    note: str | None,
     as_json: bool,
     **options: bool,
 ) -> None:
@@ -169,36 +186,12 @@ def _change(
     payload: dict[str, Any] = {"filter": {name: value for name, value in chosen.items() if value is not None}}
     if ids:
         payload["ids"] = ids
-    answer = _ask(context, path, payload | options | {"yes": yes})
+    answer = ask(context, path, payload | options | {"yes": yes, "note": note}, by)
     if as_json:
         print_json(answer)
         return
+    note_of_rules = answer.pop("note", None)
     print_one(answer, as_json=False)
+    print_note(note_of_rules)
     if not yes and answer["count"]:
         print_text("Nothing is done yet: --yes does it.")
-
-
-def _ask(context: typer.Context, path: str, payload: dict[str, Any]) -> Any:
-    from bridge.operations import owner
-    from bridge.service import building
-    from bridge.settings.loading import load, load_admin, load_store
-
-    settings, _ = load(context.obj, strict=False)
-    return owner.ask(
-        path,
-        payload,
-        store_url=building.store_url(context.obj, load_store(context.obj)),
-        admin=lambda: load_admin(context.obj),
-        rules=lambda: _rules(context.obj, settings),
-        targets={name: target.url for name, target, _ in settings.targets() if target},
-    )
-
-
-def _rules(directory: Path, settings: Settings) -> dict[str, Rules]:
-    """Today's rules; what they make depends on their targets' settings, so all of these must be readable."""
-    from bridge.service import building
-    from bridge.service.rules import build_rules
-
-    if all(target for _, target, _ in settings.targets()):
-        return {source.name: rules for source, rules in build_rules(directory)}
-    return {name: source.rules for name, source in building.build(directory).sources.items()}

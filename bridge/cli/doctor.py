@@ -25,13 +25,14 @@ def doctor(
 ) -> None:
     """Look at targets: DNS, TLS, tenant, version, clock, log-in, SendEvent. Sends no event; 1 if something is wrong."""
     from bridge.operations import doctor as doctors
+    from bridge.operations.naming import unknown
     from bridge.service.building import build
     from bridge.service.versions import named_types
 
     built = build(context.obj)
     names = sorted(built.targets)
     if target is not None and target not in built.targets:
-        fail(f"there is no target {target}, the targets are {', '.join(names)}")
+        fail(unknown("target", target, names))
     patients = [
         doctors.Patient(
             name=name,

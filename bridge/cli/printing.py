@@ -69,6 +69,12 @@ def print_why(why: list[dict[str, Any]] | None) -> None:
         _out.print(f"  {one['rule']}: {_because(one)}", markup=False)
 
 
+def print_note(note: str | None) -> None:
+    """What to know of an answer, where there is something to say."""
+    if note:
+        print_text(f"Note: {note}.")
+
+
 def _because(why: dict[str, Any]) -> str:
     values = "".join(
         f"\n      {lookup}: {jsontext.encode(value).decode()}" for lookup, value in (why["values"] or {}).items()

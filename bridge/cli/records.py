@@ -1,13 +1,12 @@
-"""Commands that look at the record, beside a running bridge or without one; they need no secret."""
+"""Commands that look at the record, beside a running bridge or without one."""
 
 from typing import Annotated
 
 import typer
 
-from bridge.cli.printing import print_one, print_rows, print_text, print_why
+from bridge.cli.asking import ask, looking
+from bridge.cli.printing import print_note, print_one, print_rows, print_text, print_why
 from bridge.cli.selecting import AsJson, Limit, Rule, Since, Source, Target, filter_of
-from bridge.errors import ConfigError
-from bridge.mapping.rules import Rules
 from bridge.model import EventState, WebhookState
 
 EVENT_COLUMNS = ("id", "state", "source", "rule", "target", "type", "attempts", "created_at", "reason")
@@ -38,18 +37,12 @@ def list_events(
 ) -> None:
     """List events, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
-    from bridge.store import reading
-
-    with reading.reading(_url(context)) as connection:
-        print_rows(reading.list_events(connection, wanted), EVENT_COLUMNS, as_json=as_json)
+    print_rows(looking(context).list_events(wanted), EVENT_COLUMNS, as_json=as_json)
 
 
 def show_event(context: typer.Context, event_id: EventId, as_json: AsJson = False) -> None:
     """Show one event with all its attempts."""
-    from bridge.store import reading
-
-    with reading.reading(_url(context)) as connection:
-        print_one(reading.show_event(connection, event_id), as_json=as_json)
+    print_one(looking(context).event(event_id), as_json=as_json)
 
 
 def list_webhooks(
@@ -64,25 +57,19 @@ def list_webhooks(
 ) -> None:
     """List webhooks, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
-    from bridge.store import reading
-
-    with reading.reading(_url(context)) as connection:
-        print_rows(reading.list_webhooks(connection, wanted), WEBHOOK_COLUMNS, as_json=as_json)
+    print_rows(looking(context).list_webhooks(wanted), WEBHOOK_COLUMNS, as_json=as_json)
 
 
 def show_webhook(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Show one webhook: what came in, what the rules made of it, and why not more."""
-    from bridge.operations.explain import show as show_with_why
-    from bridge.store import reading
-
-    with reading.reading(_url(context)) as connection:
-        webhook = show_with_why(connection, webhook_id, _rules(context))
+    webhook = ask(context, f"webhooks/{webhook_id}")
     if as_json:
         print_one(webhook, as_json=True)
         return
-    why = webhook.pop("why")
+    why, note = webhook.pop("why"), webhook.pop("note")
     print_one(webhook, as_json=False)
     print_why(why)
+    print_note(note)
 
 
 def explain(
@@ -91,35 +78,14 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a webhook or an event: what came in, why each rule did or did not fire, what was sent."""
-    from bridge.operations.explain import explain as explain_record
-    from bridge.store import reading
-
-    rules = _rules(context)
-    with reading.reading(_url(context)) as connection:
-        story = explain_record(connection, record_id, rules)
+    story = ask(context, f"explain/{record_id}")
     if as_json:
         print_one(story, as_json=True)
         return
     print_one(story["webhook"], as_json=False)
     print_text("\nToday's rules:" + (f" {story['error']}" if story["error"] else ""))
     print_why(story["why"])
+    print_note(story["note"])
     for event in story["events"]:
         print_text()
         print_one(event, as_json=False)
-
-
-def _rules(context: typer.Context) -> dict[str, Rules]:
-    """Today's rules; none where the configuration is wrong, which must not keep anybody from the record."""
-    from bridge.service.rules import build_rules
-
-    try:
-        return {source.name: rules for source, rules in build_rules(context.obj)}
-    except ConfigError:
-        return {}
-
-
-def _url(context: typer.Context) -> str:
-    from bridge.service.building import store_url
-    from bridge.settings.loading import load_store
-
-    return store_url(context.obj, load_store(context.obj))

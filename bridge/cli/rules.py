@@ -12,6 +12,7 @@ from bridge.operations import junit as reports
 from bridge.operations import rule_tests
 from bridge.operations.dry_run import as_json as dry_run_as_json
 from bridge.operations.dry_run import dry_run
+from bridge.operations.naming import unknown
 from bridge.receiving.verification.schemes import dropped_headers
 from bridge.service.rules import build_rules
 
@@ -95,15 +96,23 @@ def run_tests(
 
 
 def try_(
-    context: typer.Context, source: SourceName, payload: Payload, header: Header = None, as_json: AsJson = False
+    context: typer.Context,
+    source: SourceName,
+    payload: Payload,
+    header: Header = None,
+    query: Annotated[
+        list[str] | None, typer.Option(metavar="a=b", help="A parameter of the query; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
     built = {found.name: (found, rules) for found, rules in build_rules(context.obj)}
     if source not in built:
-        fail(f"there is no source {source}, the sources are {', '.join(sorted(built))}")
+        fail(unknown("source", source, built))
     found, rules = built[source]
     dropped = dropped_headers(found.section.value.get("verify"))
-    told = dry_run_as_json(dry_run(source, rules, payload.read_bytes(), _headers(header), dropped=dropped))
+    mapping = dry_run(source, rules, payload.read_bytes(), _headers(header), _query(query), dropped=dropped)
+    told = dry_run_as_json(mapping)
     if as_json:
         print_json(told)
         return
@@ -130,7 +139,7 @@ def send(
 
     built = building.build(context.obj)
     if source not in built.sources:
-        fail(f"there is no source {source}, the sources are {', '.join(sorted(built.sources))}")
+        fail(unknown("source", source, built.sources))
     status, answer = send_signed(
         built.sources[source], built.settings.listen, payload.read_bytes(), _headers(header), url
     )
@@ -154,3 +163,13 @@ def _headers(given: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"write 'Name: value', not {text!r}", param_hint="-H")
         headers[name.strip()] = value.strip()
     return headers
+
+
+def _query(given: list[str] | None) -> dict[str, str]:
+    query = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"write a=b, not {text!r}", param_hint="--query")
+        query[name] = value
+    return query

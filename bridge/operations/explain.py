@@ -1,6 +1,6 @@
 """Why: of a stored webhook, by today's rules; and the whole story of it, or of one of its events."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.mapping.rules import Rules
@@ -9,22 +9,30 @@ from bridge.store import reading, webhooks
 from bridge.store.reading import Reading
 
 
-def show(connection: Reading, webhook_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
+def show(
+    connection: Reading, webhook_id: str, rules: Mapping[str, Rules], note: Callable[[], str | None]
+) -> dict[str, Any]:
     """A webhook with its `why`: as it was stored where something did not fire then, else by today's rules.
+
+    `note` says what to know of today's rules.
 
     Raises:
         StoreError: there is none with this id.
     """
-    shown = reading.show_webhook(connection, webhook_id)
+    shown = reading.show_webhook(connection, webhook_id) | {"note": None}
     if not shown["why"] and shown["source"] in rules:
         (webhook,) = webhooks.load(connection, [webhook_id])
         mapping = interpret(rules[webhook.source], webhook, explain=True)
-        shown["why"] = [why.as_json() for why in mapping.why]
+        shown |= {"why": [why.as_json() for why in mapping.why], "note": note()}
     return shown
 
 
-def explain(connection: Reading, record_id: str, rules: Mapping[str, Rules]) -> dict[str, Any]:
+def explain(
+    connection: Reading, record_id: str, rules: Mapping[str, Rules], note: Callable[[], str | None]
+) -> dict[str, Any]:
     """A webhook by its id or by one of its events': `webhook`, `why` (by today's rules), `events` with their attempts.
+
+    `note` says what to know of today's rules.
 
     Raises:
         StoreError: there is no such record.
@@ -40,6 +48,7 @@ def explain(connection: Reading, record_id: str, rules: Mapping[str, Rules]) -> 
     return {
         "webhook": {name: value for name, value in shown.items() if name != "why"},
         "why": [why.as_json() for why in mapping.why] if mapping else None,
-        "error": mapping.error if mapping else f"source {webhook.source} is not configured",
+        "error": mapping.error if mapping else f"there are no rules for source {webhook.source}",
         "events": [event for event in events if record_id in (webhook_id, event["id"])],
+        "note": note(),
     }

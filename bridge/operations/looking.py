@@ -1,15 +1,21 @@
-"""What an operator looks at before changing anything: previews and targets, read beside a running bridge or without."""
+"""What an operator looks at before changing anything: lists, previews, targets and the why of a webhook.
 
-from collections.abc import Mapping
+All of it only reads, beside a running bridge or without one.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
-from bridge.model import EventState, TargetState, TenantState, Webhook
+from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookState
+from bridge.operations import explain, naming
 from bridge.receiving.interpreting import interpret
+from bridge.settings.configuration import Names
 from bridge.store import changes, reading, targets, tenants, webhooks
 from bridge.store.changes import Action, Selection
+from bridge.store.reading import Filter
 from bridge.store.webhooks import is_replaced
 from bridge.times import Clock, iso, iso_or_none, now
 
@@ -19,35 +25,88 @@ LISTED = 100  # of ids and the like in an answer, beside their count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """Reads the record. `rules` are today's.
+    """Reads the record. `rules` are today's, `note` says what to know of them, where there is something to say.
 
     `target_urls` names the targets that are configured; the URL is None of one whose tenant is asked for it.
     """
 
     store_url: str
     rules: Mapping[str, Rules]
+    names: Names
     target_urls: Mapping[str, str | None]
+    note: Callable[[], str | None] = lambda: None
     clock: Clock = now
+
+    def list_events(self, filter_: Filter) -> list[dict[str, Any]]:
+        """Events, newest first, with a count of attempts.
+
+        Raises:
+            UnknownName: the filter is by what there is none of.
+        """
+        with reading.reading(self.store_url) as connection:
+            naming.check(connection, filter_, EventState, self.names)
+            return reading.list_events(connection, filter_)
+
+    def list_webhooks(self, filter_: Filter) -> list[dict[str, Any]]:
+        """Webhooks, newest first.
+
+        Raises:
+            UnknownName: the filter is by what there is none of.
+        """
+        with reading.reading(self.store_url) as connection:
+            naming.check(connection, filter_, WebhookState, self.names)
+            return reading.list_webhooks(connection, filter_)
+
+    def event(self, event_id: str) -> dict[str, Any]:
+        """One event with all its attempts.
+
+        Raises:
+            StoreError: there is none with this id.
+        """
+        with reading.reading(self.store_url) as connection:
+            return reading.show_event(connection, event_id)
+
+    def webhook(self, webhook_id: str) -> dict[str, Any]:
+        """One webhook with its why, see `explain.show`.
+
+        Raises:
+            StoreError: there is none with this id.
+        """
+        with reading.reading(self.store_url) as connection:
+            return explain.show(connection, webhook_id, self.rules, self.note)
+
+    def explain(self, record_id: str) -> dict[str, Any]:
+        """The story of a webhook or an event, see `explain.explain`.
+
+        Raises:
+            StoreError: there is no such record.
+        """
+        with reading.reading(self.store_url) as connection:
+            return explain.explain(connection, record_id, self.rules, self.note)
 
     def events(self, action: Action, selection: Selection) -> dict[str, Any]:
         """How many events an action would change, of what time, and how many were delivered before.
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         with reading.reading(self.store_url) as connection:
+            naming.check(connection, selection.filter, EventState, self.names)
             if selection.ids is not None:
                 changes.existing(connection, selection.ids, "event")
-            found = changes.preview_events(connection, selection, action)
-        return found | {"done": 0, "ids": [], "out_of_order": []}
+            found = changes.preview_events(connection, selection, action, LISTED)
+        return found | {"done": 0, "ids": []}
 
     def webhooks(self, selection: Selection) -> dict[str, Any]:
         """How many webhooks a selection names, and of what time.
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         with reading.reading(self.store_url) as connection:
+            naming.check(connection, selection.filter, WebhookState, self.names)
             if selection.ids is not None:
                 changes.existing(connection, selection.ids, "webhook")
             return changes.preview_webhooks(connection, selection) | {"done": 0}
@@ -57,11 +116,12 @@ class Looking:
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         answer = self.webhooks(selection) | dict.fromkeys(
             ("replaced", "untouched", "already_delivered", "discarded"), 0
         )
-        answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": []}
+        answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": [], "note": self.note()}
         for ids in self.batches(changes.selected_webhooks(selection)):
             with reading.reading(self.store_url) as connection:
                 for webhook in webhooks.find(connection, ids):
@@ -117,7 +177,7 @@ class Looking:
         """
         found = next((target for target in self.targets() if target["name"] == name), None)
         if found is None:
-            raise StoreError(f"there is no target {name}, the targets are {', '.join(sorted(self.target_urls))}")
+            raise StoreError(naming.unknown("target", name, self.target_urls))
         return found
 
     def _target(self, state: TargetState, tenant: TenantState | None, pending: int, oldest: int) -> dict[str, Any]:

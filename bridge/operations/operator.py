@@ -1,15 +1,15 @@
 """What an operator does to the record, in the process that owns the store: the admin API and the commands call this.
 
-Everything is shown first (`looking`): how much, of what time, what it would send twice; `yes` does it.
+Everything is shown first (`looking`): how much, of what time, what it would send twice; `yes` does it. Whatever is done
+is a line of the log that says who did it, to what and why.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import StoreError
-from bridge.mapping.rules import Rules
 from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -17,35 +17,43 @@ from bridge.operations.looking import LISTED, Looking
 from bridge.receiving.interpreting import interpret
 from bridge.store import changes
 from bridge.store.changes import Action, Selection
+from bridge.store.reading import Filter
 from bridge.store.store import Store
-from bridge.times import Clock, iso, now
+from bridge.times import iso
+
+_TOLD = 20  # ids in a line of the log
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for a change, as far as they say, and their reason."""
+
+    name: str | None = None
+    note: str | None = None
+
+
+NOBODY = Asker()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Changes the record. `wake` hears which targets have something to send, `target_urls` names those configured."""
+    """Changes the record. `wake` hears which targets have something to send; `looking` is what only reads."""
 
     store: Store
-    store_url: str
-    rules: Mapping[str, Rules]
-    target_urls: Mapping[str, str | None]
+    looking: Looking
     wake: Callable[[Iterable[str]], None]
-    clock: Clock = now
 
-    @property
-    def looking(self) -> Looking:
-        """What only reads."""
-        return Looking(store_url=self.store_url, rules=self.rules, target_urls=self.target_urls, clock=self.clock)
-
-    async def events(self, action: Action, selection: Selection, *, yes: bool) -> dict[str, Any]:
+    async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.looking.events, action, selection)
         if not yes:
             return answer
+        answer["out_of_order"] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_events(selection, action)):
             changed = await self.store.change(action, ids)
             self.wake(changed.targets)
@@ -54,48 +62,56 @@ class Operator:
             answer["done"] += len(changed.ids)
             answer["ids"] = (answer["ids"] + list(changed.ids))[:LISTED]
             answer["out_of_order"] = (answer["out_of_order"] + list(changed.out_of_order))[:LISTED]
-        log.warning(logs.OPERATOR_CHANGED, action=action, events=answer["done"])
+        _tell(action, asker, selection=selection, ids=answer["ids"], events=answer["done"])
         return answer
 
-    async def remap(self, selection: Selection, *, yes: bool, again: bool = False) -> dict[str, Any]:
+    async def remap(
+        self, selection: Selection, *, yes: bool, again: bool = False, asker: Asker = NOBODY
+    ) -> dict[str, Any]:
         """Run today's rules over stored webhooks; `again`: also in place of events that are held.
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.looking.remap, selection, again=again)
         if not yes:
             return answer
+        told: list[str] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
             found = await asyncio.to_thread(self.looking.load, ids)
-            mapped = [(one, interpret(rules, one)) for one in found if (rules := self.rules.get(one.source))]
+            mapped = [(one, interpret(rules, one)) for one in found if (rules := self.looking.rules.get(one.source))]
             receipts = await asyncio.gather(*(self.store.remap(*pair, again=again) for pair in mapped))
             for receipt in receipts:
                 _tell_discarded(receipt.discarded, "remapped")
             answer["done"] += len(receipts)
-            self.wake(self.target_urls)  # what a discarded event kept waiting may be for any of them
-        log.warning(logs.OPERATOR_CHANGED, action="remap", webhooks=answer["done"])
+            told += [receipt.webhook_id for receipt in receipts][: _TOLD - len(told)]
+            self.wake(self.looking.target_urls)  # what a discarded event kept waiting may be for any of them
+        _tell("remap", asker, selection=selection, ids=told, webhooks=answer["done"])
         return answer
 
-    async def erase(self, selection: Selection, *, yes: bool) -> dict[str, Any]:
+    async def erase(self, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Delete webhooks with their events and attempts, for good.
 
         Raises:
             StoreError: an id is not there.
+            UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.looking.webhooks, selection) | {"being_sent": []}
         if not yes:
             return answer
+        told: list[str] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
             erased = await asyncio.gather(*map(self.store.erase, ids))
             answer["done"] += sum(erased)
             answer["being_sent"] += [id_ for id_, gone in zip(ids, erased, strict=True) if not gone]
-            self.wake(self.target_urls)  # what an erased event kept waiting may be for any of them
+            told += [id_ for id_, gone in zip(ids, erased, strict=True) if gone][: _TOLD - len(told)]
+            self.wake(self.looking.target_urls)  # what an erased event kept waiting may be for any of them
         answer["being_sent"] = answer["being_sent"][:LISTED]
-        log.warning(logs.OPERATOR_CHANGED, action="erase", webhooks=answer["done"])
+        _tell("erase", asker, selection=selection, ids=told, webhooks=answer["done"])
         return answer
 
-    async def secrets(self, source: str) -> list[dict[str, Any]]:
+    async def secrets(self, source: str, asker: Asker = NOBODY) -> list[dict[str, Any]]:
         """The secrets that a sender handed over, oldest first. They are read once: the bridge forgets them.
 
         Raises:
@@ -105,26 +121,68 @@ class Operator:
         if not taken:
             hint = "with registering: true in its file, let the sender hand one over"
             raise StoreError(f"there is no secret for source {source[:100]} that nobody has read yet, {hint}")
-        log.warning(logs.OPERATOR_CHANGED, action="secrets", source=source, secrets=len(taken))
+        _tell("secrets", asker, source=source, secrets=len(taken))
         return [{"secret": one.secret, "client": one.client, "received_at": iso(one.received_at)} for one in taken]
 
-    async def pause(self, name: str) -> dict[str, Any]:
-        """Stop sending to a target until it is resumed; its events wait, and max_age stands still."""
+    async def pause(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:
+        """Stop sending to a target until it is resumed; its events wait, and max_age stands still.
+
+        Raises:
+            StoreError: there is no such target.
+        """
         await asyncio.to_thread(self.looking.target, name)
-        await self.store.save_target(self.store.target(name).paused(self.clock(), PauseReason.OPERATOR))
+        await self.store.save_target(self.store.target(name).paused(self.looking.clock(), PauseReason.OPERATOR))
         log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
+        _tell("pause", asker, target=name)
         return await asyncio.to_thread(self.looking.target, name)
 
-    async def resume(self, name: str) -> dict[str, Any]:
-        """Send to a target again."""
+    async def resume(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:
+        """Send to a target again.
+
+        Raises:
+            StoreError: there is no such target.
+        """
         await asyncio.to_thread(self.looking.target, name)
         state = self.store.target(name)
         if state.paused_at is not None:
-            await self.store.save_target(state.resumed(self.clock()))
-            paused_for = (self.clock() - state.paused_at) / 1000
+            await self.store.save_target(state.resumed(self.looking.clock()))
+            paused_for = (self.looking.clock() - state.paused_at) / 1000
             log.warning(logs.TARGET_RESUMED, target=name, reason=state.reason, seconds=paused_for)
+            _tell("resume", asker, target=name)
             self.wake([name])
         return await asyncio.to_thread(self.looking.target, name)
+
+
+def _tell(
+    action: str,
+    asker: Asker,
+    *,
+    selection: Selection | None = None,
+    ids: Iterable[str] | None = None,
+    events: int | None = None,
+    webhooks: int | None = None,
+    secrets: int | None = None,
+    source: str | None = None,
+    target: str | None = None,
+) -> None:
+    """The line about a change: who asked for it and why, what was chosen, how much was changed."""
+    wanted = selection.filter if selection else Filter()
+    by = {"state": wanted.state, "source": wanted.source, "rule": wanted.rule, "target": wanted.target}
+    chosen = {name: value for name, value in (by | {"since": wanted.since}).items() if value is not None}
+    what = {
+        name: value
+        for name, value in {
+            "filter": chosen or None,
+            "ids": None if ids is None else list(ids)[:_TOLD],
+            "events": events,
+            "webhooks": webhooks,
+            "secrets": secrets,
+            "source": source,
+            "target": target,
+        }.items()
+        if value is not None
+    }
+    log.warning(logs.OPERATOR_CHANGED, action=action, by=asker.name, note=asker.note, **what)
 
 
 def _tell_discarded(event_ids: Iterable[str], reason: str) -> None:

@@ -1,85 +1,121 @@
-"""Changes by command: asked of the running bridge on its admin port, or done here where none runs."""
+"""What commands ask for: of the running bridge on its admin port, or of the record here where none runs.
+
+What the rules have a say in is asked of the running bridge, since its rules are those that count: what is shown first
+is then what will be done. The rest of what only reads is read here, beside a running bridge or without one.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
-from bridge.errors import BridgeError, StoreError, StoreLocked
+from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreError, StoreLocked
 from bridge.mapping.rules import Rules
 from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
-from bridge.operations.requests import look, perform
+from bridge.operations.requests import asker_name, perform, preview, read
 from bridge.operations.sending import reachable
+from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
+from bridge.store import database
 from bridge.store.store import Store, owned
 
 _WITHIN = 600.0  # seconds: a change of a million events takes a while
 
 
+class NotAsked(BridgeError):
+    """The running bridge could not be asked; says why."""
+
+
 def ask(
     path: str,
-    payload: dict[str, Any],
+    payload: dict[str, Any] | None = None,
     *,
     store_url: str,
     admin: Callable[[], AdminSettings | None],
     rules: Callable[[], Mapping[str, Rules]],
+    names: Names,
     targets: Mapping[str, str | None],
+    name: str = "",
 ) -> Any:
-    """Perform `path` (below /api, such as `events/replay`) with a JSON payload, wherever the store's owner is.
+    """Read `path` (below /api, such as `webhooks/ID`), or ask for a change (`events/replay`) with a JSON payload.
 
-    What only reads is read here, beside a running bridge or without one.
+    `name`: who asks for the change.
 
     Raises:
         BridgeError: it was refused, and why.
     """
-    its_rules = rules() if path == "webhooks/remap" else {}
-    looking = Looking(store_url=store_url, rules=its_rules, target_urls=targets)
-    if (seen := look(looking, path, payload)) is not None:
+    asker = asker_name(name)
+    by_rules = path == "webhooks/remap" or path.startswith("explain/") or (payload is None and path[:9] == "webhooks/")
+    note = None
+    if by_rules and database.is_owned(store_url):
+        try:
+            return _there(path, payload, admin(), asker)
+        except (ConfigError, NotAsked) as error:
+            if payload is not None and payload.get("yes"):
+                raise
+            told = _first(error) if isinstance(error, ConfigError) else error
+            note = f"{told}; so these are the rules of the files"
+    try:
+        todays_rules = rules() if by_rules else {}
+    except ConfigError as error:
+        if payload is not None:
+            raise
+        note, todays_rules = f"the rules of the files cannot be used: {_first(error)}", {}
+    looking = Looking(
+        store_url=store_url,
+        rules=todays_rules,
+        names=names,
+        target_urls=targets,
+        note=lambda: note,
+    )
+    if payload is None:
+        return read(looking, path)
+    if (seen := preview(looking, path, payload)) is not None:
         return seen
     try:
-        return _here(path, payload, store_url, its_rules, targets)
+        return _here(path, payload, looking, asker)
     except StoreLocked:
-        settings = admin()
-        if settings is None:
-            hint = "add admin to bridge.yaml and restart it, or stop it first"
-            raise BridgeError(f"the store belongs to a running bridge that has no admin port, {hint}") from None
-        return _there(path, payload, settings)
+        return _there(path, payload, admin(), asker)
 
 
-def _here(
-    path: str,
-    payload: dict[str, Any],
-    store_url: str,
-    rules: Mapping[str, Rules],
-    targets: Mapping[str, str | None],
-) -> Any:
+def _first(error: ConfigError) -> Problem:
+    return next(problem for problem in error.problems if problem.severity is Severity.ERROR)
+
+
+def _here(path: str, payload: dict[str, Any], looking: Looking, asker: str | None) -> Any:
     async def run(store: Store) -> Any:
         await store.start()
         try:
-            operator = Operator(store=store, store_url=store_url, rules=rules, target_urls=targets, wake=lambda _: None)
-            return await perform(operator, path, payload)
+            return await perform(Operator(store=store, looking=looking, wake=lambda _: None), path, payload, asker)
         finally:
             await asyncio.to_thread(store.close)
 
-    with owned(store_url) as engine:
+    with owned(looking.store_url) as engine:
         return asyncio.run(run(Store(engine)))
 
 
-def _there(path: str, payload: dict[str, Any], settings: AdminSettings) -> Any:
-    url = f"http://{reachable(settings.host)}:{settings.port}/api/{path}"
-    headers = {"Authorization": f"Bearer {settings.token.reveal()}"}
+def _there(path: str, payload: dict[str, Any] | None, settings: AdminSettings | None, asker: str | None) -> Any:
+    if settings is None:
+        hint = "add admin to bridge.yaml and restart it, or stop it first"
+        raise NotAsked(f"the store belongs to a running bridge that has no admin port, {hint}")
+    url = f"http://{reachable(settings.host)}:{settings.port}/api/{quote(path)}"
+    headers = [(b"Authorization", b"Bearer " + settings.token.reveal().encode())]
+    if asker:
+        headers.append((b"X-Operator", asker.encode()))
+    method = "GET" if payload is None else "POST"
     try:
-        answer = httpx.post(url, json=payload, headers=headers, timeout=_WITHIN, trust_env=False)
+        answer = httpx.request(method, url, json=payload, headers=headers, timeout=_WITHIN, trust_env=False)
     except httpx.TransportError as error:
-        raise BridgeError(f"the running bridge does not answer at {url} ({type(error).__name__})") from None
+        raise NotAsked(f"the running bridge does not answer at {url} ({type(error).__name__})") from None
     if answer.status_code == 401:
-        raise BridgeError("the running bridge refuses the admin token, give this command the same one")
+        raise NotAsked("the running bridge refuses the admin token, give this command the same one")
     try:
         content = answer.json()
     except ValueError:
-        raise BridgeError(f"what answers at {url} is no bridge's admin port, correct admin in bridge.yaml") from None
+        raise NotAsked(f"what answers at {url} is no bridge's admin port, correct admin in bridge.yaml") from None
     if answer.status_code != 200:
         detail = content.get("detail") if isinstance(content, dict) else None
         raise StoreError(str(detail or f"the running bridge answered {answer.status_code}"))

@@ -10,7 +10,7 @@ from bridge.receiving.intake import CompiledSource
 from bridge.receiving.verification import Verifier, compile_verifier
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service.rules import compiled_rules, refuse
-from bridge.settings.configuration import Source
+from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings, StoreSettings
 from bridge.settings.source_schema import SourceSettings
@@ -23,6 +23,7 @@ from bridge.superoffice.send_event import SuperOffice, compile_target
 class Built:
     """A configuration, compiled; `problems` are warnings."""
 
+    names: Names
     settings: BridgeSettings
     store_url: str
     sources: dict[str, CompiledSource]
@@ -70,6 +71,7 @@ def build(directory: Path) -> Built:
     if settings.bridge is None:
         raise ConfigError(problems)
     return Built(
+        names=settings.names,
         settings=settings.bridge,
         store_url=store_url(directory, settings.bridge.store),
         sources=sources,

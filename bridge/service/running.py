@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,7 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
 from bridge.receiving.addresses import Callers
@@ -29,6 +31,7 @@ from bridge.service import open_files
 from bridge.service.building import Built, build
 from bridge.service.signals import Signals
 from bridge.service.versions import version_watches
+from bridge.settings.fingerprint import fingerprint
 from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
 from bridge.store.store import Store, owned
@@ -37,6 +40,7 @@ from bridge.times import now
 from bridge.web import admin, public
 from bridge.web.serving import Serving, listen, passed
 
+_DIFFER = "the files differ from what runs, whose rules these are; restart the bridge to run what the files say"
 _READY_FOR = 1.0  # seconds that a proof of readiness is good for
 
 
@@ -47,6 +51,7 @@ def serve(directory: Path) -> None:
         ConfigError, BridgeError: why it cannot start.
     """
     signals = Signals()
+    as_written = fingerprint(directory)  # before it is read: what changes meanwhile is found to differ
     built = build(directory)
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
@@ -54,14 +59,15 @@ def serve(directory: Path) -> None:
     if told := open_files.allow(built.settings.targets.values()):
         log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Bridge(built, Store(engine)).run(signals))
+        runner.run(_Bridge(built, Store(engine), lambda: fingerprint(directory) != as_written).run(signals))
 
 
 class _Bridge:
-    """One run, from settling what the last run left to the drained end."""
+    """One run, from settling what the last run left to the drained end. `differs`: whether the files do from it."""
 
-    def __init__(self, built: Built, store: Store) -> None:
+    def __init__(self, built: Built, store: Store, differs: Callable[[], bool]) -> None:
         self._built = built
+        self._differs = differs
         self._settings = built.settings
         self._store = store
         self._metrics = Metrics()
@@ -132,13 +138,14 @@ class _Bridge:
         return serving
 
     def _operator(self) -> Operator:
-        return Operator(
-            store=self._store,
+        looking = Looking(
             store_url=self._built.store_url,
             rules={name: source.rules for name, source in self._built.sources.items()},
+            names=self._built.names,
             target_urls={name: target.url for name, target in self._settings.targets.items()},
-            wake=self._forwarder.wake,
+            note=lambda: _DIFFER if self._differs() else None,
         )
+        return Operator(store=self._store, looking=looking, wake=self._forwarder.wake)
 
     async def _drain(self, serving: list[Serving]) -> None:
         grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000

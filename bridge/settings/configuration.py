@@ -29,6 +29,12 @@ class Source:
             return parse(self.section["defaults"], DefaultsSettings)[0]
         return DefaultsSettings()
 
+    def rule_names(self) -> list[str]:
+        """The names of its rules, those among them whose shape is wrong."""
+        rules = self.section.value.get("rules") if isinstance(self.section.value, dict) else None
+        names = [rule.get("name") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+        return [name for name in names if isinstance(name, str)]
+
     def rules(self) -> Iterator[tuple[RuleSettings, Section]]:
         """Every rule whose shape is right, with its place."""
         rules = self.section.value.get("rules") if isinstance(self.section.value, dict) else None
@@ -37,6 +43,16 @@ class Source:
             rule = self.settings.rules[number] if self.settings else parse(section, RuleSettings)[0]
             if rule:
                 yield rule, section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a configuration calls its sources, rules and targets; not all where a file could not be read at all."""
+
+    source: frozenset[str]
+    rule: frozenset[str]
+    target: frozenset[str]
+    are_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class Settings:
     section: Section | None
     bridge: BridgeSettings | None
     sources: dict[str, Source]
+    every_file: bool  # whether each could be read
 
     def targets(self) -> Iterator[tuple[str, TargetSettings | None, Section]]:
         """Every target by name, with its place; None where its shape is wrong."""
@@ -57,6 +74,16 @@ class Settings:
         for name in targets if isinstance(targets, dict) else ():
             section = cast("Section", self.section)["targets"][name]
             yield name, self.bridge.targets[name] if self.bridge else parse(section, TargetSettings)[0], section
+
+    @property
+    def names(self) -> Names:
+        """What its sources, rules and targets are called, whatever else is wrong with them."""
+        return Names(
+            source=frozenset(self.sources),
+            rule=frozenset(name for source in self.sources.values() for name in source.rule_names()),
+            target=frozenset(name for name, _, _ in self.targets()),
+            are_all=self.every_file,
+        )
 
     @property
     def default_target(self) -> str | None:

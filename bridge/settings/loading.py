@@ -46,7 +46,8 @@ def load(
             message, hint = "there is no source: every webhook will be refused", "add sources/NAME.yaml"
             problems.append(Problem(Location(_shown(directory / "sources")), "", message, hint, Severity.WARNING))
     problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
-    return Settings(directory, section, bridge, sources), problems
+    every_file = all(problem.path or problem.severity is Severity.WARNING for problem in problems)
+    return Settings(directory, section, bridge, sources, every_file), problems
 
 
 def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> StoreSettings:
@@ -81,18 +82,27 @@ def _load_part(directory: Path, environ: Mapping[str, str] | None, key: str, mod
     return settings
 
 
+def source_files(directory: Path) -> list[Path]:
+    """The files of `sources/`, sorted, those whose name must still be corrected among them.
+
+    Raises:
+        OSError: the directory cannot be listed; none where it is not there.
+    """
+    try:
+        paths = sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for path in paths if not path.name.startswith(".") and path.suffix.lower() in (".yaml", ".yml")]
+
+
 def _sources(directory: Path, expansion: Expansion) -> tuple[dict[str, Source], list[Problem]]:
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
     try:
-        paths = sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        paths = []
+        paths = source_files(directory)
     except OSError as error:
         return {}, [_unreadable(directory, error)]
     for path in paths:
-        if path.name.startswith(".") or path.suffix.lower() not in (".yaml", ".yml"):
-            continue
         if path.suffix != ".yaml":
             problems.append(_about(path, "is not read, its name must end in .yaml", f"rename it to {path.stem}.yaml"))
             continue

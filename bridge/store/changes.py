@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, select, update
 
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
@@ -66,13 +66,15 @@ def change(connection: Connection, changes: Sequence[Change]) -> Sequence[Change
 def _change(connection: Connection, asked: Change) -> Changed:
     query = select(events).where(events.c.id.in_(asked.ids), events.c.state.in_(FROM[asked.action]))
     rows = connection.execute(query.order_by(events.c.seq).with_for_update()).all()
-    late = tuple(row.id for row in rows if asked.action is Action.REPLAY and _later_one_delivered(connection, row))
+    late = _overtaking(connection, query) if asked.action is Action.REPLAY and any(map(key_of, rows)) else []
     for row in rows:
         connection.execute(update(events).where(events.c.id == row.id).values(**_values(asked, row)))
         if asked.action is Action.REPLAY and row.order_key is not None:
             to_the_end(connection, row.id)
     advance(connection, map(key_of, rows), asked.now)
-    return Changed(ids=tuple(row.id for row in rows), targets=frozenset(row.target for row in rows), out_of_order=late)
+    return Changed(
+        ids=tuple(row.id for row in rows), targets=frozenset(row.target for row in rows), out_of_order=tuple(late)
+    )
 
 
 def _values(asked: Change, row: Any) -> dict[str, Any]:
@@ -90,17 +92,16 @@ def _values(asked: Change, row: Any) -> dict[str, Any]:
     }
 
 
-def _later_one_delivered(connection: Connection, row: Any) -> bool:
-    if row.order_key is None:
-        return False
-    later = exists().where(
-        events.c.target == row.target,
-        events.c.source == row.source,
-        events.c.order_key == row.order_key,
-        events.c.seq > row.seq,
-        events.c.state == EventState.DELIVERED,
+def _overtaking(connection: Connection, query: Select[Any], limit: int | None = None) -> list[str]:
+    """Those of some events of whose key a later one was delivered, in order of commit."""
+    key = (events.c.target, events.c.source, events.c.order_key)
+    delivered = select(*key, func.max(events.c.seq).label("last")).where(
+        events.c.order_key.is_not(None), events.c.state == EventState.DELIVERED
     )
-    return bool(connection.execute(select(later)).scalar())
+    last, chosen = delivered.group_by(*key).subquery(), query.subquery()
+    same = [chosen.c[column.name] == last.c[column.name] for column in key]
+    overtaking = select(chosen.c.id).join(last, and_(*same, last.c.last > chosen.c.seq))
+    return list(connection.execute(overtaking.order_by(chosen.c.seq).limit(limit)).scalars())
 
 
 def selected_events(selection: Selection, action: Action) -> Select[Any]:
@@ -115,9 +116,13 @@ def selected_webhooks(selection: Selection) -> Select[Any]:
     return query if selection.ids is None else query.where(webhooks.c.id.in_(selection.ids))
 
 
-def preview_events(connection: Connection, selection: Selection, action: Action) -> dict[str, Any]:
-    """How many events an action would change, of what time, and how many of them were delivered before."""
-    found = selected_events(selection, action).subquery()
+def preview_events(connection: Connection, selection: Selection, action: Action, listed: int) -> dict[str, Any]:
+    """How many events an action would change, of what time, and how many of them were delivered before.
+
+    `out_of_order`: the first `listed` ids of those that a replay would send after a later one of their key.
+    """
+    query = selected_events(selection, action)
+    found = query.subquery()
     delivered = exists().where(attempts.c.event_id == found.c.id, attempts.c.outcome == "delivered")
     count, oldest, newest = connection.execute(
         select(func.count(), func.min(found.c.created_at), func.max(found.c.created_at)).select_from(found)
@@ -128,6 +133,7 @@ def preview_events(connection: Connection, selection: Selection, action: Action)
         "oldest": iso_or_none(oldest),
         "newest": iso_or_none(newest),
         "already_delivered": duplicates,
+        "out_of_order": _overtaking(connection, query, listed) if action is Action.REPLAY else [],
     }
 
 

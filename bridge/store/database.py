@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ sqlite3.register_adapter(type(None), cast("Any", {}.get))
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BEGIN = "BEGIN IMMEDIATE"
+_ASKED = 0.05  # seconds: `is_owned` holds the lock for an instant, and must keep nobody from starting
 
 
 @contextmanager
@@ -46,15 +48,36 @@ def locked(path: Path) -> Iterator[None]:
     # The descriptor stays open as long as the database does: closing any descriptor of a file drops SQLite's own
     # (POSIX) locks on it for the whole process.
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreLocked(
-                f"{path} belongs to a running bridge, stop it first or give this one a store of its own"
-            ) from None
+        if not (_lock(descriptor) or _lock(descriptor, after=_ASKED)):
+            raise StoreLocked(f"{path} belongs to a running bridge, stop it first or give this one a store of its own")
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, after: float = 0.0) -> bool:
+    time.sleep(after)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_owned(url: str) -> bool:
+    """Whether a process owns the SQLite file of a URL just now."""
+    path = sqlite_path(url)
+    try:
+        descriptor = os.open(path or "", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -79,6 +79,14 @@ def filtered_webhooks(query: Select[Any], filter_: Filter) -> Select[Any]:
     return query if filter_.since is None else query.where(webhooks.c.received_at >= filter_.since)
 
 
+def names(connection: Connection, kind: str) -> set[str]:
+    """Every `source`, `rule` or `target` on record."""
+    found = set(connection.execute(select(events.c[kind]).distinct()).scalars())
+    if kind == "source":
+        found |= set(connection.execute(select(webhooks.c.source).distinct()).scalars())
+    return found
+
+
 def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
     """Events, newest first, with a count of attempts."""
     query = filtered_events(select(events).order_by(events.c.seq.desc()).limit(filter_.limit), filter_)

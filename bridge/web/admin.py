@@ -16,15 +16,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
-from bridge.operations import explain
+from bridge.operations.looking import Looking
+from bridge.operations.naming import UnknownName
 from bridge.operations.operator import Operator
-from bridge.operations.requests import LATEST, InvalidRequest, perform
+from bridge.operations.requests import LATEST, InvalidRequest, asker_name, perform, read
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.web.problems import problem
 
 _BODY_LIMIT = 1024 * 1024
-_LISTS = {"events": reading.list_events, "webhooks": reading.list_webhooks}
 _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
 
@@ -61,14 +61,15 @@ def application(
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def records(request: Request) -> Response:
-        """`GET /api/events|webhooks[/ID]`, with the filters of the commands."""
-        return JSONResponse(await asyncio.to_thread(_records, operator, request))
+        """`GET /api/events|webhooks[/ID]` with the commands' filters, `/api/targets[/NAME]`, `/api/explain/ID`."""
+        return JSONResponse(await asyncio.to_thread(_records, operator.looking, request))
 
     async def change(request: Request) -> Response:
-        """`POST /api/events/replay` and the like, and `GET /api/targets[/NAME]`: what the commands ask for."""
+        """`POST /api/events/replay` and the like: what the commands ask for."""
         body = await request.body()
         payload = jsontext.decode(body) if body else {}
-        return JSONResponse(await perform(operator, request.path_params["path"], payload))
+        name = asker_name(_text(request, b"x-operator"))
+        return JSONResponse(await perform(operator, request.path_params["path"], payload, name))
 
     return Starlette(
         routes=[
@@ -81,6 +82,7 @@ def application(
         middleware=[Middleware(_Bearer, token=token)],
         exception_handlers={
             InvalidRequest: _refused(400),
+            UnknownName: _refused(400),
             ValueError: _refused(400),
             StoreUnavailable: _refused(503),
             StoreError: _refused(404),
@@ -88,18 +90,13 @@ def application(
     )
 
 
-def _records(operator: Operator, request: Request) -> Any:
+def _records(looking: Looking, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
-    if kind == "targets":
-        return operator.looking.target(id_) if id_ else operator.looking.targets()
-    if kind not in _LISTS:
-        raise StoreError(f"there is no /api/{kind[:100]}, only events, webhooks and targets")
-    with reading.reading(operator.store_url) as connection:
-        if not id_:
-            return _LISTS[kind](connection, _filter(request))
-        if kind == "events":
-            return reading.show_event(connection, id_)
-        return explain.show(connection, id_, operator.rules)
+    if not id_ and kind == "events":
+        return looking.list_events(_filter(request))
+    if not id_ and kind == "webhooks":
+        return looking.list_webhooks(_filter(request))
+    return read(looking, f"{kind}/{id_}" if id_ else kind)
 
 
 def _filter(request: Request) -> reading.Filter:
@@ -114,6 +111,15 @@ def _number(name: str, text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and lowest <= int(text) <= highest):
         raise InvalidRequest(f"{name} must be a number from {lowest} to {highest}")
     return int(text)
+
+
+def _text(request: Request, name: bytes) -> str:
+    """A header's text: UTF-8 where it is that, else Latin-1, as with the headers of webhooks."""
+    value = next((value for header, value in request.headers.raw if header == name), b"")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _refused(status: int) -> Callable[[Request, Exception], Response]:

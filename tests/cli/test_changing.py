@@ -75,6 +75,9 @@ def test_an_id_that_is_not_there_is_named(words: tuple[str, str], command: Comma
         ("events", "replay", "--since", "yesterday"),
         ("events", "replay", "--since", "99999999d"),
         ("events", "replay", "--again", "--source", "shop"),
+        ("events", "replay", "--source", "shop", "--as", "x" * 65),
+        ("events", "replay", "--source", "shop", "--note", "a\nb"),
+        ("targets", "pause", "crm", "--as", "\x1b[2J"),
         ("targets", "pause"),
         ("targets", "show"),
     ],
@@ -82,6 +85,23 @@ def test_an_id_that_is_not_there_is_named(words: tuple[str, str], command: Comma
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], command: Command, config: Path) -> None:
     assert command("--config", str(config), *arguments)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--source", "shpo"), "there is no source shpo, did you mean shop? the sources are shop"),
+        (("--rule", "nope"), "there is no rule nope, nor any other"),
+        (("--target", "cmr"), "there is no target cmr, did you mean crm? the targets are crm, erp"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_filter_by_what_there_is_none_of_is_told_with_the_nearest(
+    option: tuple[str, str], told: str, command: Command, config: Path
+) -> None:
+    for words in (*CHANGES, ("events", "list"), ("webhooks", "list")):
+        for yes in ((), ("--yes",)) if words[1] != "list" else ((),):
+            assert command("--config", str(config), *words, *option, *yes) == (1, "", f"bridge: {told}\n")
 
 
 def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Command, config: Path) -> None:
@@ -95,7 +115,11 @@ def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Com
     assert answered(command, config, "targets", "resume", "erp")["state"] == "open"
     for verb in ("show", "pause", "resume"):
         code, out, err = command("--config", str(config), "targets", verb, "crn")
-        assert (code, out, err) == (1, "", "bridge: there is no target crn, the targets are crm, erp\n")
+        assert (code, out, err) == (
+            1,
+            "",
+            "bridge: there is no target crn, did you mean crm? the targets are crm, erp\n",
+        )
 
 
 def test_a_configuration_whose_rules_are_wrong_refuses_only_to_remap(command: Command, config: Path) -> None:

@@ -75,7 +75,7 @@ def test_an_unknown_target_is_told_with_the_known_ones(tmp_path: Path, sandbox: 
     config = configuration(tmp_path, crm=sandbox.target("a"), erp=sandbox.target("b"))
     code, out, err = command("--config", config, "doctor", "cmr")
     assert (code, out) == (1, "")
-    assert err.strip() == "bridge: there is no target cmr, the targets are crm, erp"
+    assert err.strip() == "bridge: there is no target cmr, did you mean crm? the targets are crm, erp"
 
 
 def test_a_configuration_that_cannot_be_built_is_told_first(tmp_path: Path, command: Command) -> None:

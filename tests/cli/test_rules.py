@@ -159,6 +159,17 @@ def test_try_takes_headers(command: Command, config: Path) -> None:
     assert "paid: matched" in out
 
 
+def test_try_takes_parameters_of_the_query(command: Command, config: Path) -> None:
+    change(config, "when: body.paid", "when: query.a == 'b=c d&e' and query.empty == '' and query.twice == '2'")
+    query = ("--query", "a=b=c d&e", "--query", "empty=", "--query", "twice=1", "--query", "twice=2")
+    _, out, _ = command("--config", str(config), "try", "shop", str(config / "paid.json"), *query)
+    assert "paid: matched" in out
+    for wrong in ("a", "=b", ""):
+        code, out, err = command("--config", str(config), "try", "shop", str(config / "paid.json"), "--query", wrong)
+        assert (code, out) == (2, "")
+        assert "write a=b" in err
+
+
 def test_try_of_what_cannot_be_read_says_so(command: Command, config: Path) -> None:
     (config / "paid.json").write_text("{")
     code, out, _ = command("--config", str(config), "try", "shop", str(config / "paid.json"))
@@ -174,7 +185,7 @@ def test_try_and_send_of_an_unknown_source_name_those_that_there_are(
     for verb in ("try", "send"):
         code, out, err = command("--config", str(config), verb, "shopp", str(config / "paid.json"))
         assert (code, out) == (1, "")
-        assert err == "bridge: there is no source shopp, the sources are forms, shop\n"
+        assert err == "bridge: there is no source shopp, did you mean shop? the sources are forms, shop\n"
 
 
 @pytest.mark.parametrize("verb", ["try", "send"])

@@ -355,7 +355,43 @@ def test_events_of_one_value_arrive_in_order_whatever_the_target_does(bridge: Br
     assert list(dict.fromkeys(got)) == [f"number={number}" for number in range(20)]
 
 
-def test_lists_of_the_api_are_those_of_the_commands(bridge: Bridge, sandbox: Superoffice, command: Command) -> None:
+def test_what_is_shown_first_is_by_the_rules_that_run_and_says_where_the_files_differ(
+    hand: Hands, bridge: Bridge, command: Command
+) -> None:
+    def told() -> list[tuple[Any, str | None]]:
+        preview = hand.ask("webhooks/remap", webhook, yes=False)
+        answers = [(preview["untouched"], preview["note"])]
+        for path in (f"explain/{made}", f"webhooks/{webhook}"):
+            if hand.way == "api":
+                answer = bridge.admin.get(f"/api/{path}").json()
+            else:
+                answer = hand.call(
+                    *{"explain": ["explain"], "webhooks": ["webhooks", "show"]}[path.split("/")[0]], path.split("/")[1]
+                )
+            answers.append((answer["why"][0]["matched"], answer["note"]))
+        return answers
+
+    (made,) = post(bridge, "unsent", 5)
+    arrive(bridge, made)
+    webhook = bridge.event(made)["webhook_id"]
+    by_the_rules_that_run = [1, True, True]
+    assert told() == [(answer, None) for answer in by_the_rules_that_run]
+    try:
+        for text in (to("unsent", CLOSED), "rules: ["):
+            bridge.write_source("unsent", text)
+            assert [answer for answer, _ in told()] == by_the_rules_that_run
+            assert {note and note.partition(",")[0] for _, note in told()} == {"the files differ from what runs"}
+        assert hand.ask("webhooks/remap", webhook)["note"].startswith("the files differ")
+        out = command("--config", str(bridge.config), "explain", made)[1]
+        assert "Note: the files differ from what runs, whose rules these are; restart the bridge" in out
+    finally:
+        bridge.write_source("unsent", to("unsent", ISSUES))
+    assert told() == [(answer, None) for answer in by_the_rules_that_run]
+
+
+def test_lists_of_the_api_are_those_of_the_commands(
+    bridge: Bridge, sandbox: Superoffice, command: Command, secrets: None
+) -> None:
     sandbox.script("lists", {"fault": "rejected"})
     made = post(bridge, "lists", 1, 2, 3)
     body = b'{"action": "closed"}'
@@ -524,9 +560,14 @@ def test_where_a_running_bridge_cannot_be_asked_a_change_says_so_and_looking_goe
         ["targets", "list"],
         ["targets", "show", "lists"],
     ):
-        seen = command("--config", str(copy), *arguments, "--json")
+        seen, asked = (command("--config", str(path), *arguments, "--json") for path in (copy, bridge.config))
         assert (seen[0], seen[2]) == (0, "")
-        assert seen == command("--config", str(bridge.config), *arguments, "--json")
+        answers = [json.loads(out) for _, out, _ in (seen, asked)]
+        if "remap" in arguments:
+            notes = [answer.pop("note") for answer in answers]
+            assert notes[0].startswith(told.removeprefix("bridge: ").rstrip())
+            assert notes[1] is None
+        assert answers[0] == answers[1]
 
 
 # send, explain
@@ -586,7 +627,9 @@ def test_the_whole_story_is_told_beside_a_running_bridge_without_secrets(
     assert "issue: did not match, false was body.action == 'opened'\n      body.action: \"closed\"" in out
     code, out, _ = command("--config", str(bridge.config), "explain", made, "--json")
     story = json.loads(out)
-    assert set(story) == {"webhook", "why", "error", "events"}
+    assert set(story) == {"webhook", "why", "error", "events", "note"}
+    assert "`ADMIN_TOKEN` is not set" in story["note"]
+    assert story["note"].endswith("; so these are the rules of the files")
     assert [tried["outcome"] for tried in story["events"][0]["attempts"]] == ["unavailable", "delivered"]
     assert command("--config", str(bridge.config), "explain", "wh_none")[::2] == (
         1,

@@ -43,7 +43,8 @@ def test_a_secret_is_handed_over_read_once_and_then_verifies(make_bridge: Callab
     everything = bridge.log.read_text() + bridge.admin.get("/metrics").text
     everything += bridge.admin.get("/api/webhooks").text + bridge.run("explain", bridge.webhooks()[0]["id"]).stdout
     assert HANDED_OVER not in everything
-    assert '"action":"secrets","source":"asana","secrets":1' in everything
+    (line,) = [line for line in bridge.lines() if line["event"] == "operator.changed"]
+    assert (line["action"], line["source"], line["secrets"]) == ("secrets", "asana", 1)
     assert 'bridge_handshakes_total{outcome="answered",source="asana"} 1.0' not in everything, "that run has ended"
     assert 'bridge_handshakes_total{outcome="not_registering",source="asana"} 1.0' in everything
     kept = b"".join(path.read_bytes() for path in (bridge.root / "var").iterdir())
@@ -63,4 +64,4 @@ def test_secrets_are_read_without_a_running_bridge_too(make_bridge: Callable[...
     assert (told.returncode, told.stdout) == (1, "")
     told = bridge.run("secrets", "asama")
     assert (told.returncode, told.stdout) == (1, "")
-    assert "there is no source asama, the sources are asana" in told.stderr
+    assert "there is no source asama, did you mean asana? the sources are asana" in told.stderr

@@ -27,9 +27,11 @@ from bridge.model import (
     Webhook,
     new_webhook_id,
 )
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
 from bridge.receiving.interpreting import interpret
+from bridge.settings.configuration import Names
 from bridge.store import database, targets
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
@@ -294,14 +296,14 @@ class World:
         self._forwarder = Forwarder(self.store, self.lanes, self.hand, SWEEP / 1000)
         await self._forwarder.settle()
         self._forwarder.start()
-        self.operator = Operator(
-            store=self.store,
+        looking = Looking(
             store_url=self.url,
             rules=self.rules,
+            names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),
             target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),
-            wake=self._forwarder.wake,
             clock=self.hand,
         )
+        self.operator = Operator(store=self.store, looking=looking, wake=self._forwarder.wake)
 
     def _count_what_is_asked(self) -> None:
         run = self.store._writer.run

@@ -9,10 +9,12 @@ from sqlalchemy import Engine
 
 from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.receiving.interpreting import interpret
 from bridge.service.rules import build_rules
-from bridge.settings.configuration import Source
+from bridge.settings.configuration import Names, Source
+from bridge.settings.loading import load
 from bridge.store import reading
 from bridge.store.changes import Action, Changed
 from bridge.store.store import Store
@@ -62,6 +64,9 @@ class Configuration:
     def built(self) -> list[tuple[Source, Rules]]:
         return build_rules(self.directory)
 
+    def names(self) -> Names:
+        return load(self.directory, strict=False)[0].names
+
     def source(self, name: str = "shop") -> tuple[Source, Rules]:
         return next((source, rules) for source, rules in self.built() if source.name == name)
 
@@ -91,14 +96,14 @@ class Office:
     @property
     def operator(self) -> Operator:
         """By the rules as they are written now."""
-        return Operator(
-            store=self.store,
+        looking = Looking(
             store_url=self.url,
             rules=self.rules(),
+            names=self.configuration.names(),
             target_urls={name: str(target["url"]) for name, target in TARGETS.items()},
-            wake=self._wake,
             clock=lambda: self.now,
         )
+        return Operator(store=self.store, looking=looking, wake=self._wake)
 
     def _wake(self, targets: Iterable[str]) -> None:
         self.woken.append(set(targets))

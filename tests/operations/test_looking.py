@@ -8,6 +8,7 @@ import pytest
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState, TenantState
 from bridge.operations.looking import Looking
+from bridge.operations.naming import UnknownName
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 
@@ -67,6 +68,93 @@ async def test_an_id_that_is_not_there_is_named(office: Office) -> None:
             look(Selection(ids=(webhook, "wh_gone")))
 
 
+async def test_what_a_replay_would_send_out_of_order_is_told_as_the_deed_tells_it(office: Office) -> None:
+    office.configuration.write(LINES.replace("    key:", "    order_by: item.customer\n    key:"))
+    customers = [7, 7, 8, 8, 9, 7, None]
+    await office.receive({"lines": [{"id": n, "sku": "a", "customer": of} for n, of in enumerate(customers)]})
+    while claims := await office.claim():  # one of each key at a time
+        for claim in claims:
+            is_first = claim.text == "sku=a" and office.events()[0]["id"] == claim.event_id
+            await office.end([claim], EventState.DEAD if is_first else EventState.DELIVERED)
+    made = [event["id"] for event in office.events()]
+    shown = looking(office).events(Action.REPLAY, SHOP)
+    assert shown["out_of_order"] == [made[0], made[1], made[2]]  # each with a later one of its customer
+    assert looking(office).events(Action.REPLAY, Selection(ids=tuple(made[3:])))["out_of_order"] == []
+    done = await office.operator.events(Action.REPLAY, SHOP, yes=True)
+    assert done["out_of_order"] == shown["out_of_order"]
+    assert looking(office).events(Action.DISCARD, SHOP)["out_of_order"] == []
+
+
+# lists
+
+
+async def test_a_filter_is_by_what_the_configuration_or_the_record_knows(office: Office) -> None:
+    await office.receive_lines("a")
+    office.configuration.write(LINES.replace("name: line", "name: renamed"))
+    office.configuration.write(LINES, "forms")
+    for filter_, events in (
+        (Filter(source="forms"), 0),  # configured, and nothing came of it yet
+        (Filter(rule="renamed"), 0),
+        (Filter(target="erp"), 0),
+        (Filter(rule="line", source="shop", target="crm", state="pending"), 1),  # on record
+    ):
+        assert len(looking(office).list_events(filter_)) == events
+        assert len(looking(office).list_webhooks(replace(filter_, state=None))) == events
+        assert looking(office).events(Action.DISCARD, Selection(filter=filter_))["count"] == events
+    (office.configuration.directory / "sources" / "shop.yaml").unlink()
+    assert len(looking(office).list_webhooks(Filter(source="shop"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("filter_", "told"),
+    [
+        (Filter(source="shpo"), "^there is no source shpo, did you mean shop\\? the sources are shop$"),
+        (Filter(rule="lines"), "^there is no rule lines, did you mean line\\? the rules are line$"),
+        (Filter(target="crmm"), "^there is no target crmm, did you mean crm\\? the targets are crm, erp$"),
+        (Filter(target="elsewhere"), "^there is no target elsewhere, the targets are crm, erp$"),
+        (Filter(source=""), "^there is no source , the sources are shop$"),
+        (Filter(source="x" * 10_000), "^there is no source x{64}, the sources are shop$"),
+        (Filter(state="nope"), "^there is no state nope, the states are "),
+        (Filter(state="ded"), "^there is no state ded, "),
+    ],
+)
+async def test_a_filter_by_what_there_is_none_of_is_refused_with_the_nearest(
+    filter_: Filter, told: str, office: Office
+) -> None:
+    selection = Selection(filter=filter_)
+    for look in (
+        lambda: looking(office).list_events(filter_),
+        lambda: looking(office).list_webhooks(filter_),
+        lambda: looking(office).events(Action.REPLAY, selection),
+        lambda: looking(office).webhooks(selection),
+        lambda: looking(office).remap(selection),
+    ):
+        with pytest.raises(UnknownName, match=told):
+            look()
+    for change in (
+        office.operator.events(Action.REPLAY, selection, yes=True),
+        office.operator.remap(selection, yes=True),
+        office.operator.erase(selection, yes=True),
+    ):
+        with pytest.raises(UnknownName):
+            await change
+
+
+async def test_a_file_that_cannot_be_read_may_hold_any_name(office: Office) -> None:
+    names = office.configuration.names()
+    office.configuration.write("rules: [", "forms")
+    assert names.are_all
+    assert not office.configuration.names().are_all
+    assert looking_by(office).list_events(Filter(source="forms", rule="contact", target="x")) == []
+    with pytest.raises(UnknownName, match="there is no state nope"):
+        looking_by(office).list_events(Filter(state="nope"))
+
+
+def looking_by(office: Office) -> Looking:
+    """Without the rules, which need not be readable to look."""
+    return Looking(store_url=office.url, rules={}, names=office.configuration.names(), target_urls={})
+
+
 # remap
 
 
@@ -92,6 +180,7 @@ async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
         "new_count": 2,
         "failed_count": 0,
         "failed": [],
+        "note": None,
     }
     assert office.events() == before
     assert office.woken == []
@@ -160,3 +249,5 @@ async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> 
 async def test_a_target_that_is_none_is_told_with_those_that_are(office: Office) -> None:
     with pytest.raises(StoreError, match=r"^there is no target nope, the targets are crm, erp$"):
         looking(office).target("nope")
+    with pytest.raises(StoreError, match=r"^there is no target cmr, did you mean crm\? the targets are crm, erp$"):
+        looking(office).target("cmr")

@@ -9,6 +9,7 @@ from forwarding.support import logged
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
 from bridge.observing import logs
+from bridge.operations.operator import Asker
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 
@@ -91,7 +92,7 @@ async def test_an_overtaken_replay_is_told(office: Office) -> None:
     await office.bring(EventState.DELIVERED)
     first, second = office.events()
     preview = await office.operator.events(Action.REPLAY, only(first["id"]), yes=False)
-    assert preview["out_of_order"] == []
+    assert preview["out_of_order"] == [first["id"]]
     answer = await office.operator.events(Action.REPLAY, only(first["id"]), yes=True)
     assert answer["out_of_order"] == [first["id"]]
     assert [event["id"] for event in office.events()] == [second["id"], first["id"]]
@@ -121,6 +122,7 @@ async def test_a_remap_replaces_pending_and_dead_events_and_held_ones_where_aske
         "new": [],
         "failed_count": 0,
         "failed": [],
+        "note": None,
     }
     assert await office.operator.remap(SHOP, yes=False, again=again) == expected | {"done": 0}
     assert office.events() == [before]
@@ -273,6 +275,40 @@ async def test_what_a_remap_frees_is_heard_of_by_its_target(office: Office) -> N
     assert [claim.event_id for claim in await office.claim(target="erp")] == [office.events()[1]["id"]]
 
 
+# who asked
+
+
+async def test_who_asked_for_what_and_why_is_a_line(office: Office) -> None:
+    anna = Asker("Anna Åse", "ticket 4711")
+    hooks = [await office.receive_lines(*map(str, range(15))) for _ in range(2)]
+    await office.bring(EventState.DEAD)
+    made = [event["id"] for event in office.events()]
+    with logged() as log:
+        await office.operator.events(Action.REPLAY, SHOP, yes=False, asker=anna)
+        assert log.lines == []
+        since = Selection(filter=Filter(source="shop", state="dead", since=NOW))
+        await office.operator.events(Action.REPLAY, since, yes=True, asker=anna)
+        await office.operator.events(Action.DISCARD, only(made[0]), yes=True)
+        await office.operator.remap(only(*hooks), yes=True, asker=anna)
+        await office.operator.pause("crm", anna)
+        await office.operator.resume("crm", anna)
+        await office.operator.resume("crm", anna)  # it is open already: nothing is changed
+        await office.operator.erase(only(*hooks), yes=True, asker=anna)
+    told = [
+        {k: v for k, v in line.items() if k not in ("event", "log_level")} for line in log.named(logs.OPERATOR_CHANGED)
+    ]
+    by = {"by": "Anna Åse", "note": "ticket 4711"}
+    chosen = {"state": "dead", "source": "shop", "since": NOW}
+    assert told == [
+        {"action": "replay", **by, "filter": chosen, "ids": made[:20], "events": 30},
+        {"action": "discard", "by": None, "note": None, "ids": made[:1], "events": 1},
+        {"action": "remap", **by, "ids": hooks, "webhooks": 2},
+        {"action": "pause", **by, "target": "crm"},
+        {"action": "resume", **by, "target": "crm"},
+        {"action": "erase", **by, "ids": hooks, "webhooks": 2},
+    ]
+
+
 # erase
 
 
@@ -312,7 +348,9 @@ async def test_a_target_that_is_none_is_neither_paused_nor_resumed(office: Offic
 
 async def test_a_target_that_left_can_be_paused_while_events_wait_for_it(office: Office) -> None:
     await office.receive_lines("a")
-    assert (await replace(office.operator, target_urls={}).pause("crm"))["state"] == "paused"
+    operator = office.operator
+    left = replace(operator, looking=replace(operator.looking, target_urls={}))
+    assert (await left.pause("crm"))["state"] == "paused"
 
 
 async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(office: Office) -> None:

@@ -3,15 +3,17 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, ConfigError, Location, Problem, StoreError
 from bridge.mapping.rules import Rules
 from bridge.operations import owner
+from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.settings.secrets import Secret
 from bridge.store import reading
@@ -21,6 +23,7 @@ from .support import Configuration
 
 ALL = {"filter": {"source": "shop"}, "yes": True}
 TARGETS = {"crm": "http://127.0.0.1:1/crm/api"}
+NAMES = Names(source=frozenset({"shop"}), rule=frozenset(), target=frozenset(TARGETS))
 
 Answers = Callable[[int, str], int]
 
@@ -31,25 +34,28 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def asked() -> list[tuple[str, str, Any]]:
-    """What the running bridge heard: path, authorization, payload."""
+def asked() -> list[tuple[Any, ...]]:
+    """What the running bridge heard: path, authorization, who asks, payload."""
     return []
 
 
 @pytest.fixture
-def answers(asked: list[tuple[str, str, Any]]) -> Iterator[Answers]:
+def answers(asked: list[tuple[Any, ...]]) -> Iterator[Answers]:
     """Starts what stands on the admin port and answers this; gives the port."""
     servers: list[HTTPServer] = []
 
     def start(status: int, text: str) -> int:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                length = int(self.headers["content-length"])
-                asked.append((self.path, self.headers["authorization"], json.loads(self.rfile.read(length))))
+                payload = self.rfile.read(int(self.headers.get("content-length", 0)))
+                name = self.headers.get("x-operator")
+                asked.append((self.path, self.headers["authorization"], name, json.loads(payload or b"null")))
                 self.send_response(status)
                 self.send_header("content-length", str(len(text.encode())))
                 self.end_headers()
                 self.wfile.write(text.encode())
+
+            do_GET = do_POST  # noqa: N815 - its name is the library's
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name is the library's
                 """Tests are quiet."""
@@ -69,9 +75,9 @@ def nobody_asks() -> Any:
     raise AssertionError("nobody needs to know")
 
 
-def ask(url: str, path: str, payload: dict[str, Any] = ALL, **parts: Any) -> Any:
+def ask(url: str, path: str, payload: dict[str, Any] | None = ALL, **parts: Any) -> Any:
     """As a command does."""
-    usual: dict[str, Any] = {"admin": nobody_asks, "rules": nobody_asks, "targets": TARGETS}
+    usual: dict[str, Any] = {"admin": nobody_asks, "rules": nobody_asks, "names": NAMES, "targets": TARGETS}
     return owner.ask(path, payload, store_url=url, **usual | parts)
 
 
@@ -81,8 +87,8 @@ def admin(port: int, host: str = "127.0.0.1") -> Callable[[], AdminSettings]:
 
 def test_where_no_bridge_runs_it_is_done_here_and_needs_no_admin_token(url: str) -> None:
     assert ask(url, "events/replay")["count"] == 0
-    assert ask(url, "targets/crm/pause")["state"] == "paused"
-    assert ask(url, "targets", {})[0]["paused_at"] is not None
+    assert ask(url, "targets/crm/pause", {})["state"] == "paused"
+    assert ask(url, "targets", None)[0]["paused_at"] is not None
     with owned(url), reading.reading(url) as connection:  # nothing is held any more
         assert reading.list_events(connection, reading.Filter()) == []
 
@@ -112,16 +118,72 @@ def test_what_is_refused_here_is_told(url: str) -> None:
 
 
 def test_beside_a_running_bridge_it_is_asked_for_with_the_token(
-    url: str, answers: Answers, asked: list[tuple[str, str, Any]]
+    url: str, answers: Answers, asked: list[tuple[Any, ...]]
 ) -> None:
     port = answers(200, '{"count": 7}')
     with owned(url):
-        assert ask(url, "events/replay", admin=admin(port)) == {"count": 7}
+        assert ask(url, "events/replay", admin=admin(port), name="Anna") == {"count": 7}
         assert ask(url, "targets/crm/pause", {}, admin=admin(port, "0.0.0.0")) == {"count": 7}
     assert asked == [
-        ("/api/events/replay", "Bearer the-token", ALL),
-        ("/api/targets/crm/pause", "Bearer the-token", {}),
+        ("/api/events/replay", "Bearer the-token", "Anna", ALL),
+        ("/api/targets/crm/pause", "Bearer the-token", None, {}),
     ]
+
+
+PREVIEW = {"filter": {"source": "shop"}}
+BY_RULES = [("webhooks/remap", PREVIEW), ("explain/wh_1", None), ("webhooks/wh_1", None)]
+
+
+@pytest.mark.parametrize(("path", "payload"), BY_RULES)
+def test_what_the_rules_have_a_say_in_is_asked_of_a_running_bridge(
+    path: str, payload: Any, url: str, answers: Answers, asked: list[tuple[Any, ...]]
+) -> None:
+    port = answers(200, '{"note": "the files differ"}')
+    with owned(url):
+        assert ask(url, path, payload, admin=admin(port)) == {"note": "the files differ"}
+    assert asked == [(f"/api/{path}", "Bearer the-token", None, payload)]
+    with pytest.raises(StoreError, match="there is no webhook wh_1,") if payload is None else nullcontext():
+        assert ask(url, path, payload, rules=dict)["note"] is None  # nobody runs any more
+    assert len(asked) == 1
+
+
+def no_token() -> AdminSettings:
+    raise ConfigError([Problem(Location("bridge.yaml", 1, 2), "admin.token", "`TOKEN` is not set")])
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "the running bridge does not answer at http://127.0.0.1:1/api/webhooks/remap (ConnectError)"),
+        ("none", "the store belongs to a running bridge that has no admin port, add admin to bridge.yaml and "),
+        ("token", "bridge.yaml:1:2: admin.token: `TOKEN` is not set"),
+        (401, "the running bridge refuses the admin token, give this command the same one"),
+        (500, "what answers at http://"),
+    ],
+)
+def test_where_it_cannot_be_asked_the_files_are_used_and_the_answer_says_so(
+    answer: Any, told: str, url: str, answers: Answers
+) -> None:
+    settings: Any = {None: admin(1), "none": lambda: None, "token": no_token}.get(answer)
+    settings = settings or admin(answers(answer, "{}" if answer == 401 else "<html>"))
+    with owned(url):
+        note = ask(url, "webhooks/remap", PREVIEW, admin=settings, rules=dict)["note"]
+    assert note.startswith(told)
+    assert note.endswith("; so these are the rules of the files")
+
+
+def test_what_a_running_bridge_refuses_is_refused(url: str, answers: Answers) -> None:
+    with owned(url), pytest.raises(StoreError, match=r"^there is no webhook wh_1$"):
+        ask(url, "webhooks/wh_1", None, admin=admin(answers(404, '{"detail": "there is no webhook wh_1"}')))
+
+
+def test_files_that_are_wrong_keep_nobody_from_the_record(url: str) -> None:
+    with owned(url):
+        pass  # there is a store
+    with pytest.raises(StoreError, match="there is no webhook wh_1,"):
+        ask(url, "webhooks/wh_1", None, rules=no_token)
+    with pytest.raises(ConfigError):
+        ask(url, "webhooks/remap", PREVIEW, rules=no_token)
 
 
 @pytest.mark.parametrize("path", ["events/replay", "events/discard", "events/release", "webhooks/erase"])
@@ -129,10 +191,9 @@ def test_a_preview_is_read_beside_a_running_bridge_that_nobody_asks(path: str, u
     with owned(url):
         answer = ask(url, path, {"filter": {"source": "shop"}})
         assert (answer["count"], answer["done"]) == (0, 0)
-        assert ask(url, "webhooks/remap", {"filter": {"source": "shop"}}, rules=dict)["new_count"] == 0
-        assert ask(url, "targets", {}) == [ask(url, "targets/crm", {})]
+        assert ask(url, "targets", None) == [ask(url, "targets/crm", None)]
         with pytest.raises(BridgeError, match="there is no target erp,"):
-            ask(url, "targets/erp", {})
+            ask(url, "targets/erp", None)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import contextlib
 from typing import Any
 
 import pytest
+from forwarding.support import logged
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import BridgeError, StoreError
 from bridge.model import EventState
-from bridge.operations.requests import InvalidRequest, _read, perform
+from bridge.observing import logs
+from bridge.operations.requests import InvalidRequest, _read, asker_name, perform, read
 from bridge.store.changes import Selection
 from bridge.store.reading import Filter
 
@@ -57,12 +59,57 @@ async def test_webhooks_are_erased_by_id(office: Office) -> None:
 
 @pytest.mark.anyio
 async def test_targets_are_listed_shown_paused_and_resumed_by_path(office: Office) -> None:
-    listed = await perform(office.operator, "targets", {})
+    looking = office.operator.looking
+    listed = read(looking, "targets")
     assert [target["name"] for target in listed] == ["crm", "erp"]
-    assert await perform(office.operator, "targets/erp", {}) == listed[1]
+    assert read(looking, "targets/erp") == listed[1]
+    assert [await perform(office.operator, path, {}) for path in ("targets", "targets/erp")] == [listed, listed[1]]
     assert (await perform(office.operator, "targets/erp/pause", {}))["state"] == "paused"
-    assert (await perform(office.operator, "targets/erp", {}))["state"] == "paused"
+    assert read(looking, "targets/erp")["state"] == "paused"
     assert (await perform(office.operator, "targets/erp/resume", {}))["state"] == "open"
+
+
+@pytest.mark.anyio
+async def test_records_are_read_by_path(office: Office) -> None:
+    webhook = await office.receive_lines("a")
+    (event,) = office.events()
+    looking = office.operator.looking
+    assert read(looking, f"webhooks/{webhook}")["why"][0]["events"] == [event["id"]]
+    assert read(looking, f"events/{event['id']}")["attempts"] == []
+    assert read(looking, f"explain/{event['id']}")["webhook"]["id"] == webhook
+    for path in (
+        "webhooks/replay",
+        "events/wh_1",
+        "explain/ev_gone",
+        "targets/x",
+        "secrets/shop",
+        "",
+        "explain",
+        "a/b/c",
+    ):
+        with pytest.raises(StoreError, match="there is no "):
+            read(looking, path)
+
+
+@pytest.mark.anyio
+async def test_who_asks_and_why_goes_into_the_log(office: Office) -> None:
+    await office.receive_lines("a")
+    with logged() as log:
+        await perform(office.operator, "events/discard", ALL | {"yes": True, "note": "wrong shop"}, "Anna")
+        await perform(office.operator, "targets/crm/pause", {"note": "moving house"}, "Bo")
+        await perform(office.operator, "targets/crm/resume", {"note": ""})
+    told = [(line["by"], line["note"]) for line in log.named(logs.OPERATOR_CHANGED)]
+    assert told == [("Anna", "wrong shop"), ("Bo", "moving house"), (None, None)]
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a\nb", "\x1b[2J", "\u202eanna", "\ud83d"])
+def test_a_name_that_no_line_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="at most 64 printable characters"):
+        asker_name(name)
+
+
+def test_a_name_is_what_was_given_or_none() -> None:
+    assert [asker_name(name) for name in ("", " ", "Åse ", "x" * 64)] == [None, None, "Åse", "x" * 64]
 
 
 @pytest.mark.anyio
@@ -97,6 +144,9 @@ def test_ids_or_a_filter_must_say_which_ones(payload: Any) -> None:
         ({"filter": {"since": -1}}, "filter.since: "),
         ({"filter": {"source": "shop"}, "yes": "perhaps"}, "yes: "),
         ({"filter": {"source": "shop"}, "force": True}, "force: "),
+        ({"filter": {"source": "shop"}, "note": 1}, "note: "),
+        ({"filter": {"source": "shop"}, "note": "x" * 201}, "note: "),
+        ({"filter": {"source": "shop"}, "note": "a\nb"}, "note: .*printable"),
     ],
 )
 def test_a_request_that_is_wrong_is_refused_with_the_key_at_fault(payload: Any, told: str) -> None:

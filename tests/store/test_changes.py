@@ -164,7 +164,7 @@ async def selected(store: Store, url: str, action: Action, selection: Selection)
     with reading.reading(url) as connection:
         query = changes.selected_events(selection, action)
         found = changes.ids_after(connection, query, 0, 100)[1]
-        assert changes.preview_events(connection, selection, action)["count"] == len(found)
+        assert changes.preview_events(connection, selection, action, 100)["count"] == len(found)
     return found
 
 
@@ -209,7 +209,7 @@ async def test_an_empty_filter_value_names_nothing_rather_than_everything(name: 
     with reading.reading(url) as connection:
         assert reading.list_events(connection, nothing) == []
         assert reading.list_webhooks(connection, nothing) == []
-        assert changes.preview_events(connection, Selection(filter=nothing), Action.REPLAY)["count"] == 0
+        assert changes.preview_events(connection, Selection(filter=nothing), Action.REPLAY, 100)["count"] == 0
         assert changes.preview_webhooks(connection, Selection(filter=nothing))["count"] == 0
 
 
@@ -243,17 +243,19 @@ async def test_a_preview_of_events_tells_how_many_of_what_time_and_how_many_were
     hand.turn(MINUTE)
     await in_state(store, EventState.PENDING)
     with reading.reading(url) as connection:
-        assert changes.preview_events(connection, Selection(), Action.REPLAY) == {
+        assert changes.preview_events(connection, Selection(), Action.REPLAY, 100) == {
             "count": 3,
             "oldest": "2023-11-14T22:13:20.000Z",
             "newest": "2023-11-14T22:15:20.000Z",
             "already_delivered": 2,  # one of them is dead now: SuperOffice has it all the same
+            "out_of_order": [],
         }
-        assert changes.preview_events(connection, Selection(ids=()), Action.REPLAY) == {
+        assert changes.preview_events(connection, Selection(ids=()), Action.REPLAY, 100) == {
             "count": 0,
             "oldest": None,
             "newest": None,
             "already_delivered": 0,
+            "out_of_order": [],
         }
 
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from forwarding.support import logged
 
 from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
+from bridge.observing import logs
 from bridge.observing.metrics import Metrics
+from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
+from bridge.settings.configuration import Names
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.store.store import Store, owned
@@ -82,9 +86,13 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
             def wake(targets: Iterable[str]) -> None:
                 port.woken.append(set(targets))
 
-            operator = Operator(
-                store=store, store_url=sqlite_url, rules={}, target_urls={"crm": "http://127.0.0.1:1/api"}, wake=wake
+            looking = Looking(
+                store_url=sqlite_url,
+                rules={},
+                names=Names(source=frozenset({"shop"}), rule=frozenset({"rule"}), target=frozenset({"crm"})),
+                target_urls={"crm": "http://127.0.0.1:1/api"},
             )
+            operator = Operator(store=store, looking=looking, wake=wake)
             serving = Serving(admin.application(Secret(TOKEN), Metrics(), reasons, operator), listener)
             serving.start()
             yield port
@@ -134,7 +142,9 @@ async def test_lists_are_those_of_the_commands(port: Port) -> None:
         shown = await port.get(f"/api/events/{made[1]}")
         assert shown == reading.show_event(connection, made[1])
         webhook = shown["webhook_id"]
-        assert await port.get(f"/api/webhooks/{webhook}") == reading.show_webhook(connection, webhook)
+        assert await port.get(f"/api/webhooks/{webhook}") == reading.show_webhook(connection, webhook) | {"note": None}
+    story = await port.get(f"/api/explain/{made[1]}")
+    assert (story["webhook"]["id"], [event["id"] for event in story["events"]]) == (webhook, [made[1]])
     assert [event["id"] for event in await port.get("/api/events")] == made[::-1]
 
 
@@ -145,7 +155,6 @@ async def test_filters_are_those_of_the_commands(port: Port) -> None:
     assert len(await port.get("/api/events", source="forms", state="pending", rule="rule", target="crm")) == 1
     assert await port.get("/api/events", target="erp", source="forms") == []
     assert await port.get("/api/events", state="dead") == []
-    assert await port.get("/api/events", source="") == []
     assert len(await port.get("/api/webhooks", since=NOW)) == 2
     assert await port.get("/api/webhooks", since=NOW + 1) == []
     assert len(await port.get("/api/webhooks", target="erp", limit=100_000)) == 1
@@ -189,6 +198,26 @@ async def test_a_target_is_paused_and_resumed(port: Port) -> None:
     assert port.woken == [{"crm"}]
 
 
+@pytest.mark.parametrize(
+    ("header", "name"), [("Åse".encode(), "Åse"), ("Åse".encode("latin-1"), "Åse"), (b"", None), (None, None)]
+)
+async def test_who_asks_and_why_is_in_the_log(header: bytes | None, name: str | None, port: Port) -> None:
+    headers = {} if header is None else {"X-Operator": header}
+    with logged() as log:
+        answer = await port.client.post("/api/targets/crm/pause", json={"note": "moving"}, headers=headers)  # type: ignore[arg-type]
+    assert answer.status_code == 200
+    (line,) = log.named(logs.OPERATOR_CHANGED)
+    assert (line["action"], line["by"], line["note"], line["target"]) == ("pause", name, "moving", "crm")
+
+
+@pytest.mark.parametrize("name", [b"x" * 65, b"a\tb", "\u202eanna".encode(), b"\xc2\x9b31m"])
+async def test_a_name_that_no_line_can_hold_is_400_and_nothing_is_done(name: bytes, port: Port) -> None:
+    headers: Any = {"X-Operator": name}
+    answer = await port.client.post("/api/targets/crm/pause", json={}, headers=headers)
+    assert is_problem(answer, 400, "at most 64 printable characters")
+    assert port.store.targets == {}
+
+
 # what is refused
 
 
@@ -207,6 +236,10 @@ async def test_a_target_is_paused_and_resumed(port: Port) -> None:
         ("since=99999999999999999999", "since must be a number from 0 to "),
         ("since=-1", "since must be a number from 0 to "),
         ("sate=dead", "unknown filter sate"),
+        ("state=nope", "there is no state nope, the states are "),
+        ("source=shpo", "there is no source shpo, did you mean shop? the sources are shop"),
+        ("rule=nope", "there is no rule nope, the rules are rule"),
+        ("target=", "there is no target , the targets are crm"),
         ("states=dead&x=1", "unknown filter states, x"),
     ],
 )
@@ -233,6 +266,9 @@ async def test_a_list_that_nobody_can_make_is_400(kind: str, query: str, told: s
         b'{"filter": {"since": 1e400}}',
         b'{"filter": {"since": 99999999999999999999}}',
         b'{"filter": {"source": "shop"}, "force": true}',
+        b'{"filter": {"state": "nope"}, "yes": true}',
+        b'{"filter": {"source": "shpo"}, "yes": true}',
+        b'{"filter": {"source": "shop"}, "yes": true, "note": "a\\u001bb"}',
     ],
 )
 async def test_a_change_that_nobody_can_make_is_400_and_changes_nothing(content: bytes, port: Port) -> None:
@@ -242,10 +278,10 @@ async def test_a_change_that_nobody_can_make_is_400_and_changes_nothing(content:
     assert port.states() == ["pending"]
 
 
-async def test_a_filter_that_is_empty_text_means_nothing_and_not_everything(port: Port) -> None:
+async def test_a_filter_that_is_empty_text_names_nothing_and_not_everything(port: Port) -> None:
     await port.receive()
     answer = await port.post("/api/webhooks/erase", {"filter": {"source": ""}, "yes": True})
-    assert (answer.json()["count"], answer.json()["done"]) == (0, 0)
+    assert is_problem(answer, 400, "there is no source , the sources are shop")
     assert port.states() == ["pending"]
 
 
@@ -290,5 +326,6 @@ async def test_a_store_that_fails_is_503(port: Port) -> None:
     broken.close()
     for path in ("/api/events", "/api/webhooks", "/api/targets", f"/api/events/{made}"):
         assert is_problem(await port.client.get(path), 503, "the store cannot be read: no such table: events")
-    for path in ("/api/events/discard", "/api/webhooks/erase", "/api/targets/crm/pause"):
+    for path in ("/api/events/discard", "/api/webhooks/erase"):
         assert is_problem(await port.post(path, {"filter": {"source": "shop"}, "yes": True}), 503, "no such table")
+    assert is_problem(await port.post("/api/targets/crm/pause", {}), 503, "no such table")

@@ -161,7 +161,7 @@ class _Examination:
             answer = await self._superoffice.ask()
         except NotSent as error:
             raise self._end("api", error.detail, "check the target's url, tls and proxy, and the server") from None
-        if version := read_version(answer.status, answer.body):
+        if version := read_version(answer):
             self.note("api", Health.OK, "SuperOffice's web API answers")
             self._version(version)
         elif answer.status in REFUSED:

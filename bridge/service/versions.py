@@ -34,6 +34,6 @@ def _asking(superoffice: SuperOffice) -> Callable[[], Awaitable[str | None]]:
             answer = await superoffice.ask()
         except BridgeError:  # attempts tell of a target that cannot be reached
             return None
-        return read_version(answer.status, answer.body)
+        return read_version(answer)
 
     return ask

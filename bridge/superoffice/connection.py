@@ -4,12 +4,17 @@ httptools (llhttp) parses; what is ours is only whose turn it is. Decision 0002 
 """
 
 import asyncio
+import re
 import ssl
+from math import inf
 from typing import NamedTuple, cast
 
 import httptools
 
 _HEAD_LIMIT = 64 * 1024  # bytes of an answer's head, and of each piece that a body is framed by
+
+_KEEP_ALIVE = b"keep-alive"
+_TIMEOUT = re.compile(rb"timeout\s*=\s*(\d{1,9})(?!\d)", re.IGNORECASE)
 
 # What servers and proxies write that others read all the same. None of it can move the end of an answer.
 _FORGIVEN = {
@@ -55,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Answered] | None = None  # done: nobody has asked for more
         self._tunnel = False
         self._fresh = True  # nothing but whole answers came, and the other side did not say that it ends
+        self.kept_for = inf  # seconds without a request, after which the other side may close it, less some on the way
         self._forget()
 
     def _forget(self) -> None:
@@ -148,6 +154,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_body:  # what stands after a body is no header of the answer
             self._headers.append((name, value))
+            if len(name) == len(_KEEP_ALIVE) and name.lower() == _KEEP_ALIVE and (told := _TIMEOUT.search(value)):
+                seconds = int(told[1])
+                self.kept_for = seconds - min(1, seconds / 2)
+                self._fresh = self._fresh and seconds > 0
 
     def on_headers_complete(self) -> None:
         self._unparsed = 0

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from bridge import jsontext
 from bridge.model import Outcome
+from bridge.superoffice import decoding
 from bridge.superoffice.outcome import NotSent, judge_fault, retry_after
 from bridge.superoffice.transport import Transport, body_of
 
@@ -66,10 +66,7 @@ def told(answer: Answer, now: int, explain: Callable[[Any], str] = lambda _: "")
     if status >= 500 or status in (408, 429):
         wait = retry_after(answer.headers.get("retry-after"), now)
         raise NotSent(Outcome.UNAVAILABLE, f"the log-in answered {status}", wait)
-    try:
-        value = jsontext.decode(answer.body)
-    except ValueError:
-        value = None
+    value = decoding.read(answer.headers, answer.body).value
     if status >= 400:
         raise refused(f"({status}) {explain(value) if isinstance(value, dict) else ''}")
     if status != 200 or not isinstance(value, dict):

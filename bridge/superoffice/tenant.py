@@ -139,6 +139,7 @@ class Tenant:
         now = self._clock()
         return read_state(
             response.status_code,
+            response.headers,
             body_of(response),
             self._online,
             target=self._name,

@@ -5,14 +5,15 @@ UTC, and that a state may come as its number instead of its name, is our reading
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge import jsontext
 from bridge.model import Outcome, TenantState
 from bridge.settings.parsing import is_loopback
 from bridge.settings.schema import OnlineSettings, base_url
+from bridge.superoffice import decoding
 from bridge.superoffice.outcome import NotSent
 
 STATES = {
@@ -38,7 +39,14 @@ _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 def read_state(
-    status: int, body: bytes, online: OnlineSettings, *, target: str, now: int, retry_after: int | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    online: OnlineSettings,
+    *,
+    target: str,
+    now: int,
+    retry_after: int | None = None,
 ) -> TenantState:
     """An answer of the state endpoint -> what it says; `url` only where the tenant runs.
 
@@ -49,7 +57,7 @@ def read_state(
         raise NotSent(Outcome.UNAVAILABLE, f"asked where the tenant is, SuperOffice answered {status}", retry_after)
     if status != 200:
         raise _unusable(f"asked where the tenant is, SuperOffice answered {status}, check the target's online settings")
-    answer = _parse(body)
+    answer = _parse(headers, body)
     if answer is None or not isinstance(answer.get("IsRunning"), bool):
         raise _unusable("what answers is no state endpoint of SuperOffice Online, check online.environment")
     if str(answer.get("ContextIdentifier")).lower() != online.tenant.lower():
@@ -66,14 +74,9 @@ def read_state(
     )
 
 
-def _parse(body: bytes) -> dict[str, Any] | None:
-    if len(body) > _MOST_BYTES:
-        return None
-    try:
-        answer = jsontext.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+def _parse(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
+    said = decoding.read(headers, body)
+    return said.value if isinstance(said.value, dict) and len(said.text) <= _MOST_BYTES else None
 
 
 def _state(value: Any) -> str:

@@ -53,7 +53,7 @@ def body_of(message: httpx.Request | httpx.Response) -> bytes:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """At most so many connections to one target, kept alive for a while.
+    """At most so many connections to one target, kept alive for `keep_idle` seconds, or as long as the target says.
 
     `trust` gives the TLS context of each request: another one than before means another connection.
     """
@@ -70,7 +70,8 @@ class Transport(httpx.AsyncBaseTransport):
         self._trust = trust
         self._proxy = proxy
         self._idle: dict[_Route, list[Connection]] = {}
-        self._deadlines = Deadlines(keep_idle, self._close)  # of those
+        self._keep_idle = keep_idle
+        self._deadlines: dict[float, Deadlines[tuple[_Route, Connection]]] = {}  # of those, by how long each is kept
         self._look_ups: dict[tuple[str, int], asyncio.Task[_Addresses]] = {}  # those under way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -112,7 +113,7 @@ class Transport(httpx.AsyncBaseTransport):
         idle = self._idle.get(route)
         while idle:
             connection = idle.pop()
-            self._deadlines.stop((route, connection))
+            self._deadline(connection).stop((route, connection))
             if connection.reusable:
                 return connection
             connection.abort()
@@ -123,7 +124,14 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
             return
         self._idle.setdefault(route, []).append(connection)
-        self._deadlines.start((route, connection))
+        self._deadline(connection).start((route, connection))
+
+    def _deadline(self, connection: Connection) -> Deadlines[tuple[_Route, Connection]]:
+        seconds = min(self._keep_idle, connection.kept_for)
+        deadlines = self._deadlines.get(seconds)
+        if deadlines is None:
+            deadlines = self._deadlines[seconds] = Deadlines(seconds, self._close)
+        return deadlines
 
     def _close(self, unused: tuple[_Route, Connection]) -> None:
         route, connection = unused
@@ -187,7 +195,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Close the connections."""
         for route, idle in list(self._idle.items()):
             for connection in list(idle):
-                self._deadlines.stop((route, connection))
+                self._deadline(connection).stop((route, connection))
                 self._close((route, connection))
 
 

@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
 
-from bridge import jsontext
 from bridge.model import Attempt, Claim, Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
+from bridge.superoffice import carriers, decoding
 from bridge.superoffice.event_types import event_types, is_version
+from bridge.superoffice.log_in_service import Answer
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
@@ -19,15 +20,11 @@ _FIRST_WAIT = 60.0  # seconds until a server that did not tell is asked again; i
 _LONGEST_WAIT = 3600.0  # and until one that told is asked again: it may have been updated
 
 
-def read_version(status: int, body: bytes) -> str | None:
+def read_version(answer: Answer) -> str | None:
     """The NetServerVersion of an answer to `GET {base}`, such as `10.3.5.1234`; None where there is none."""
-    if status != 200:
+    if answer.status != 200:
         return None
-    try:
-        answer = jsontext.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError:
-        return None
-    version = answer.get("NetServerVersion") if isinstance(answer, dict) else None
+    version = carriers.members(decoding.read(answer.headers, answer.body).value).get("netserverversion")
     return version if is_version(version) else None
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -138,6 +139,34 @@ def test_what_is_no_answer_is_not_taken_for_one(garbage: bytes) -> None:
 def test_a_connection_that_ends_or_says_too_much_is_not_used_again(last: bytes) -> None:
     answer, connection = exchanged(last)
     assert answer.body == BODY
+    assert not connection.reusable
+
+
+@pytest.mark.parametrize(
+    ("header", "kept_for"),
+    [
+        (b"Keep-Alive: timeout=5, max=100", 4),
+        (b"keep-alive: max=3,TIMEOUT = 20", 19),
+        (b"KEEP-ALIVE: timeout=2", 1),
+        (b"Keep-Alive: timeout=1", 0.5),
+        (b"Keep-Alive: timeout=999999999", 999_999_998),
+        (b"Keep-Alive: timeout=9999999999", inf),
+        (b"Keep-Alive: timeout=-1", inf),
+        (b"Keep-Alive: soon", inf),
+        (b"Keep-Alives: timeout=5", inf),
+        (b"Connection: keep-alive", inf),
+    ],
+)
+def test_a_target_says_how_long_it_keeps_a_connection(header: bytes, kept_for: float) -> None:
+    _, connection = exchanged(ANSWER.replace(b"Content-Type: application/json", header))
+    assert connection.reusable
+    assert connection.kept_for == kept_for
+    _, connection = exchanged(EARLY, CHUNKED.replace(b"Trailer: t", header))
+    assert connection.kept_for == inf  # what stands behind a body is no header
+
+
+def test_a_connection_that_is_kept_for_no_time_is_not_used_again() -> None:
+    _, connection = exchanged(ANSWER.replace(b"Content-Type: application/json", b"Keep-Alive: timeout=0"))
     assert not connection.reusable
 
 

@@ -1,5 +1,6 @@
 """What a log-in service answers: judged by its status, and never quoted with a secret in it."""
 
+import gzip
 from typing import Any
 
 import httpx
@@ -48,6 +49,11 @@ def test_an_answer_that_gives_nothing_has_its_outcome(
         told(given, NOW)
     shown = (caught.value.outcome, caught.value.detail, caught.value.retry_after)
     assert shown == (outcome, detail.format(given.status), wait)
+
+
+def test_an_answer_is_read_in_whatever_coding_it_comes() -> None:
+    compressed = Answer(200, httpx.Headers({"Content-Encoding": "gzip"}), gzip.compress(b'{"access_token": "x"}'))
+    assert told(compressed, NOW) == {"access_token": "x"}
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))

@@ -1,5 +1,6 @@
 """What the state endpoint may say, and what of it is believed: above all where credentials may be sent to."""
 
+import gzip
 import json
 from typing import Any
 
@@ -39,7 +40,16 @@ def online(environment: str = "online") -> OnlineSettings:
 
 def read(status: int = 200, body: bytes | None = None, environment: str = "online", **changed: Any) -> TenantState:
     answer = json.dumps(ANSWER | changed).encode() if body is None else body
-    return read_state(status, answer, online(environment), target="crm", now=NOW)
+    return read_state(status, {}, answer, online(environment), target="crm", now=NOW)
+
+
+def test_an_answer_is_read_in_whatever_coding_it_comes() -> None:
+    compressed = gzip.compress(json.dumps(ANSWER).encode())
+    found = read_state(200, {"content-encoding": "gzip"}, compressed, online(), target="crm", now=NOW)
+    assert found == read()
+    bomb = gzip.compress(json.dumps(ANSWER | {"More": " " * 100_000}).encode())
+    with pytest.raises(NotSent, match="no state endpoint"):
+        read_state(200, {"content-encoding": "gzip"}, bomb, online(), target="crm", now=NOW)
 
 
 def refused(environment: str = "online", **changed: Any) -> str:

@@ -5,6 +5,8 @@ import socket
 
 import httpx
 import pytest
+from forwarding.support import Hand
+from forwarding.world import Loop
 
 from bridge.settings.connecting import ProxySettings
 from bridge.superoffice.tls import system_trust
@@ -47,6 +49,32 @@ async def test_what_nobody_uses_is_closed_after_a_while() -> None:
         await transport.handle_async_request(httpx.Request("GET", server.url))
         await transport.aclose()
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(("told", "kept_for"), [("timeout=1", 500), ("timeout=4, max=9", 3000), ("timeout=99", 15_000)])
+def test_what_nobody_uses_is_closed_before_the_target_would(told: str, kept_for: int) -> None:
+    hand = Hand()
+
+    async def telling(call: Call) -> None:
+        await call.answer(headers=f"Keep-Alive: {told}\r\n")
+
+    async def story() -> None:
+        async with playing(telling) as server:
+            transport = Transport(1, system_trust)
+            for _ in range(2):
+                await transport.handle_async_request(httpx.Request("GET", server.url))
+                hand.at += kept_for - 1
+                for _ in range(3):  # for a timer's turn to come
+                    await asyncio.sleep(0)
+            assert server.connections == 1
+            hand.at += 2
+            await server.hung_up.wait()
+            await transport.handle_async_request(httpx.Request("GET", server.url))
+            await transport.aclose()
+            assert server.connections == 2
+
+    with asyncio.Runner(loop_factory=lambda: Loop(hand)) as runner:
+        runner.run(story())
 
 
 async def test_what_is_kept_is_closed_with_the_transport() -> None:

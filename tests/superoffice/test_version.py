@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge.model import Attempt, Claim, Outcome
+from bridge.superoffice.log_in_service import Answer
 from bridge.superoffice.version import VersionWatch, read_version
 
 from .support import claim
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.anyio
     [
         (200, b'{"v1": "https://a.example/api/v1", "NetServerVersion": "8.1.6431.038"}', "8.1.6431.038"),
         (200, b'\xef\xbb\xbf{"NetServerVersion": "12.4"}', "12.4"),
+        (200, '{"netServerVersion": "10.3"}'.encode("utf-16"), "10.3"),
         (401, b'{"NetServerVersion": "12.4"}', None),
         (200, b"<html>", None),
         (200, b"", None),
@@ -37,12 +40,12 @@ pytestmark = pytest.mark.anyio
     ],
 )
 def test_the_version_is_read_with_care(status: int, body: bytes, version: str | None) -> None:
-    assert read_version(status, body) == version
+    assert read_version(Answer(status, httpx.Headers(), body)) == version
 
 
 @given(st.binary(max_size=100))
 def test_no_answer_breaks_it(body: bytes) -> None:
-    assert read_version(200, body) is None
+    assert read_version(Answer(200, httpx.Headers(), body)) is None
 
 
 @dataclass

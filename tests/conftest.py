@@ -1,18 +1,15 @@
 """What tests of several rooms need."""
 
 import faulthandler
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import Server
+from databases import Server, sqlite_at
 from hypothesis import HealthCheck, settings
 from running import Bridge, Superoffice, superoffice
-
-from bridge.store import database
 
 # How fast inputs are made and examples run tells how busy a machine is; a fixture that examples share is meant so.
 _MEANT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -70,21 +67,9 @@ def postgresql() -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite store without a row."""
-    path = tmp_path_factory.mktemp("template") / "bridge.db"
-    engine = database.writing_engine(f"sqlite:///{path}")
-    database.migrate(engine)
-    engine.dispose()
-    return path
-
-
 @pytest.fixture
-def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
-    path = tmp_path / "bridge.db"
-    shutil.copy(migrated_file, path)
-    return f"sqlite:///{path}"
+def sqlite_url(tmp_path: Path) -> str:
+    return sqlite_at(tmp_path / "bridge.db")
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
-"""A PostgreSQL of the tests' own: one server per session, a copy of a migrated template for each test."""
+"""Databases for tests: each is a copy of a template that was migrated once. PostgreSQL is one server per session."""
 
 import itertools
+import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
@@ -9,6 +11,22 @@ from sqlalchemy import create_engine, make_url, text
 from bridge.store import database
 
 _numbers = itertools.count()
+
+
+def sqlite_at(path: Path) -> str:
+    """Make a SQLite store without a row; gives its URL."""
+    path.write_bytes(_sqlite())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _sqlite() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "bridge.db"
+        engine = database.writing_engine(f"sqlite:///{path}")
+        database.migrate(engine)
+        engine.dispose()
+        return path.read_bytes()
 
 
 class Server:

@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 ADMIN_TOKEN = "the-admin-token"
 SECRET = "a secret of the tests"
-_WITHIN = 30.0  # seconds for whatever takes one second on an idle machine
+HANG = 120.0  # seconds: whatever takes one on an idle machine ends within them on any, unless it hangs
 _COMMAND = (sys.executable, "-m", "bridge")
 
 
@@ -38,13 +40,45 @@ def free_port() -> int:
             return port
 
 
-def eventually(check: Callable[[], T], within: float = _WITHIN) -> T:
+def eventually(check: Callable[[], T]) -> T:
     """What `check` answers, once that is true."""
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + HANG
     while not (answer := check()):
-        assert time.monotonic() < deadline, f"not within {within:g} s"
+        assert time.monotonic() < deadline, f"not within {HANG:g} s"
         time.sleep(0.02)
     return answer
+
+
+class Stopwatch:
+    """Seconds that passed for this process and others, but for those in which their threads waited for a core.
+
+    So an upper bound of what something takes says nothing of what else the machine does (proc(5), schedstat).
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = (os.getpid(), *pids)
+        self._started, self._kept_waiting_before = time.monotonic(), self._kept_waiting()
+
+    def seconds(self) -> float:
+        """Since this was made."""
+        return time.monotonic() - self._started - (self._kept_waiting() - self._kept_waiting_before)
+
+    def _kept_waiting(self) -> float:
+        tasks = [task for pid in self._pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(task.read_text().split()[1]) for task in tasks) / 1e9
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Run an HTTP server of the library's; gives its port."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def by_github(body: bytes, delivery: str | None = None, event: str = "push", secret: str = SECRET) -> dict[str, str]:
@@ -63,7 +97,7 @@ class Superoffice:
     def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
         self.process = process
         self.url = url
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=_WITHIN)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=HANG)
 
     def target(self, tenant: str, **settings: Any) -> dict[str, Any]:
         """A target of `bridge.yaml` that leads here, fast enough for tests."""
@@ -71,6 +105,7 @@ class Superoffice:
             "url": f"{self.url}/{tenant}/api",
             "authorization": {"scheme": "basic", "username": "sandbox", "password": "sandbox"},
             "rate": "2000/s",
+            "timeout": f"{HANG:g}s",
             "retry": {"first_wait": "100ms", "max_wait": "500ms"},
             **settings,
         }
@@ -101,12 +136,12 @@ def superoffice(port: int = 0, *options: str) -> Iterator[Superoffice]:
     command = (*_COMMAND, "sandbox", "--port", str(port), *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        sandbox = Superoffice(process, process.stdout.readline().split()[-1])
         try:
-            yield sandbox
+            sandbox = Superoffice(process, process.stdout.readline().split()[-1])
+            with sandbox.client:
+                yield sandbox
         finally:
-            sandbox.client.close()
-            process.terminate()
+            process.kill()
 
 
 class Bridge:
@@ -118,10 +153,10 @@ class Bridge:
         self.log = root / "bridge.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=_WITHIN)
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=HANG)
         admin = free_port()
         token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=_WITHIN)
+        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=HANG)
         self.environment = {"SECRET": SECRET, "ADMIN_TOKEN": ADMIN_TOKEN}
         self.process: subprocess.Popen[bytes] | None = None
         written: dict[str, Any] = {
@@ -149,7 +184,7 @@ class Bridge:
         return self.process
 
     def start(self, **options: Any) -> "Bridge":
-        """Start `bridge serve`; it is ready once this returns."""
+        """Start `bridge serve`; it is ready once this returns, and ended where it does not become so."""
         process = self.spawn(**options)
 
         def ready() -> bool:
@@ -158,7 +193,11 @@ class Bridge:
                 return self.client.get("/readyz").status_code == 200
             return False
 
-        eventually(ready)
+        try:
+            eventually(ready)
+        except BaseException:
+            process.kill()
+            raise
         return self
 
     def send_signal(self, number: int = signal.SIGTERM) -> None:
@@ -171,7 +210,12 @@ class Bridge:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(_WITHIN)
+        return self.ended()
+
+    def ended(self) -> int:
+        """The exit code of the bridge, once it has ended by itself."""
+        assert self.process is not None
+        return self.process.wait(HANG)
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -201,10 +245,10 @@ class Bridge:
         with reading.reading(self._store) as connection:
             return reading.show_event(connection, id_)
 
-    def settled(self, within: float = _WITHIN) -> list[dict[str, Any]]:
+    def settled(self) -> list[dict[str, Any]]:
         """The store's events, once none is on its way any more."""
         # In one look: between two, an event may go from the second one's state back to the first one's.
-        eventually(lambda: not {event["state"] for event in self.events()} & {"pending", "sending"}, within)
+        eventually(lambda: not {event["state"] for event in self.events()} & {"pending", "sending"})
         return self.events()
 
     @property
@@ -242,7 +286,7 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None) -> "subpr
         (*_COMMAND, *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
         env=os.environ if environment is None else environment,
     )

@@ -2,20 +2,20 @@
 
 import base64
 import hmac
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from authorities import rsa_key
 from msgspec.structs import replace
 from pydantic import BaseModel
-from running import free_port
+from running import HANG, eventually, free_port
 
 from bridge.errors import NotVerified, Severity
 from bridge.model import Request
@@ -246,36 +246,29 @@ def test_the_readmes_five_minutes_work_as_they_stand(tmp_path: Path) -> None:
 
 
 def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"nothing listens on {port}")
+    def listens() -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(listens)
 
 
 def run(directory: Path, script: str) -> str:
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euc", script], cwd=directory, capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-class terminal:  # noqa: N801 - reads as what it is
+@contextmanager
+def terminal(directory: Path, script: str) -> Iterator[None]:
     """A second terminal, in which a command runs until the block ends."""
-
-    def __init__(self, directory: Path, script: str) -> None:
-        self._process = subprocess.Popen(
-            ["bash", "-euc", script], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def __enter__(self) -> None:
-        assert os.getpid()
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(20) in (0, 130, -2)
+    command = ["bash", "-euc", script]
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+            process.send_signal(signal.SIGINT)
+            assert process.wait(HANG) in (0, 130, -2)
+        finally:
+            process.kill()

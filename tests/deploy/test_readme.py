@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import Bridge, Superoffice, by_github
+from running import HANG, Bridge, Superoffice, by_github
 
 from bridge.service import building
 from bridge.settings.parsing import size
@@ -72,7 +72,7 @@ def test_a_backup_is_whole_and_made_while_the_bridge_runs(
         command = block("sh", f"backup-{way}").splitlines()[0]
         command = command.replace(f"{state}/bridge.db", str(bridge.store)).replace(f"{state}/backup.db", str(copy))
         arguments = shlex.split(command)
-        subprocess.run([sys.executable, *arguments[arguments.index("-c") :]], check=True, timeout=30)
+        subprocess.run([sys.executable, *arguments[arguments.index("-c") :]], check=True, timeout=HANG)
         with reading.reading(f"sqlite:///{copy}") as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
             (webhook,) = reading.list_webhooks(connection, reading.Filter(limit=10))

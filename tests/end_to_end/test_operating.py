@@ -194,7 +194,7 @@ def delivered(bridge: Bridge, *ids: str) -> bool:
 
 def arrive(bridge: Bridge, *ids: str) -> None:
     """Wait until these are delivered, which is at once."""
-    eventually(lambda: delivered(bridge, *ids), 10)
+    eventually(lambda: delivered(bridge, *ids))
 
 
 def tried(bridge: Bridge, *ids: str) -> None:

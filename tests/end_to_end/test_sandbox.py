@@ -4,7 +4,7 @@ import signal
 import socket
 
 import httpx
-from running import superoffice
+from running import HANG, superoffice
 
 from .conftest import Command
 
@@ -29,7 +29,7 @@ def test_it_takes_events_lists_them_and_shows_faults() -> None:
             assert [fault["tenant"] for fault in client.get("/sandbox/faults").json()] == ["other"]
             assert client.post("/sandbox/faults", json=[{"fault": "melt"}]).status_code == 400
         sandbox.process.send_signal(signal.SIGTERM)
-        assert sandbox.process.wait(10) == 0
+        assert sandbox.process.wait(HANG) == 0
 
 
 def test_a_fault_that_is_none_is_told_with_those_there_are(command: Command) -> None:

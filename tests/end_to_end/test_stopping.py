@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from running import Bridge, Superoffice, by_github, eventually
+from running import HANG, Bridge, Superoffice, by_github, eventually
 
 from .test_delivery import ISSUES, got, issue
 
@@ -26,20 +26,29 @@ def accepted(bridge: Bridge, number: int) -> str:
 
 
 def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
-    target = sandbox.target("drained", max_in_flight=1)
-    drain = {"grace": "2500ms", "timeout": "20s"}
+    assert any(drains_and_goes_on(make_bridge, sandbox, grace) for grace in (1, 4, 16, 64))
+
+
+def drains_and_goes_on(make_bridge: Callable[..., Bridge], sandbox: Superoffice, grace: int) -> bool:
+    """Whether all was as it should be; False says that this machine was too slow for so many seconds of grace."""
+    tenant = f"drained-{grace}"
+    target = sandbox.target(tenant, max_in_flight=1)
+    drain = {"grace": f"{grace}s", "timeout": f"{HANG:g}s"}
     bridge = make_bridge({"crm": target}, {"github": ISSUES}, drain=drain).start()
-    sandbox.script("drained", {"fault": "hang"})
+    sandbox.script(tenant, {"fault": "hang"})
     in_flight = accepted(bridge, 1)
-    eventually(lambda: hanging(sandbox, "drained"))
+    eventually(lambda: hanging(sandbox, tenant))
 
     bridge.send_signal(signal.SIGTERM)
     signalled = time.monotonic()
-    eventually(lambda: bridge.client.get("/readyz").status_code == 503, within=2)
+    eventually(lambda: bridge.client.get("/readyz").status_code == 503)
     assert bridge.admin.get("/readyz").json() == {"ready": False, "reasons": ["the bridge is stopping"]}
     assert bridge.client.get("/healthz").status_code == 200
-    waiting = accepted(bridge, 2)
-    assert time.monotonic() - signalled < 2.5, "this machine is too slow to tell anything"
+    answer = bridge.post("github", issue(2), by_github(issue(2), "n-2"))
+    if time.monotonic() - signalled >= grace:
+        return False
+    assert answer.status_code == 202
+    (waiting,) = answer.json()["events"]
 
     def refusal() -> httpx.Response | None:
         answer = bridge.post("github", issue(3), by_github(issue(3), "n-3"))
@@ -49,11 +58,11 @@ def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Br
     assert refused is not None
     assert int(refused.headers["retry-after"]) > 0
     assert refused.headers["content-type"] == "application/problem+json"
-    assert time.monotonic() - signalled >= 2.5
+    assert time.monotonic() - signalled >= grace
     assert bridge.process is not None
     assert bridge.process.poll() is None, "an attempt is still in flight"
     sandbox.clear()
-    assert bridge.process.wait(10) == 0
+    assert bridge.ended() == 0
 
     states = {event["id"]: event["state"] for event in bridge.events()}
     assert states[in_flight] == "delivered"
@@ -62,7 +71,8 @@ def test_sigterm_drains_and_the_next_start_goes_on(make_bridge: Callable[..., Br
     assert bridge.lines()[-1]["unfinished"] == 0
     bridge.start()
     assert {event["state"] for event in bridge.settled()} == {"delivered"}
-    assert got(sandbox, "drained") == dict.fromkeys((event["id"] for event in bridge.events()), 1)
+    assert got(sandbox, tenant) == dict.fromkeys((event["id"] for event in bridge.events()), 1)
+    return True
 
 
 def test_a_second_signal_ends_at_once_and_the_attempt_is_known_as_unknown(
@@ -110,12 +120,13 @@ def test_a_store_belongs_to_one_bridge(make_bridge: Callable[..., Bridge], sandb
     first = make_bridge({"crm": target}, {"github": ISSUES}).start()
     store = {"url": f"sqlite:///{first.store}"}
     second = make_bridge({"crm": target}, {"github": ISSUES}, store=store)
-    assert second.spawn().wait(20) == 1
+    second.spawn()
+    assert second.ended() == 1
     told = (second.root / "bridge.err").read_text()
     assert told == (
         f"bridge: {first.store} belongs to a running bridge, stop it first or give this one a store of its own\n"
     )
-    assert {line["event"] for line in second.lines()} <= {"config.warned"}
+    assert "bridge.started" not in second.log.read_text()
     migrating = second.run("migrate")
     assert (migrating.returncode, migrating.stderr) == (1, told)
     accepted(first, 1)
@@ -125,7 +136,8 @@ def test_a_store_belongs_to_one_bridge(make_bridge: Callable[..., Bridge], sandb
 def test_a_port_that_is_taken_is_told(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
     bridge = make_bridge({"crm": sandbox.target("taken")}, {"github": ISSUES})
     with socket.create_server(("127.0.0.1", bridge.port)):
-        assert bridge.spawn().wait(20) == 1
+        bridge.spawn()
+        assert bridge.ended() == 1
     told = (bridge.root / "bridge.err").read_text()
     assert told.startswith(f"bridge: cannot listen on 127.0.0.1:{bridge.port}: ")
 
@@ -138,7 +150,8 @@ def test_a_missing_secret_refuses_to_start_and_says_where(
     bridge.environment.pop("SECRET")
     if value is not None:
         bridge.environment["SECRET"] = value
-    assert bridge.spawn().wait(20) == 1
+    bridge.spawn()
+    assert bridge.ended() == 1
     lines = (bridge.root / "bridge.err").read_text().splitlines()
     (told,) = [line for line in lines if not line.startswith("warning: ")]  # one mistake is told once
     assert told.startswith(f"error: {bridge.config}/sources/github.yaml:2:")

@@ -62,7 +62,7 @@ def test_a_thousand_targets_with_an_event_each_all_get_theirs(make_bridge: Calla
 
 def all_get_theirs(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> None:
     names = [f"t{number:04}" for number in range(TARGETS)]
-    bridge = make_bridge({name: sandbox.target(name, timeout="30s") for name in names}, {"github": SOURCE})
+    bridge = make_bridge({name: sandbox.target(name) for name in names}, {"github": SOURCE})
     sandbox.script(HANGING, {"fault": "hang", "times": None})
     bridge.start()
     assert bridge.process is not None
@@ -75,7 +75,7 @@ def all_get_theirs(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> 
         watched.look()
         return len(bridge.events(state="delivered")) == TARGETS - 1
 
-    eventually(all_others_have_theirs, within=60)
+    eventually(all_others_have_theirs)
     took = time.monotonic() - started
     (late,) = bridge.events(state="sending")
     assert late["target"] == HANGING
@@ -91,7 +91,7 @@ def all_get_theirs(make_bridge: Callable[..., Bridge], sandbox: Superoffice) -> 
     assert watched.most_open < TARGETS + 200  # a connection for each event, and what the bridge itself has open
     assert watched.grown() < 200
     # Connections are closed once they were idle for a while, so that rare events keep none.
-    eventually(lambda: watched.open_now() < 200, within=40)
+    eventually(lambda: watched.open_now() < 200)
     assert bridge.stop() == 0
 
 
@@ -100,7 +100,7 @@ def test_a_target_that_hangs_costs_another_no_time(make_bridge: Callable[..., Br
     def delays(hanging: str | None) -> list[float]:
         """Milliseconds from a webhook to its event's delivery at `fast`, 50 one after another."""
         bridge = make_bridge(
-            {name: sandbox.target(f"{name}-{hanging}", timeout="20s", max_in_flight=64) for name in ("fast", "slow")},
+            {name: sandbox.target(f"{name}-{hanging}", max_in_flight=64) for name in ("fast", "slow")},
             {"github": SOURCE},
         ).start()
         if hanging:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from databases import sqlite_at
 from structlog.testing import capture_logs
 
 from bridge.forwarding.breaker import Breaker
@@ -70,7 +71,7 @@ class Base:
     def __init__(self, path: Path, clock: Clock = now) -> None:
         self.path = path
         self.clock = clock
-        self._url = f"sqlite:///{path}"
+        self._url = sqlite_at(path)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:

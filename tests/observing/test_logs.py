@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import HANG
 
 PROGRAM = "import logging, sys\nfrom bridge.observing import logs\nfrom bridge.observing.logs import log\n"
 
 
 def run(script: str, **options: object) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([sys.executable, "-c", PROGRAM + script], timeout=60, check=False, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([sys.executable, "-c", PROGRAM + script], timeout=HANG, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def lines(script: str) -> list[dict[str, object]]:

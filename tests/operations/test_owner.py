@@ -1,14 +1,14 @@
 """Where a change is carried out: here where no bridge runs, else by the bridge that does, or a clear line why not."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import ExitStack, nullcontext
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import answering
 
 from bridge.errors import BridgeError, ConfigError, Location, Problem, StoreError
 from bridge.mapping.rules import Rules
@@ -42,7 +42,7 @@ def asked() -> list[tuple[Any, ...]]:
 @pytest.fixture
 def answers(asked: list[tuple[Any, ...]]) -> Iterator[Answers]:
     """Starts what stands on the admin port and answers this; gives the port."""
-    servers: list[HTTPServer] = []
+    servers = ExitStack()
 
     def start(status: int, text: str) -> int:
         class Handler(BaseHTTPRequestHandler):
@@ -60,15 +60,10 @@ def answers(asked: list[tuple[Any, ...]]) -> Iterator[Answers]:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name is the library's
                 """Tests are quiet."""
 
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return int(server.server_address[1])
+        return servers.enter_context(answering(Handler))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with servers:
+        yield start
 
 
 def nobody_asks() -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from databases import sqlite_at
 
 from bridge.model import (
     Attempt,
@@ -41,7 +42,7 @@ class Calendar:
 
 def with_store(path: Path, test: Callable[[Store, Calendar], Awaitable[None]]) -> None:
     async def run() -> None:
-        with owned(f"sqlite:///{path / 'bridge.db'}") as engine:
+        with owned(sqlite_at(path / "bridge.db")) as engine:
             calendar = Calendar()
             store = Store(engine, calendar)
             await store.start()

@@ -4,14 +4,14 @@ import base64
 import hashlib
 import hmac
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import answering
 
 from bridge.errors import BridgeError, CannotSign
 from bridge.operations.sending import reachable, send
@@ -55,12 +55,8 @@ def heard() -> Iterator[Heard]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             """Tests are quiet."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    heard.port = int(server.server_address[1])
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield heard
-    server.shutdown()
-    server.server_close()
+    with answering(Handler) as heard.port:
+        yield heard
 
 
 def compiled(path: Path, text: str = GITHUB) -> CompiledSource:

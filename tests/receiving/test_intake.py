@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import sqlite_at
 from forwarding.support import logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,7 +86,7 @@ def house_in(directory: Path) -> Iterator[House]:
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     (directory / "config" / "sources" / "github.yaml").write_text(SOURCE)
     source = building.build(directory / "config").sources["github"]
-    with owned(f"sqlite:///{directory}/bridge.db") as engine:
+    with owned(sqlite_at(directory / "bridge.db")) as engine:
         store = Store(engine, lambda: NOW)
         try:
             yield House(directory, store, source)

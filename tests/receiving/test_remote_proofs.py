@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from authorities import Answer, Elsewhere, authority, publishing
+from databases import sqlite_at
 from msgspec.structs import replace
 
 from bridge.errors import KeyUnavailable, NotVerified, Refused
@@ -66,7 +67,7 @@ def house_in(directory: Path, fetch: Download) -> Iterator[House]:
     for name, scheme in (("sns", "aws-sns"), ("grid", "bearer")):
         source = {"verify": SCHEMES[scheme].settings, "rules": RULES, "failures": failures}
         (directory / "config" / "sources" / f"{name}.yaml").write_text(json.dumps(source))
-    with owned(f"sqlite:///{directory}/bridge.db") as engine:
+    with owned(sqlite_at(directory / "bridge.db")) as engine:
         store = Store(engine, lambda: NOW)
         try:
             yield House(directory, store, building.build(directory / "config"), fetch)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from running import HANG
 from sqlalchemy import Connection, Engine, event, text
 
 from bridge.errors import StoreError, StoreUnavailable
@@ -33,7 +34,7 @@ class Gate:
 
     def __call__(self, _connection: Connection, asks: Sequence[None]) -> Sequence[None]:
         self.reached.set()
-        assert self.opened.wait(30)
+        assert self.opened.wait(HANG)
         return [None] * len(asks)
 
     async def closed(self, writer: Writer) -> "asyncio.Task[None]":

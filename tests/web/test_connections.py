@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from databases import sqlite_at
 
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
@@ -41,7 +42,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE + "failures: {at_once: 100000}\n")
     sources = building.build(tmp_path / "config").sources
-    url = f"sqlite:///{tmp_path}/bridge.db"
+    url = sqlite_at(tmp_path / "bridge.db")
 
     async def ready() -> bool:
         return True

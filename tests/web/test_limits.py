@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from databases import sqlite_at
 from forwarding.support import logged
 from running import by_github
 
@@ -71,7 +72,7 @@ async def house(directory: Path, keys: str = "", **bridge: Any) -> AsyncIterator
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | bridge))
     (directory / "config" / "sources" / "github.yaml").write_text(SOURCE + keys)
     built = building.build(directory / "config")
-    url = f"sqlite:///{directory}/bridge.db"
+    url = sqlite_at(directory / "bridge.db")
     hand = Hand()
 
     async def ready() -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from databases import sqlite_at
 from forwarding.support import logged
 from running import by_github
 
@@ -100,7 +101,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE)
     sources = building.build(tmp_path / "config").sources
-    url = f"sqlite:///{tmp_path}/bridge.db"
+    url = sqlite_at(tmp_path / "bridge.db")
 
     async def ready() -> bool:
         return True

@@ -8,36 +8,32 @@ from bridge.errors import Exceeded
 from bridge.model import Event
 
 MAX_ITEMS = 10_000  # of one for_each
-MAX_SECONDS = 2.0  # that the rules may take for one webhook: others wait meanwhile
+AT_ONCE = 0.02  # seconds that others may be made to wait for the rules of one webhook
+MAX_SECONDS = 1.0  # of the processor's, that they may take in all
 ROW = 1024  # bytes that an event takes in the store beside its attributes and headers: row, indexes and journal
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What one webhook may still take: the time until `deadline`, and `size` bytes of the store, of `whole` ones."""
+    """What one webhook may still take: `size` bytes of the store, of `whole` ones, and no step before `until`.
 
-    deadline: float
+    Each step tells its dedupe `key`, empty where it has none.
+    """
+
+    key: str
+    until: float
     whole: int
     size: int
 
     @classmethod
-    def of(cls, size: int) -> "Allowance":
+    def of(cls, size: int, key: str) -> "Allowance":
         """That of a webhook whose events may take so many bytes."""
-        return cls(perf_counter() + MAX_SECONDS, size, size)
+        return cls(key, perf_counter() + AT_ONCE, size, size)
 
     @property
     def taken(self) -> int:
         """The bytes that its events take."""
         return self.whole - self.size
-
-    def check_time(self) -> None:
-        """Go on.
-
-        Raises:
-            Exceeded: its time is over.
-        """
-        if perf_counter() > self.deadline:
-            raise Exceeded(f"the rules took over {MAX_SECONDS:g} s", "look at less of the webhook")
 
     def take(self, event: Event) -> None:
         """Have room for an event.

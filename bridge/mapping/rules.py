@@ -5,7 +5,7 @@ made. Only a bound on what one webhook may make or take fails it as a whole. `co
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +24,7 @@ from bridge.mapping.expressions import Expression
 from bridge.mapping.failures import Errors, in_field, told, with_field
 from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
+from bridge.mapping.steps import Steps, to_the_end
 from bridge.mapping.why import Explanation
 from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
 from bridge.settings.document import Section
@@ -101,7 +102,11 @@ class Rules:
     max_events_size: int = 16 << 20
 
     def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
-        """Run the rules over a webhook with its parsed body.
+        """Run the rules over a webhook with its parsed body, here and now."""
+        return to_the_end(self.steps(webhook, body, explain=explain))
+
+    def steps(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Steps:
+        """Run the rules over a webhook with its parsed body. There is no step before `AT_ONCE` is over.
 
         Why a rule did not match is told where `explain` asks for it, and where something did not go as it might have:
         no rule matched, or one broke.
@@ -111,7 +116,8 @@ class Rules:
         whys: list[Why] = []
         ended = ""
         failed = bounded = False
-        left = Allowance.of(self.max_events_size)
+        dedupe_key = self._dedupe_key(webhook, scope)
+        left = Allowance.of(self.max_events_size, dedupe_key or "")
         for rule in self.rules:
             if ended:
                 whys.append(Why(rule=rule.name, matched=False, clause=f"not tried: {ended}"))
@@ -119,7 +125,7 @@ class Rules:
             if _is_out(rule, scope, left):
                 whys.append(rule.unmatched)
                 continue
-            made, why, bounded = self._apply(rule, webhook, scope, left)
+            made, why, bounded = yield from self._apply(rule, webhook, scope, left)
             if bounded:
                 events, whys = [], [replace(before, events=()) for before in whys]
                 ended = f"{rule.name} broke a bound of the whole webhook"
@@ -131,8 +137,7 @@ class Rules:
                 failed = True
         state = _FAILED if failed else _MAPPED if events else _IGNORED
         if explain or state is not _MAPPED:
-            whys = [_explained(rule, why, scope) for rule, why in zip(self.rules, whys, strict=True)]
-        key = self._dedupe_key(webhook, scope)
+            whys = yield from self._explain(whys, scope, left)
         return Mapping(
             state=state,
             events=tuple(events),
@@ -140,7 +145,7 @@ class Rules:
             error=f"no event is made: {why.rule}: {why.error}" if bounded else None,
             size=left.taken if events else 0,
             bounded=bounded,
-            dedupe_key=key,
+            dedupe_key=dedupe_key,
         )
 
     def without_events(self, webhook: Webhook, state: WebhookState, error: str) -> Mapping:
@@ -156,7 +161,20 @@ class Rules:
             return None
         return None if value is None or value == "" else _bounded(jsontext.as_text(value))
 
-    def _apply(self, rule: Rule, webhook: Webhook, scope: Scope, left: Allowance) -> tuple[list[Event], Why, bool]:
+    def _explain(self, whys: list[Why], scope: Scope, left: Allowance) -> Generator[str, None, list[Why]]:
+        explained: list[Why] = []
+        try:
+            for rule, why in zip(self.rules, whys, strict=True):
+                if perf_counter() > left.until:
+                    yield left.key
+                explained.append(_explained(rule, why, scope))
+        except Exceeded:  # what is told by now will do
+            pass
+        return explained + whys[len(explained) :]
+
+    def _apply(
+        self, rule: Rule, webhook: Webhook, scope: Scope, left: Allowance
+    ) -> Generator[str, None, tuple[list[Event], Why, bool]]:
         """A rule's events, why, and whether a bound of the whole webhook was broken, so that there are none."""
         events: list[Event] = []
         errors = Errors()
@@ -164,7 +182,8 @@ class Rules:
         occurrences: dict[str, int] = {}
         try:
             for place, item_scope in _items(rule, scope):
-                left.check_time()
+                if perf_counter() > left.until:
+                    yield left.key
                 identity = _identity(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not in_field("when", rule.when.expression, item_scope):
@@ -177,6 +196,8 @@ class Rules:
                     errors.add(place, error)
                     continue
                 for target in targets:
+                    if perf_counter() > left.until:
+                        yield left.key
                     try:
                         event = self._make(rule, target, webhook, item_scope, *identity)
                     except MappingError as error:
@@ -241,8 +262,8 @@ def _scope(webhook: Webhook, body: Any) -> dict[str, Any]:
 
 
 def _is_out(rule: Rule, scope: Scope, left: Allowance) -> bool:
-    """Whether a rule is plainly not for this webhook; where that breaks or takes too long, `_apply` says so."""
-    if rule.when is None or rule.for_each is not None or perf_counter() > left.deadline:
+    """Whether a rule is plainly not for this webhook; what breaks, or has to go step by step, is left to `_apply`."""
+    if rule.when is None or rule.for_each is not None or perf_counter() > left.until:
         return False
     try:
         return not rule.when.expression(scope)

@@ -6,7 +6,7 @@ is a line of the log that says who did it, to what and why.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import StoreError
@@ -14,7 +14,7 @@ from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.looking import LISTED, Looking
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.interpreting import Interpreter
 from bridge.store import changes
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
@@ -37,11 +37,15 @@ NOBODY = Asker()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Changes the record. `wake` hears which targets have something to send; `looking` is what only reads."""
+    """Changes the record. `wake` hears which targets have something to send; `looking` is what only reads.
+
+    `interpreter` maps stored webhooks beside those that come in.
+    """
 
     store: Store
     looking: Looking
     wake: Callable[[Iterable[str]], None]
+    interpreter: Interpreter = field(default_factory=Interpreter)
 
     async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.
@@ -80,7 +84,11 @@ class Operator:
         told: list[str] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
             found = await asyncio.to_thread(self.looking.load, ids)
-            mapped = [(one, interpret(rules, one)) for one in found if (rules := self.looking.rules.get(one.source))]
+            mapped = [
+                (one, await self.interpreter.interpret_aside(rules, one))
+                for one in found
+                if (rules := self.looking.rules.get(one.source))
+            ]
             receipts = await asyncio.gather(*(self.store.remap(*pair, again=again) for pair in mapped))
             for receipt in receipts:
                 _tell_discarded(receipt.discarded, "remapped")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
-from bridge.errors import KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
+from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
 from bridge.observing import logs
@@ -17,7 +17,8 @@ from bridge.rate import Bucket
 from bridge.receiving.addresses import Callers
 from bridge.receiving.failures import Failures
 from bridge.receiving.handshake import Asked, Handshake, Refusal, Reply, refused
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.telling import Telling
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
@@ -46,8 +47,19 @@ class CompiledSource:
     bodiless: bool = False  # its sender wants no body in an answer
 
 
+class _Repeated(BridgeError):
+    """A webhook need not be mapped: it repeats one that is stored."""
+
+    def __init__(self, first: Receipt) -> None:
+        super().__init__("a duplicate")
+        self.first = first
+
+
 class Intake:
-    """Takes requests for its sources. `wake` hears which targets have new events; `download` fetches for proofs."""
+    """Takes requests for its sources. `wake` hears which targets have new events; `download` fetches for proofs.
+
+    `off_loop` does what would hold the event loop for too long.
+    """
 
     def __init__(
         self,
@@ -56,6 +68,7 @@ class Intake:
         metrics: Metrics,
         wake: Callable[[Iterable[str]], None],
         download: Download = download,
+        off_loop: OffLoop | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
@@ -63,6 +76,7 @@ class Intake:
         self._metrics = metrics
         self._wake = wake
         self._download = download
+        self._interpreter = Interpreter(off_loop)
         self._failures = Failures(monotonic)
         self._fetches = Failures(monotonic)
         self._telling = Telling(monotonic)
@@ -95,11 +109,15 @@ class Intake:
         try:
             webhook = await self._verified(source, request)
             self._keep_to_rate(source.name)
-            mapping = interpret(source.rules, webhook)
-            receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
+            try:
+                mapping = await self._interpreter.interpret(source.rules, webhook, self._call_off)
+                receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
+            except _Repeated as repeated:
+                receipt = repeated.first
+                mapping = Mapping(state=receipt.state)
             if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)
-                mapping = interpret(source.rules, stored)
+                mapping = await self._interpreter.interpret(source.rules, stored)
                 receipt = await self._store.remap(stored, mapping)
                 self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
         except (NotVerified, Refused) as error:
@@ -112,6 +130,12 @@ class Intake:
         self._wake({event.target for event in mapping.events})
         self._tell(request, webhook, mapping, receipt, perf_counter() - started)
         return receipt
+
+    async def _call_off(self, webhook: Webhook, key: str) -> None:
+        """Have no duplicate mapped that would take long."""
+        window = self.sources[webhook.source].settings.dedupe_window
+        if first := await self._store.repeated(webhook.source, key, window):
+            raise _Repeated(first)
 
     async def shake(self, request: Request) -> Reply | None:
         """Answer a request that is a handshake of its sender; None where it is not. Nothing of it becomes a webhook.

@@ -27,6 +27,8 @@ from bridge.operations.operator import Operator
 from bridge.rate import Bucket
 from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
+from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.off_loop import OffLoop
 from bridge.service import open_files
 from bridge.service.building import Built, build
 from bridge.service.signals import Signals
@@ -79,7 +81,8 @@ class _Bridge:
             for name, superoffice in built.targets.items()
         }
         self._forwarder = Forwarder(store, lanes)
-        self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake)
+        self._off_loop = OffLoop()
+        self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
         self._webhooks = public.Webhooks(
             self._intake, self._settings.listen.max_body, callers=Callers(self._settings.trusted_proxies)
         )
@@ -145,7 +148,8 @@ class _Bridge:
             target_urls={name: target.url for name, target in self._settings.targets.items()},
             note=lambda: _DIFFER if self._differs() else None,
         )
-        return Operator(store=self._store, looking=looking, wake=self._forwarder.wake)
+        interpreter = Interpreter(self._off_loop)
+        return Operator(store=self._store, looking=looking, wake=self._forwarder.wake, interpreter=interpreter)
 
     async def _drain(self, serving: list[Serving]) -> None:
         grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000
@@ -158,6 +162,7 @@ class _Bridge:
         unfinished = await self._forwarder.drain(timeout)
         await asyncio.gather(*(one.stop() for one in serving))
         await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))
+        self._off_loop.close()
         await asyncio.to_thread(self._store.close)
         log.info(logs.BRIDGE_STOPPED, unfinished=unfinished)
 

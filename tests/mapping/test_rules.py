@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bridge.mapping.bounds import MAX_ITEMS, MAX_SECONDS, ROW
+from bridge.mapping.bounds import MAX_ITEMS, ROW
 from bridge.model import Event, Mapping, OnUnknown, WebhookState
 from bridge.receiving.body import MAX_DEPTH
 
@@ -809,13 +809,3 @@ def test_mixed_text_and_pairs_are_written_as_documented(x: Any, y: Any) -> None:
     else:
         assert texts["pairs"] == f"x={written(x)};n=1;y y={written(y)}"
         assert made.state is WebhookState.MAPPED
-
-
-def test_rules_that_take_too_long_end_as_failed_soon() -> None:
-    text = "x" * 500_000
-    scan = "name: scan, for_each: body.items, when: body.text is match('(a|x)*y'), event: {type: T}"
-    started = perf_counter()
-    mapping = mapped(scan, {"items": list(range(MAX_ITEMS)), "text": text})
-    assert error(mapping) == "the rules took over 2 s, look at less of the webhook"
-    assert mapping.bounded
-    assert perf_counter() - started < 10 * MAX_SECONDS

@@ -1,5 +1,6 @@
 """What an operator does: shown first, done with `yes`, in portions, and told to whoever sends."""
 
+import asyncio
 import itertools
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
 from bridge.observing import logs
 from bridge.operations.operator import Asker
+from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.off_loop import OffLoop
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 
@@ -99,6 +102,19 @@ async def test_an_overtaken_replay_is_told(office: Office) -> None:
 
 
 # remap
+
+
+async def test_a_remap_goes_on_beside_the_event_loop_in_the_turns_of_its_source(office: Office) -> None:
+    for sku in "ab":
+        await office.receive_lines(sku)
+    off_loop = OffLoop()
+    operator = replace(office.operator, interpreter=Interpreter(off_loop))
+    async with off_loop.turn("shop", 1):
+        remapping = asyncio.create_task(operator.remap(SHOP, yes=True))
+        for _ in iter(lambda: len(off_loop._lines["shop"]), 1):  # until it waits
+            await asyncio.sleep(0)
+    assert (await remapping)["done"] == 2
+    off_loop.close()
 
 
 @pytest.mark.parametrize(("state", "again"), list(itertools.product(EventState, [False, True])))

@@ -22,7 +22,8 @@ from running import by_github
 from bridge.errors import NotVerified, Refused, StoreUnavailable
 from bridge.mapping.bounds import MAX_ITEMS
 from bridge.mapping.rules import Rules
-from bridge.model import Content, Mapping, Request, WebhookState
+from bridge.mapping.steps import Steps
+from bridge.model import Content, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
@@ -120,7 +121,7 @@ MANY = "name: many, for_each: body.lines, event: {type: T}"
 class Failing(Rules):
     """Rules that fail as only a bug would."""
 
-    def map(self, *_: Any, **__: Any) -> Mapping:
+    def steps(self, *_: Any, **__: Any) -> Steps:
         raise ZeroDivisionError("confidential")
 
 

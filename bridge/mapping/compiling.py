@@ -95,7 +95,7 @@ class _Compiling:
         default = self.defaults.target if self.defaults else None
         wanted = settings.target or default or self.default_target
         if wanted is None:
-            if self.defaults:
+            if self.defaults and self.targets:  # that there are none is told where they should be
                 hint = "add target, or default_target to bridge.yaml"
                 self.problems.append(section.problem("the rule names no target", hint))
             return [], _no_targets
@@ -117,7 +117,7 @@ class _Compiling:
             templates.append(template)
             named += constant
             for name in constant:
-                if name not in self.targets:
+                if self.targets and name not in self.targets:
                     hint = _nearest(name, self.targets, "the targets are")
                     shown = "there is no such target" if isinstance(given, Expanded) else f"there is no target `{name}`"
                     self.problems.append(written.problem(shown, hint))

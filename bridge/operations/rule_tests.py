@@ -47,7 +47,7 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
         started = perf_counter()
         section = source.section["tests"][number]
         location = section.document.location(section.path)
-        payload = Path(location.file).parent / test.payload
+        payload = source.payload(test)
         mapping: Mapping | None = None
         try:
             content = payload.read_bytes()

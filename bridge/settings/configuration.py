@@ -10,7 +10,8 @@ from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
 from bridge.settings.parsing import is_loopback, parse
 from bridge.settings.schema import BridgeSettings, TargetSettings
-from bridge.settings.source_schema import DefaultsSettings, RuleSettings, SourceSettings
+from bridge.settings.secrets import Unset
+from bridge.settings.source_schema import DefaultsSettings, RuleSettings, SourceSettings, TestSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class Source:
     name: str
     settings: SourceSettings | None
     section: Section
+
+    def payload(self, test: TestSettings) -> Path:
+        """The file of a test's payload."""
+        return Path(self.section.document.file).parent / test.payload
 
     def defaults(self) -> DefaultsSettings | None:
         """What its rules say where they say nothing else; None where that is wrong."""
@@ -116,6 +121,17 @@ def repeated_rules(source: Section) -> list[Problem]:
         names |= {name} if isinstance(name, str) else set()
         identities |= {identity} if isinstance(identity, str) else set()
     return problems
+
+
+def missing_payloads(source: Source) -> list[Problem]:
+    """Warnings about tests whose payload is not there: nothing but `bridge test` needs it."""
+    warnings = []
+    for number, test in enumerate(source.settings.tests if source.settings else ()):
+        place = source.section["tests"][number]["payload"]
+        if not isinstance(place.value, Unset) and not (path := source.payload(test)).is_file():
+            message = f"there is no file {path}"
+            warnings.append(place.problem(message, "paths are relative to this file", Severity.WARNING))
+    return warnings
 
 
 def doubtful_targets(bridge: BridgeSettings, section: Section) -> list[Problem]:

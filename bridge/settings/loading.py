@@ -11,6 +11,7 @@ from bridge.settings.configuration import (
     Source,
     doubtful_targets,
     forgotten_duplicates,
+    missing_payloads,
     repeated_rules,
 )
 from bridge.settings.document import Path as Path_
@@ -111,8 +112,8 @@ def _sources(directory: Path, expansion: Expansion) -> tuple[dict[str, Source], 
         section, settings, found = _read(path, SourceSettings, expansion)
         problems += found
         if section is not None:
-            problems += repeated_rules(section)
-            sources[path.stem] = Source(path.stem, settings, section)
+            source = sources[path.stem] = Source(path.stem, settings, section)
+            problems += repeated_rules(section) + missing_payloads(source)
     return sources, problems
 
 

@@ -9,7 +9,7 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,9 +27,10 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from bridge.errors import Problem
+from bridge.settings.annotations import plain
 from bridge.settings.document import Numeral, Section
 from bridge.settings.secrets import Expanded, Secret
-from bridge.settings.wording import describe, plain
+from bridge.settings.wording import describe
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,7 +58,7 @@ def parse(section: Section, model: type[M]) -> tuple[M | None, list[Problem]]:
     try:
         return model.model_validate(section.value), []
     except ValidationError as error:
-        return None, [describe(section, model, details) for details in error.errors(include_url=False)]
+        return None, describe(section, model, error.errors(include_url=False))
 
 
 def wrong(message: str, hint: str = "") -> PydanticCustomError:
@@ -70,14 +71,12 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
-    not_available_yet: ClassVar[frozenset[str]] = frozenset()
-    """Keys that the documentation knows and this version does not."""
-
     @field_validator("*", mode="before")
     @classmethod
     def _written(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None:
-            raise wrong("is empty", "give it a value, or remove it")
+            required = cls.model_fields[info.field_name or ""].is_required()
+            raise wrong("is empty", "give it a value" if required else "give it a value, or remove it")
         return as_written(value, set(plain(cls.model_fields[info.field_name or ""])))
 
 

@@ -40,6 +40,8 @@ _BOOLS = {text: text.lower() == "true" for text in ("true", "True", "TRUE", "fal
 _INT = re.compile(r"-?[1-9][0-9]{0,299}|0")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)")
 _LONGEST_FLOAT = 300
+_BLANK_WITH_TABS = re.compile(r"^[ \t]*\t[ \t]*$", re.MULTILINE)
+_QUOTES = ("'", '"')
 _WORDS = {
     "did not find expected key": "the indentation does not fit the lines above, or a key is missing",
     "did not find expected '-' indicator": "the indentation does not fit the lines above",
@@ -58,12 +60,13 @@ def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, li
     `expand` replaces the references in a scalar and says what is wrong with them as (message, hint).
     """
     reading = _Reading(file, expand)
+    blank = _BLANK_WITH_TABS.sub(lambda line: " " * len(line[0]), text)  # YAML allows them, its parser does not
     try:
-        data = reading.document(yaml.parse(text, Loader=yaml.CSafeLoader))
+        data = reading.document(yaml.parse(blank, Loader=yaml.CSafeLoader))
     except _Stop as stop:
         return None, [*reading.problems, stop.problem]
     except yaml.YAMLError as error:
-        return None, [*reading.problems, _syntax_problem(error, text, file)]
+        return None, [*reading.problems, _syntax_problem(error, text, file, reading.quoted)]
     places: dict[Path, Place] = {(): (1, 1)}
     for path, place in reading.trail:
         places.setdefault(path, place)  # the first of duplicate keys counts
@@ -99,6 +102,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.trail: list[tuple[Path, Place]] = []
         self.texts: dict[Path, tuple[int, int]] = {}
+        self.quoted: Any = None  # the last scalar in quotes
         self._file = file
         self._expand = expand
         self._anchors: dict[str, _Anchor] = {}
@@ -120,6 +124,8 @@ class _Reading:
         return data
 
     def _value(self, event: Any, path: Path, place: Place) -> Any:
+        if isinstance(event, ScalarEvent) and event.style in _QUOTES:
+            self.quoted = event
         self._grow(1, path, place)
         if isinstance(event, AliasEvent):
             return self._alias(event, path, place)
@@ -267,12 +273,17 @@ def _resolve(event: Any) -> Any:
     return text
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, text: str, file: str, quoted: Any) -> Problem:
+    """What the parser says, in words; `quoted` is the last scalar in quotes before it gave up."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         place = _at(text, getattr(error, "position", 0))
         return Problem(Location(file, *place), "", "holds a control character", "remove it")
     message, mark, begun = error.problem or "", error.problem_mark, error.context_mark
     place = (mark.line + 1, mark.column + 1)
+    if begun and "quoted scalar" in (error.context or ""):
+        return _unclosed(file, begun, "nowhere")
+    if quoted and quoted.start_mark.line < quoted.end_mark.line == mark.line:
+        return _unclosed(file, quoted.start_mark, f"only in line {mark.line + 1}, where something follows it")
     character = text[mark.index : mark.index + 1]
     if character == "\t":
         return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
@@ -289,3 +300,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     elif "escape" in message:
         hint = "write the character itself"
     return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)
+
+
+def _unclosed(file: str, mark: Any, where: str) -> Problem:
+    message = f"is not valid YAML: the quote that is opened here is closed {where}"
+    return Problem(Location(file, mark.line + 1, mark.column + 1), "", message, "close it at the end of its text")

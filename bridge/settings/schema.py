@@ -6,7 +6,7 @@ Meaning is checked by the rooms that know it: schemes, event types, expressions,
 import difflib
 import re
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -281,8 +281,6 @@ class TargetSettings(Strict):
 
 class BridgeSettings(Strict):
     """`bridge.yaml`."""
-
-    not_available_yet: ClassVar[frozenset[str]] = frozenset({"backlog", "alarms"})
 
     listen: ListenSettings = Field(ListenSettings(), description="the public port, where webhooks come in")
     admin: AdminSettings | None = Field(None, description="the admin port; there is none where this is left out")

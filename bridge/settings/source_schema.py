@@ -173,12 +173,6 @@ class TestSettings(Strict):
 class SourceSettings(Strict):
     """`sources/NAME.yaml`."""
 
-    not_available_yet: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("require", "lookups", "redact", "expect_every", "backlog", "alarms"),
-        }
-    )
-
     verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
     content: Content | None = Field(None, description="what its bodies are: json, form, xml, text or any")
     public_url: Annotated[Text, AfterValidator(_public_url)] | None = Field(

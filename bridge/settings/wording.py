@@ -1,42 +1,55 @@
 """Pydantic's errors in words for people: what is wrong with what they wrote, and what to write instead."""
 
-import difflib
 import json
 import re
-import types
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, PlainValidator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from bridge.errors import Problem
+from bridge.settings.annotations import choices, inside, models, parts
 from bridge.settings.document import Section
 from bridge.settings.secrets import Expanded, Secret
+from bridge.settings.unknown_keys import nearest, unknown_key
 
 
-def describe(section: Section, model: type[BaseModel], error: ErrorDetails) -> Problem:
-    """One of pydantic's errors about a section and its model, as a problem at its own place."""
+def describe(section: Section, model: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[Problem]:
+    """Pydantic's errors about a section and its model, each as a problem at its own place.
+
+    A key that is missing where another looks like it is not told twice.
+    """
+    missing = {error["loc"] for error in errors if error["type"] == "missing"}
+    misspelt = {
+        (*around, nearest(str(key), [str(lost[-1]) for lost in missing if lost[:-1] == tuple(around)]))
+        for *around, key in (error["loc"] for error in errors if error["type"] == "extra_forbidden")
+    }
+    return [_describe(section, model, error) for error in errors if error["loc"] not in missing & misspelt]
+
+
+def _describe(section: Section, model: type[BaseModel], error: ErrorDetails) -> Problem:
     loc, kind, ctx = error["loc"], error["type"], error.get("ctx", {})
+    parents: list[tuple[str | int, Any]] = []
     wanted: Any = model
     found: Any = section.value
     for depth, key in enumerate(loc, 1):
         if _holds(found, key) or (kind == "missing" and depth == len(loc)):
             parent, section = wanted, section[key]
-            wanted, found = _inside(wanted, key), found[key] if _holds(found, key) else None
+            parents.append((key, wanted))
+            wanted, found = inside(wanted, key), found[key] if _holds(found, key) else None
         elif depth == len(loc):  # "[key]", or pydantic's name for a branch of a union
             found = error["input"]
     if kind == "missing":
         return section.problem("is missing", _how_to_add(parent, str(loc[-1])))
     if kind == "extra_forbidden":
-        return _unknown_key(section, parent, str(loc[-1]))
+        return unknown_key(section, parents[:-1], parent, str(loc[-1]))
     if kind == "wrong":
         message, hint = str(ctx["message"]), str(ctx["hint"])
     else:
         message, hint = _message(kind, error, ctx), _hint(kind, found, wanted)
     if message.startswith("must be") and ", not " not in message:
-        show = kind not in _CONTAINERS and Secret not in _parts(wanted)
+        show = kind not in _CONTAINERS and Secret not in parts(wanted)
         message += f", not {_found(found, show=show)}"
     return section.problem(message, hint)
 
@@ -92,30 +105,22 @@ def _message(kind: str, error: ErrorDetails, ctx: Mapping[str, Any]) -> str:
 def _hint(kind: str, found: Any, wanted: Any) -> str:
     if kind == "string_type" and isinstance(found, int | float):
         return "put it in quotes"
+    if kind in _CONTAINERS and isinstance(found, dict) and (entry := models(inside(wanted, 0))):
+        first = next((name for name, field in entry[0].model_fields.items() if field.is_required()), "...")
+        return f"begin each of its entries with a dash: `- {first}: ...`"
     if kind in _CONTAINERS and isinstance(found, str):
-        if any("scheme" in model.model_fields for model in _models(wanted)):
+        if any("scheme" in model.model_fields for model in models(wanted)):
             return "write it like {scheme: NAME}, with what the scheme needs"
-        if found and _CONTAINERS[kind] == "must be a list" and not _models(_inside(wanted, 0)):
+        if found and _CONTAINERS[kind] == "must be a list" and not models(inside(wanted, 0)):
             return "put it in brackets: [...]"
-    if kind in ("literal_error", "enum") and isinstance(found, str) and not isinstance(found, Expanded):
-        choices = [str(choice) for part in branches(wanted) for choice in _choices(part)]
-        if near := _nearest(found, choices):
-            return f"did you mean `{near}`?"
+    may_be_shown = isinstance(found, str) and not isinstance(found, Expanded)
+    if kind in ("literal_error", "enum") and may_be_shown and (near := nearest(found, choices(wanted))):
+        return f"did you mean `{near}`?"
     return "give at least one" if kind == "too_short" else ""
 
 
-def _unknown_key(section: Section, parent: Any, key: str) -> Problem:
-    models = _models(parent)
-    if any(key in getattr(model, "not_available_yet", ()) for model in models):
-        return section.problem(f"`{key}` is not available yet", "remove it")
-    known = sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
-    near = _nearest(key, known)
-    hint = f"did you mean `{near}`?" if near else f"known here: {', '.join(known)}" if known else ""
-    return section.problem(f"unknown key `{_short(key)}`", hint)
-
-
 def _how_to_add(parent: Any, key: str) -> str:
-    for model in _models(parent):
+    for model in models(parent):
         for name, field in model.model_fields.items():
             if key == (field.alias or name) and field.description:
                 return f"add it: {field.description}"
@@ -140,70 +145,5 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _nearest(text: str, known: list[str]) -> str:
-    lower = {one.lower(): one for one in known}
-    return next((lower[near] for near in difflib.get_close_matches(text[:100].lower(), lower, n=1)), "")
-
-
 def _holds(value: Any, key: str | int) -> bool:
     return key in value if isinstance(value, dict) else isinstance(value, list) and isinstance(key, int)
-
-
-def branches(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation allows, without `Annotated` and unions around them."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from branches(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from branches(part)
-    else:
-        yield annotation
-
-
-def plain(field: FieldInfo) -> Iterator[Any]:
-    """The types that a field allows as they are, not made of text by a validator in front of them."""
-    return _plain(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
-
-
-def _plain(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        inner, *metadata = get_args(annotation)
-        if not any(isinstance(one, BeforeValidator | PlainValidator) for one in metadata):
-            yield from _plain(inner)
-    elif origin in (Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from _plain(part)
-    else:
-        yield annotation
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation allows, and those inside lists and mappings."""
-    for part in branches(annotation):
-        yield part
-        if get_origin(part) in (list, tuple, dict, set, frozenset):
-            for inner in get_args(part):
-                yield from _parts(inner)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    return [part for part in branches(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-
-
-def _choices(part: Any) -> tuple[Any, ...]:
-    return get_args(part) if get_origin(part) is Literal else tuple(getattr(part, "__members__", {}).values())
-
-
-def _inside(annotation: Any, key: str | int) -> Any:
-    """The annotation of what stands at `key` in a value of this annotation."""
-    for part in branches(annotation):
-        origin, inner = get_origin(part), get_args(part)
-        if origin in (list, tuple, dict, set, frozenset):
-            return inner[1] if origin is dict else inner[0]
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            for name, field in part.model_fields.items():
-                if key == (field.alias or name):
-                    return field.annotation
-    return annotation

@@ -237,3 +237,9 @@ def test_any_text_gives_a_document_or_problems(text: str) -> None:
     assert document is not None or found
     for problem in found:
         str(problem).encode()
+
+
+def test_a_blank_line_with_a_tab_is_a_blank_line() -> None:
+    document = read("a: 1\n\t\nb:\n  - x\n \t \n  - |\n    y\n\t\n    z\n")
+    assert document.data == {"a": 1, "b": ["x", "y\n\nz\n"]}
+    assert document.places["b", 1] == (6, 5)

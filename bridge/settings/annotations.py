@@ -1,4 +1,4 @@
-"""What the annotations of pydantic's fields allow: types, models and choices, inside of unions, lists and mappings too."""
+"""What the annotations of pydantic's fields allow: types, models, choices, also inside of lists and mappings."""
 
 import types
 from collections.abc import Iterator

@@ -280,7 +280,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, quoted: Any) ->
         return Problem(Location(file, *place), "", "holds a control character", "remove it")
     message, mark, begun = error.problem or "", error.problem_mark, error.context_mark
     place = (mark.line + 1, mark.column + 1)
-    if begun and "quoted scalar" in (error.context or ""):
+    if begun and "end of stream" in message and "quoted scalar" in (error.context or ""):
         return _unclosed(file, begun, "nowhere")
     if quoted and quoted.start_mark.line < quoted.end_mark.line == mark.line:
         return _unclosed(file, quoted.start_mark, f"only in line {mark.line + 1}, where something follows it")

@@ -68,9 +68,8 @@ rules:
         "bridge.yaml:7:1: qqq",
         "sources/shop.yaml:1:10: verify.scheme",
         "sources/shop.yaml:3:5: rules[0]",
-        "sources/shop.yaml:4:5: rules[0].when",
-        "sources/shop.yaml:5:43: rules[0].event.attributes.a",
-        "sources/shop.yaml:6:5: rules[1].event",
+        "sources/shop.yaml:4:11: rules[0].when",
+        "sources/shop.yaml:5:59: rules[0].event.attributes.a",
         "sources/shop.yaml:7:5: rules[1].evnt",
         "sources/shop.yaml:12:5: rules[3].target",
     ]

@@ -171,7 +171,7 @@ BRIDGE_KEYS = "addresses, admin, default_target, drain, listen, log, store, targ
         ("", "1:1: is empty, write its keys, or remove it"),
         ("log: {}", "1:1: targets: is missing, add it: the SuperOffice installations, by name"),
         ("targets: {}", "1:1: targets: is empty, give at least one"),
-        ("targets:\n", "1:1: targets: is empty, give it a value, or remove it"),
+        ("targets:\n", "1:1: targets: is empty, give it a value"),
         (f"targets: {{CRM: {{{TARGET}}}}}", f"1:11: targets.CRM: is not a valid name, {NAME_HINT}"),
         (f"targets: {{{'a' * 65}: {{{TARGET}}}}}", f"1:11: targets.{'a' * 65}: is not a valid name, {NAME_HINT}"),
         (f"targets: {{c: {{{TARGET}}}}}\nqqq: 1", f"2:1: qqq: unknown key `qqq`, known here: {BRIDGE_KEYS}"),
@@ -403,7 +403,7 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
     ("text", "problem"),
     [
         ("verify: {scheme: none}", "1:1: rules: is missing, add it: what becomes of a webhook; [] only records it"),
-        ("verify: {scheme: none}\nrules:", "2:1: rules: is empty, give it a value, or remove it"),
+        ("verify: {scheme: none}\nrules:", "2:1: rules: is empty, give it a value"),
         (
             "verify: none\nrules: []",
             (
@@ -413,7 +413,10 @@ RULE_NAME_HINT = "use letters, digits, _, . and -, with a letter or a digit firs
         ),
         ("verify: {}\nrules: []", "1:1: verify.scheme: is missing, add it: the name of the scheme, such as basic"),
         ("rules: []", "1:1: verify: is missing, add it: how a webhook is proven genuine: a scheme and what it needs"),
-        ("verify: {scheme: none}\nrules: {}", "2:1: rules: must be a list, not a mapping"),
+        (
+            "verify: {scheme: none}\nrules: {}",
+            "2:1: rules: must be a list, not a mapping, begin each of its entries with a dash: `- name: ...`",
+        ),
         (
             "verify: {scheme: none}\nrules: []\ncontent: yaml",
             '3:1: content: must be one of json, form, xml, text, any, not "yaml"',

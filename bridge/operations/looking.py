@@ -16,7 +16,7 @@ from bridge.settings.configuration import Names
 from bridge.store import changes, reading, targets, tenants, webhooks
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
-from bridge.store.webhooks import is_replaced
+from bridge.store.remapping import is_replaced
 from bridge.times import Clock, iso, iso_or_none, now
 
 BATCH = 200

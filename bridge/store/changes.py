@@ -70,7 +70,7 @@ def _change(connection: Connection, asked: Change) -> Changed:
     for row in rows:
         connection.execute(update(events).where(events.c.id == row.id).values(**_values(asked, row)))
         if asked.action is Action.REPLAY and row.order_key is not None:
-            to_the_end(connection, row.id)
+            to_the_end(connection, [row.id])
     advance(connection, map(key_of, rows), asked.now)
     return Changed(
         ids=tuple(row.id for row in rows), targets=frozenset(row.target for row in rows), out_of_order=tuple(late)

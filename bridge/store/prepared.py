@@ -5,16 +5,18 @@ enumeration), bytes, numbers, None. docs/performance.md has the figures that pay
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Insert
+from sqlalchemy import Connection, Dialect, Insert, Table, false, literal_column, true
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 R = TypeVar("R")
 _Values = tuple[Any, ...]  # one for each parameter, in the order of the statement's `names`
 _Bind = Callable[[_Values], Any]
+
+_MANY = 500  # rows
 
 
 class Prepared:
@@ -29,8 +31,8 @@ class Prepared:
         self._compiled: dict[str, tuple[str, _Bind | None]] = {}
 
     def change(self, connection: Connection, rows: Sequence[_Values]) -> int:
-        """Run it for each of the rows; return how many rows of the database changed."""
-        return self._run(connection, _change, rows)
+        """Run it for each of the rows, if there are any; return how many rows of the database changed."""
+        return self._run(connection, _change, rows) if rows else 0
 
     def change_each(self, connection: Connection, rows: Sequence[_Values]) -> list[int]:
         """Run it for each of the rows; return for each how many rows of the database changed."""
@@ -40,7 +42,14 @@ class Prepared:
         """What it finds."""
         return self._run(connection, _rows, [values])
 
-    def _run(self, connection: Connection, do: Callable[[Any, str, Sequence[Any]], R], rows: Sequence[_Values]) -> R:
+    def _run(
+        self,
+        connection: Connection,
+        do: Callable[[Any, str, Sequence[Any]], R],
+        rows: Sequence[_Values],
+        *,
+        bound: bool = True,
+    ) -> R:
         dialect: Any = connection.dialect
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy's own statements would
@@ -48,7 +57,7 @@ class Prepared:
         driver: Any = connection.connection.dbapi_connection
         cursor = driver.cursor()
         try:
-            return do(cursor, sql, rows if bind is None else [bind(row) for row in rows])
+            return do(cursor, sql, rows if bind is None or not bound else [bind(row) for row in rows])
         except dialect.loaded_dbapi.Error as error:
             raise as_sqlalchemys(error, connection, sql, cursor) from error
         finally:
@@ -67,6 +76,34 @@ class Prepared:
             bind = lambda values: [values[place] for place in places]  # noqa: E731
         self._compiled[dialect.name] = str(compiled), bind
         return self._compiled[dialect.name]
+
+
+class Insertion(Prepared):
+    """An INSERT of rows that have these columns, beside some that are `same` in all of them."""
+
+    def __init__(self, table: Table, names: Sequence[str], same: Mapping[str, int | bool] | None = None) -> None:
+        same = same or {}
+        super().__init__(lambda _: table.insert().inline().values({name: _same(v) for name, v in same.items()}), names)
+        self._copy = f"COPY {table.name} ({', '.join([*names, *same])}) FROM STDIN"
+        self._same = tuple(same.values())
+
+    def insert(self, connection: Connection, rows: Sequence[_Values]) -> None:
+        """Insert rows. Many of them go to PostgreSQL by COPY, which takes a third of the time."""
+        if len(rows) < _MANY or connection.dialect.name != "postgresql":
+            self.change(connection, rows)
+        else:
+            self._run(connection, self._copied, rows, bound=False)
+
+    def _copied(self, cursor: Any, _sql: str, rows: Sequence[_Values]) -> None:
+        with cursor.copy(self._copy) as copy:
+            for row in rows:
+                copy.write_row((*row, *self._same))
+
+
+def _same(value: int | bool) -> ColumnElement[Any]:
+    if isinstance(value, bool):
+        return true() if value else false()
+    return literal_column(str(value))
 
 
 def _change(cursor: Any, sql: str, rows: Sequence[Any]) -> int:

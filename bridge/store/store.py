@@ -9,7 +9,18 @@ from sqlalchemy import Connection, Engine, text
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, TenantState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.store import changes, database, events, handed_over, refresh_tokens, retention, targets, tenants, webhooks
+from bridge.store import (
+    changes,
+    database,
+    events,
+    handed_over,
+    refresh_tokens,
+    remapping,
+    retention,
+    targets,
+    tenants,
+    webhooks,
+)
 from bridge.store.writer import Writer
 from bridge.times import Clock, now
 
@@ -54,8 +65,8 @@ class Store:
 
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
-        remap = webhooks.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
-        return await self._writer.run(webhooks.remap, remap, in_time=True)
+        remap = remapping.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
+        return await self._writer.run(remapping.remap, remap, in_time=True)
 
     async def load(self, webhook_id: str) -> Webhook:
         """A stored webhook, as it was verified."""

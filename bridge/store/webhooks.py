@@ -1,20 +1,18 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, false, literal_column, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
-from bridge.store.order import WAITING, Key, advance, key_of, to_the_end
-from bridge.store.prepared import Prepared
+from bridge.store.order import WAITING, Key, advance
+from bridge.store.prepared import Insertion, Prepared
 from bridge.store.tables import dedupe, events, webhooks
 
 
@@ -31,15 +29,13 @@ def _claim_of(dialect: str) -> ClauseElement:
 
 _claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at", "expired"))
 _WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why", "bounded")
-_insert_webhook = Prepared(lambda _: webhooks.insert().inline(), _WEBHOOK_COLUMNS)
-_EVENT_COLUMNS = (
+_insert_webhook = Insertion(webhooks, _WEBHOOK_COLUMNS)
+EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
     *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers", "form"),
 )
 _PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
-_NEW = {"attempts": literal_column("0"), "retries": literal_column("0"), "probe": false()}
-_ANEW = {"retries": 0, "unclear": 0, "probe": False}
-_insert_event = Prepared(lambda _: events.insert().inline().values(_NEW), _EVENT_COLUMNS)
+insert_event = Insertion(events, EVENT_COLUMNS, {"attempts": 0, "retries": 0, "probe": False})
 
 
 class Acceptance(Struct, frozen=True):
@@ -57,13 +53,13 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     repeats = _claim_keys(connection, acceptances)
     new = [a for a in acceptances if a.webhook.id not in repeats] if repeats else acceptances
     if new:
-        _insert_webhook.change(connection, [_webhook_row(a) for a in new])
-    rows = [_event_row(a, event) for a in new for event in a.mapping.events]
+        _insert_webhook.insert(connection, [_webhook_row(a) for a in new])
+    rows = [event_row(a, event) for a in new for event in a.mapping.events]
     if rows:
-        _insert_event.change(connection, rows)
+        insert_event.insert(connection, rows)
         for moment, keys in _ordered(new).items():
             advance(connection, keys, moment)
-    repeated = _receipts(connection, set(repeats.values()))
+    repeated = receipts(connection, set(repeats.values()))
     return [
         repeated[repeats[a.webhook.id]]
         if a.webhook.id in repeats
@@ -112,10 +108,11 @@ def _first(connection: Connection, identity: Identity) -> Receipt | None:
     claimed = (dedupe.c.source == identity.source, dedupe.c.key == identity.key)
     holder = select(dedupe.c.webhook_id).where(*claimed, dedupe.c.claimed_at > identity.expired)
     first = connection.execute(holder).scalar()
-    return None if first is None else _receipts(connection, {first}).get(first)
+    return None if first is None else receipts(connection, {first}).get(first)
 
 
-def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
+def receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
+    """What is told of stored webhooks to whoever sends them again, by their ids."""
     if not ids:
         return {}
     columns = select(webhooks.c.id, webhooks.c.state, webhooks.c.bounded)
@@ -132,59 +129,8 @@ def _receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remap:
-    """A new mapping of a stored webhook. `again`: also of events that are held."""
-
-    acceptance: Acceptance
-    again: bool = False
-
-
-def remap(connection: Connection, remaps: Sequence[Remap]) -> Sequence[Receipt]:
-    """Put today's mapping of a stored webhook in place of the earlier one.
-
-    An event that is delivered, being sent or discarded stays, and so does a held one unless asked for again; a pending
-    or dead one is replaced and starts anew; a pending one that is no longer made is discarded, unless a rule broke.
-    """
-    return [_remap(connection, one.acceptance, again=one.again) for one in remaps]
-
-
-def _remap(connection: Connection, a: Acceptance, *, again: bool) -> Receipt:
-    query = select(events).where(events.c.webhook_id == a.webhook.id).with_for_update()
-    found: dict[str, Any] = {row.id: row for row in connection.execute(query)}
-    touched = [key_of(row) for row in found.values()]
-    for event in a.mapping.events:
-        row = dict(zip(_EVENT_COLUMNS, _event_row(a, event), strict=True)) | _ANEW
-        before = found.get(event.id)
-        if before is None:
-            connection.execute(events.insert(), row | {"attempts": 0})
-        elif is_replaced(before.state, again=again):
-            kept = {name: value for name, value in row.items() if name not in ("id", "created_at")}
-            connection.execute(update(events).where(events.c.id == event.id).values(**kept))
-            if event.order_key is not None and (before.state != EventState.PENDING or key_of(before) != _key(a, event)):
-                to_the_end(connection, event.id)
-        else:
-            continue
-        touched.append(_key(a, event))
-    gone: list[str] = []
-    # A rule that broke proves nothing about the events that it made before.
-    if a.mapping.state in (WebhookState.MAPPED, WebhookState.IGNORED):
-        made = {event.id for event in a.mapping.events}
-        gone = [id_ for id_, row in found.items() if row.state == EventState.PENDING and id_ not in made]
-        discarded = update(events).where(events.c.id.in_(gone))
-        connection.execute(discarded.values(state=EventState.DISCARDED, reason="remapped"))
-    advance(connection, touched, a.now)
-    known = {"state": a.mapping.state, "why": _why_bytes(a.mapping), "bounded": a.mapping.bounded}
-    connection.execute(update(webhooks).where(webhooks.c.id == a.webhook.id).values(known))
-    return replace(_receipts(connection, {a.webhook.id})[a.webhook.id], discarded=tuple(gone))
-
-
-def is_replaced(state: str, *, again: bool) -> bool:
-    """Whether a remap replaces an event that is in this state."""
-    return state in (EventState.PENDING, EventState.DEAD) or (again and state == EventState.HELD)
-
-
-def _key(a: Acceptance, event: Event) -> Key | None:
+def its_key(a: Acceptance, event: Event) -> Key | None:
+    """Which events wait for an event, and it for them."""
     return None if event.order_key is None else Key(event.target, a.webhook.source, event.order_key)
 
 
@@ -193,7 +139,7 @@ def _ordered(acceptances: Sequence[Acceptance]) -> dict[int, set[Key]]:
     keys: dict[int, set[Key]] = {}
     for a in acceptances:
         for event in a.mapping.events:
-            if key := _key(a, event):
+            if key := its_key(a, event):
                 keys.setdefault(a.now, set()).add(key)
     return keys
 
@@ -246,12 +192,13 @@ def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
         mapping.dedupe_key,
         jsontext.encode(head),
         webhook.body,
-        _why_bytes(mapping),
+        why_bytes(mapping),
         mapping.bounded,
     )
 
 
-def _event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
+def event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS`."""
     target = a.targets.get(event.target) or TargetState(name=event.target)
     return (
         event.id,
@@ -276,7 +223,8 @@ def _event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
     )
 
 
-def _why_bytes(mapping: Mapping) -> bytes | None:
+def why_bytes(mapping: Mapping) -> bytes | None:
+    """What is stored of why."""
     if mapping.state is WebhookState.MAPPED:
         return None
     return jsontext.encode({"error": mapping.error, "rules": [why.as_json() for why in mapping.why]})

@@ -25,8 +25,9 @@ from bridge.model import (
     WebhookState,
 )
 from bridge.store.events import Ask, Result, claim, record, release, unfinished
+from bridge.store.remapping import Remap, remap
 from bridge.store.tables import attempts, events
-from bridge.store.webhooks import Acceptance, Remap, accept, remap
+from bridge.store.webhooks import Acceptance, accept
 
 from .support import NOW, a_webhook, an_attempt, an_event
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, text
 
 from bridge.model import (
@@ -342,6 +343,31 @@ async def test_a_remap_to_the_same_value_keeps_its_place(store: Store) -> None:
     await store.remap(webhook, mapped(an_event(webhook, order_key="anna", text="new")))
     claim = await head(store)
     assert (claim.event_id, claim.text) == (first, "new")
+
+
+async def test_what_a_remap_adds_and_what_it_makes_anew_stand_in_the_order_of_the_rules(store: Store) -> None:
+    webhook = a_webhook()
+    first, second = (an_event(webhook, item, order_key="anna") for item in "ab")
+    await store.accept(webhook, mapped(first), WINDOW)
+    await end(store, await head(store), Dead("rejected"))
+    await store.remap(webhook, mapped(first, second))
+    for event in (first, second):
+        claim = await head(store)
+        assert claim.event_id == event.id
+        await end(store, claim, Delivered())
+
+
+async def test_a_webhook_may_have_ten_thousand_lines(store: Store, look: Engine) -> None:
+    webhook = a_webhook()
+    made = mapped(*(an_event(webhook, str(number), order_key=f"line {number}") for number in range(10_000)))
+    due = text("SELECT count(*) FROM events WHERE next_attempt_at = :now ")
+    await store.accept(webhook, made, WINDOW)
+    with look.connect() as connection:
+        assert connection.execute(due, {"now": NOW}).scalar() == 10_000
+    await store.remap(webhook, mapped(*(replace(event, order_key="one") for event in made.events)))
+    with look.connect() as connection:
+        assert connection.execute(due, {"now": NOW}).scalar() == 1
+    assert await claimed(store) == [made.events[0].id]
 
 
 async def test_a_remap_that_orders_no_more_frees_both(store: Store) -> None:

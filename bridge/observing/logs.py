@@ -23,6 +23,7 @@ BRIDGE_STARTED: Final = "bridge.started"
 BRIDGE_DRAINING: Final = "bridge.draining"
 BRIDGE_STOPPED: Final = "bridge.stopped"
 CONFIG_WARNED: Final = "config.warned"
+SECRET_READ: Final = "secret.read"  # noqa: S105 -- a name
 RELOAD_REFUSED: Final = "reload.refused"
 STORE_MIGRATED: Final = "store.migrated"
 STORE_PRUNED: Final = "store.pruned"

@@ -15,10 +15,11 @@ from bridge import jsontext
 from bridge.errors import Problem, Severity
 from bridge.model import Request
 from bridge.receiving.handshake import Asked, Handshake, Keys, Refusal, Reply, Step, refused
+from bridge.receiving.verification.keys import signing
 from bridge.receiving.verification.sender import Sender
 from bridge.receiving.verification.sns_urls import CONFIRMATIONS
 from bridge.settings.document import Section
-from bridge.settings.secrets import Secret
+from bridge.settings.secrets import Secret, written
 from bridge.settings.source_schema import SourceSettings
 
 _SMALL = 16 * 1024  # bytes of a body that is read before anything about it is proven
@@ -98,7 +99,8 @@ def _is_token(request: Request) -> bool:
 
 
 def _key(asked: Asked) -> bytes:
-    return asked.keys.secrets[(asked.secret or 1) - 1].reveal().encode()
+    secrets = asked.keys.secrets
+    return (secrets[asked.secret - 1] if asked.secret else signing(secrets)).reveal().encode()
 
 
 def _slack(asked: Asked) -> Reply | None:
@@ -235,7 +237,7 @@ def compile_handshake(
     The source's `verify` is read as it stands: whether its shape is right is told where its verifier is compiled.
     """
     verify = source["verify"].value
-    secrets = tuple(Secret.from_settings(one) for one in verify.get("secrets", ()) if one not in (None, ""))
+    secrets = tuple(secret for _, secret in written(verify.get("secrets", ())))
     problems = []
     if settings.registering and not (sender and sender.hands_over):
         place = source["registering"]
@@ -244,7 +246,7 @@ def compile_handshake(
         message = "lets anyone who knows the URL hand over a secret"
         hint = "remove it once `bridge secrets` has shown yours"
         problems.append(source["registering"].problem(message, hint, Severity.WARNING))
-    elif sender and sender.hands_over and not secrets:
+    elif sender and sender.hands_over and not any(secrets):
         hint = "give at least one that is not empty, or say registering: true until the sender has handed one over"
         problems.append(source["verify"]["secrets"].problem("holds no secret", hint))
     if sender is None or not sender.handshake:

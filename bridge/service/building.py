@@ -11,6 +11,7 @@ from bridge.receiving.verification import Verifier, compile_verifier
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service.rules import compiled_rules, refuse
 from bridge.settings.configuration import Names, Source
+from bridge.settings.expansion import ReadAgain
 from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings, StoreSettings
 from bridge.settings.source_schema import SourceSettings
@@ -31,13 +32,13 @@ class Built:
     problems: list[Problem]
 
 
-def build(directory: Path) -> Built:
-    """Load and compile a configuration.
+def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
+    """Load and compile a configuration. `read_again` is told of files of secrets that change afterwards.
 
     Raises:
         ConfigError: all its problems, warnings included.
     """
-    settings, told = load(directory)
+    settings, told = load(directory, read_again=read_again)
     problems: list[Problem] = []
     targets: dict[str, SuperOffice] = {}
     for name, target, section in settings.targets():

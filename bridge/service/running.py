@@ -54,7 +54,7 @@ def serve(directory: Path) -> None:
     """
     signals = Signals()
     as_written = fingerprint(directory)  # before it is read: what changes meanwhile is found to differ
-    built = build(directory)
+    built = build(directory, _read_again)
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
@@ -62,6 +62,10 @@ def serve(directory: Path) -> None:
         log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Bridge(built, Store(engine), lambda: fingerprint(directory) != as_written).run(signals))
+
+
+def _read_again(file: Path, wrong: str) -> None:
+    (log.warning if wrong else log.info)(logs.SECRET_READ, file=str(file), problem=wrong or None)
 
 
 class _Bridge:

@@ -1,8 +1,9 @@
 """`${VAR}`, `${VAR:-default}` and `${file:PATH}` inside the values of the configuration."""
 
+import codecs
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bridge.settings.secrets import Expanded, FileText, Unset
@@ -10,7 +11,14 @@ from bridge.settings.secrets import Expanded, FileText, Unset
 LARGEST_FILE = 1 << 20
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_BOM = codecs.BOM_UTF8.decode()  # that editors begin a text with: never part of what it says
+_NOT_TEXT = "is not UTF-8"
+_EMPTY = "is empty"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+ReadAgain = Callable[[Path, str], None]
+"""Is told of a file that was read again since its text changed; or that it cannot be, and why."""
 
 
 class Expansion:
@@ -19,10 +27,13 @@ class Expansion:
     Where not `strict`, a text with something that is not set or cannot be read becomes an Unset, and is no problem.
     """
 
-    def __init__(self, environ: Mapping[str, str], directory: Path, *, strict: bool = True) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], directory: Path, *, strict: bool = True, read_again: ReadAgain | None = None
+    ) -> None:
         self._environ = environ
         self._directory = directory
         self._strict = strict
+        self._read_again = read_again
 
     def expand(self, text: str) -> tuple[str, list[tuple[str, str]]]:
         """The text with its references replaced (`$${` becomes `${`), and what is wrong with them: (message, hint).
@@ -52,7 +63,7 @@ class Expansion:
 
     def _look_up(self, reference: str) -> "str | _File":
         if path := reference.removeprefix("file:") if reference.startswith("file:") else "":
-            return _File(self._directory / path)
+            return _File(self._directory / path, self._read_again)
         if not (match := _VARIABLE.fullmatch(reference)):
             message = "`${` must be followed by a variable's name (letters, digits, _) or file:PATH, and by `}`"
             raise _NotThere(message, "write $${ where the text itself holds ${")
@@ -64,7 +75,7 @@ class Expansion:
             raise _NotThere(f"the variable `{name}` is not set", f"set it, or give a default with ${{{name}:-...}}")
         if not _is_text(value):
             raise _NotThere(f"the variable `{name}` is not UTF-8", "set it to text")
-        return value
+        return value.removeprefix(_BOM)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -107,32 +118,42 @@ class _NotThere(Exception):
 class _File:
     """The text of a file, read again when the file changes; while it cannot be read, the last good text."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read_again: ReadAgain | None) -> None:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
+        self._text = ""
+        self._read_again = read_again
         try:
             self._refresh()
         except UnicodeDecodeError:
-            raise _NotThere(f"the file {path} is not UTF-8", "write it as text") from None
+            raise _NotThere(f"the file {path} {_NOT_TEXT}", "save it as UTF-8") from None
         except FileNotFoundError:
             raise _NotThere(f"there is no file {path}", "make it, or correct the path") from None
         except OSError as error:
             raise _NotThere(f"the file {path} {reason(error)}", remedy(error)) from None
         except ValueError:
             raise _NotThere("a file's name holds a NUL character", "remove it") from None
+        self._wrong = "" if self._text else _EMPTY
 
     def read(self) -> str:
+        before = self._text
         try:
             self._refresh()
-        except (OSError, ValueError):
-            return self._text
+            wrong = "" if self._text else _EMPTY
+        except UnicodeDecodeError:
+            wrong = _NOT_TEXT
+        except OSError as error:
+            wrong = reason(error)
+        if self._read_again and (before, self._wrong) != (self._text, wrong):
+            self._read_again(self._path, wrong)
+        self._wrong = wrong
         return self._text
 
     def _refresh(self) -> None:
         found = self._path.stat()  # before reading: a change in between is seen the next time
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         if stamp != self._stamp:
-            text = read_bytes(self._path).decode()
+            text = read_bytes(self._path).removeprefix(codecs.BOM_UTF8).decode()
             self._text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
             self._stamp = stamp
 

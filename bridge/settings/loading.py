@@ -16,7 +16,7 @@ from bridge.settings.configuration import (
 )
 from bridge.settings.document import Path as Path_
 from bridge.settings.document import Section, dotted
-from bridge.settings.expansion import Expansion, read_bytes, reason, remedy
+from bridge.settings.expansion import Expansion, ReadAgain, read_bytes, reason, remedy
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
 from bridge.settings.reading import read_yaml
 from bridge.settings.schema import AdminSettings, BridgeSettings, StoreSettings
@@ -27,15 +27,20 @@ _NEEDED = ("rules", "dedupe", "defaults", "tests")  # what a rule says cannot be
 
 
 def load(
-    directory: Path, environ: Mapping[str, str] | None = None, *, strict: bool = True
+    directory: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    strict: bool = True,
+    read_again: ReadAgain | None = None,
 ) -> tuple[Settings, list[Problem]]:
     """Read `bridge.yaml` and every `sources/*.yaml` of a directory: what is right of them, and all problems.
 
     `${VAR}` is looked up in `environ` (the process's own where left out). Files are named in problems as they are
     reached through `directory`; problems are sorted by file, line and column. Where not `strict`, variables that are
-    not set are no problem, but in what the rules say.
+    not set are no problem, but in what the rules say. `read_again` is told of files that change afterwards.
     """
-    expansion = Expansion(os.environ if environ is None else environ, directory, strict=strict)
+    environ = os.environ if environ is None else environ
+    expansion = Expansion(environ, directory, strict=strict, read_again=read_again)
     section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
     sources, found = _sources(directory / "sources", expansion)
     problems += found

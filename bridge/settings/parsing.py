@@ -214,11 +214,11 @@ def _expression(value: Any) -> Any:
 
 
 def _maybe_empty(value: Any) -> Secret:
-    return Secret("") if value in (None, "") else Secret.from_settings(value)
+    return Secret("") if value is None else Secret.from_settings(value)
 
 
 def _filled(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    return tuple(filter(None, secrets))
+    return tuple(secret for secret in secrets if secret.expected)
 
 
 def _some_networks(networks: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -228,9 +228,9 @@ def _some_networks(networks: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _some(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    if not (filled := _filled(secrets)):
+    if not any(secrets):
         raise wrong("holds no secret", "give at least one that is not empty")
-    return filled
+    return _filled(secrets)
 
 
 Duration = Annotated[
@@ -268,7 +268,7 @@ _Secrets = tuple[
 ]
 
 Secrets = Annotated[_Secrets, AfterValidator(_some)]
-"""One secret or more; empty entries are dropped, so that `${OLD_SECRET:-}` may be unset."""
+"""One secret or more; empty entries are dropped, so that `${OLD_SECRET:-}` may be unset, but not files yet to fill."""
 
 SecretsToCome = Annotated[_Secrets, AfterValidator(_filled)]
 """Secrets, of which there may be none yet."""

@@ -1,7 +1,7 @@
 """Secrets: text that never shows itself, read again when the file it comes from changes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -59,7 +59,13 @@ class Secret:
         """Whether it may change while the bridge runs."""
         return self._read is not None
 
+    @property
+    def expected(self) -> bool:
+        """Whether there is one, or a file that is empty may bring one."""
+        return bool(self._text) or self.follows_a_file
+
     def __bool__(self) -> bool:
+        """Whether there is one, as far as it was last looked at."""
         return bool(self._text)
 
     def __repr__(self) -> str:
@@ -89,6 +95,17 @@ class Secret:
             what = {"message": "is the name of a variable, not its value", "hint": f"write ${{{name[1] or name[2]}}}"}
             raise PydanticCustomError("wrong", "{message}", what)
         return cls(value if isinstance(value, str) else str(value))
+
+
+def written(entries: Sequence[Any]) -> Iterator[tuple[int, Secret]]:
+    """The secrets of a list as it stands in YAML, with their positions in it.
+
+    An empty entry is none, so that `${OLD_SECRET:-}` may be unset; but a file that is empty may be filled later.
+    """
+    for position, entry in enumerate(entries):
+        secret = Secret("") if entry is None else Secret.from_settings(entry)
+        if secret.expected:
+            yield position, secret
 
 
 _NAMED = re.compile(r"\$([A-Z_][A-Z0-9_]*)|\{\{\s*(\w+)\s*\}\}")  # as shells and templates write it

@@ -138,3 +138,35 @@ def test_a_secret_whose_file_becomes_empty_keeps_its_text(tmp_path: Path) -> Non
     secret = Secret(Expansion({}, tmp_path).expand("${file:f}")[0])
     (tmp_path / "f").write_text("\n")
     assert secret.reveal() == "s"
+
+
+@pytest.mark.parametrize("text", ["s3cret", ""])
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "f").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n")
+    expansion = Expansion({"A": f"\ufeff{text}"}, tmp_path)
+    assert expansion.expand("${file:f}") == (text, [])
+    assert expansion.expand("${A}") == (text, [])
+
+
+def test_a_file_that_was_read_again_is_told_once_with_what_is_wrong_with_it(tmp_path: Path) -> None:
+    told: list[tuple[Path, str]] = []
+    file = tmp_path / "f"
+    file.write_text("")
+    secret = Secret(Expansion({}, tmp_path, read_again=lambda *of: told.append(of)).expand("${file:f}")[0])
+
+    def after(text: str) -> tuple[str, list[tuple[Path, str]]]:
+        file.write_text(text)
+        told.clear()
+        return secret.reveal() and secret.reveal(), told
+
+    assert after("") == ("", []), "a file yet to fill is no news"
+    assert after("first\n") == ("first", [(file, "")])
+    assert after("first") == ("first", []), "it says the same"
+    assert after("other") == ("other", [(file, "")])
+    assert after("") == ("other", [(file, "is empty")])
+    assert after("other") == ("other", [(file, "")])
+    file.unlink()
+    told.clear()
+    assert [secret.reveal(), secret.reveal()] == ["other", "other"]
+    assert told == [(file, "cannot be read: no such file or directory")]
+    assert after("third") == ("third", [(file, "")])

@@ -1,6 +1,6 @@
 """What the compile functions of schemes share: keys that stand in several, and problems at their places."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
@@ -9,7 +9,7 @@ from bridge.errors import Problem, Severity
 from bridge.receiving.verification.verifier import Proof
 from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, Secrets
-from bridge.settings.secrets import Secret
+from bridge.settings.secrets import written
 
 Compiled = tuple[Proof | None, list[Problem]]
 
@@ -22,16 +22,12 @@ Keys = Annotated[
 Tolerance = Annotated[Duration | None, Field(description="how far a signed timestamp may be off, such as 5m")]
 
 
-def check_secrets(
-    section: Section, secrets: Sequence[Secret], good: Callable[[str], bool], message: str
-) -> list[Problem]:
-    """A problem at the place of each secret that is not good. Places are counted without the dropped, empty entries."""
-    entries = enumerate(section["secrets"].value)
-    places = [section["secrets"][index] for index, entry in entries if entry not in (None, "")]
+def check_secrets(section: Section, good: Callable[[str], bool], message: str) -> list[Problem]:
+    """A problem at the place of each secret that is not good."""
     return [
-        place.problem(message, "paste it again, whole, as the sender shows it")
-        for place, secret in zip(places, secrets, strict=True)
-        if not good(secret.reveal())
+        section["secrets"][position].problem(message, "paste it again, whole, as the sender shows it")
+        for position, secret in written(section["secrets"].value)
+        if secret and not good(secret.reveal())
     ]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification.headers import Headers
-from bridge.receiving.verification.keys import key_of, position_of_match
+from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.reasons import Reason
 from bridge.settings.secrets import Secret
 
@@ -38,7 +38,7 @@ class Token:
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         begin = self._word + b" " if self._word else b""
-        return {self.header: begin + self._secrets[0].reveal().encode()}
+        return {self.header: begin + signing(self._secrets).reveal().encode()}
 
 
 class Parameter:
@@ -91,10 +91,11 @@ class Basic:
         return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
-        return {b"authorization": b"Basic " + b64encode(self._pair(self._secrets[0]).encode())}
+        return {b"authorization": b"Basic " + b64encode(self._pair(signing(self._secrets)).encode())}
 
     def _pair(self, secret: Secret) -> str:
-        return f"{self._username}:{secret.reveal()}"
+        text = secret.reveal()
+        return f"{self._username}:{text}" if text else ""  # without a password, nobody is let in
 
 
 class Anyone:

@@ -17,7 +17,7 @@ from bridge.model import Request
 from bridge.receiving.verification import json_web_tokens
 from bridge.receiving.verification.compiling import Compiled, Keys, Tolerance, check_secrets, check_url
 from bridge.receiving.verification.headers import Headers
-from bridge.receiving.verification.keys import position_of_match
+from bridge.receiving.verification.keys import position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.settings.document import Section
@@ -57,8 +57,10 @@ class JiraConnect:
         wanted = ("exp", "qsh") if word == "jwt" else ("exp",)
         refusal = NotVerified(Reason.SECRET_UNUSABLE)
         for number, secret in enumerate(self._secrets, 1):
+            if not (key := secret.reveal()):  # a file yet to fill
+                continue
             try:
-                told = json_web_tokens.claims(encoded, secret.reveal(), _ALGORITHMS, required=wanted)
+                told = json_web_tokens.claims(encoded, key, _ALGORITHMS, required=wanted)
             except NotVerified as error:
                 refusal = error
                 continue
@@ -77,7 +79,7 @@ class JiraConnect:
         """
         at = request.received_at // 1000
         told = {"iss": "bridge", "iat": at, "exp": at + LIFE, "qsh": self._hash_of(request)}
-        key = self._secrets[0].reveal()
+        key = signing(self._secrets).reveal()
         if len(key.encode()) < SHORTEST:
             raise NotVerified(Reason.SECRET_UNUSABLE)
         return {b"authorization": b"JWT " + jwt.encode(told, key, _ALGORITHMS[0]).encode()}
@@ -112,8 +114,6 @@ def compile_jira_connect(section: Section, public_url: str) -> Compiled:
     if settings is None:
         return None, problems
     problems += check_url(section, public_url)
-    problems += check_secrets(
-        section, settings.secrets, lambda text: len(text.encode()) >= SHORTEST, f"has less than {SHORTEST} bytes"
-    )
+    problems += check_secrets(section, lambda text: len(text.encode()) >= SHORTEST, f"has less than {SHORTEST} bytes")
     leeway = LEEWAY if settings.tolerance is None else settings.tolerance
     return JiraConnect(settings.secrets, public_url, settings.base_url, leeway), problems

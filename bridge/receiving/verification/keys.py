@@ -2,12 +2,13 @@
 
 import hmac
 from base64 import b64decode
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 
 from bridge.errors import NotVerified
 from bridge.receiving.verification.reasons import Reason
+from bridge.settings.secrets import Secret
 
 KeyForm = Literal["utf8", "base64", "hex", "whsec"]
 
@@ -30,6 +31,11 @@ def key_of(form: KeyForm, text: str) -> bytes | None:
     except ValueError:
         return None
     return derived or None
+
+
+def signing(secrets: Sequence[Secret]) -> Secret:
+    """What we would sign by ourselves: the first secret that there is; later ones may be files yet to fill."""
+    return next((secret for secret in secrets if secret.reveal()), secrets[0])
 
 
 def position_of_match(genuine: Iterable[bytes | None], shown: Collection[bytes], mismatch: Reason) -> int:

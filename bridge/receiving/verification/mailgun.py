@@ -115,6 +115,6 @@ def compile_mailgun(section: Section, _public_url: str) -> Compiled:
     if settings is None:
         return None, problems
     problems += check_secrets(
-        section, settings.secrets, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
+        section, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
     )
     return Mailgun(settings.secrets, TOLERANCE if settings.tolerance is None else settings.tolerance), problems

@@ -73,5 +73,5 @@ def compile_graph(section: Section, _public_url: str) -> Compiled:
     if settings is None:
         return None, problems
     message = f"is longer than the {LONGEST} characters that a clientState may have"
-    problems += check_secrets(section, settings.secrets, lambda text: len(text) <= LONGEST, message)
+    problems += check_secrets(section, lambda text: len(text) <= LONGEST, message)
     return MicrosoftGraph(settings.secrets), problems

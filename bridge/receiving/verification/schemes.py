@@ -1,6 +1,6 @@
 """What ops may write under `verify`, and its meaning: a source's mapping becomes a Verifier, or located problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
@@ -158,9 +158,9 @@ def _sender(sender: Sender, section: Section, public_url: str) -> Compiled:
         problems.append(section["header"].problem("is no name of a header", "write one like X-Token"))
     form = sender.recipes[0].key if sender.recipes else "utf8"
     if len(sender.recipes) == len(sender.proof):
-        problems += _check_keys(section, settings.secrets, form)
+        problems += _check_keys(section, form)
     else:
-        problems += check_secrets(section, settings.secrets, lambda text: _fits(form, text), _NEVER)
+        problems += check_secrets(section, lambda text: _fits(form, text), _NEVER)
     ways: list[tuple[bytes, Proof]] = []
     for way in sender.proof:
         if isinstance(way, Recipe):
@@ -210,7 +210,7 @@ def _hmac(section: Section, public_url: str) -> Compiled:
         )
     if "url" in recipe.signed:
         unsound += check_url(section, public_url)
-    problems += [*unsound, *_check_keys(section, settings.secrets, recipe.key)]
+    problems += [*unsound, *_check_keys(section, recipe.key)]
     return None if unsound else Signature(recipe, settings.secrets, settings.tolerance, public_url), problems
 
 
@@ -220,7 +220,7 @@ def _token(section: Section, _public_url: str) -> Compiled:
         return None, problems
     if not is_header_name(settings.header):
         problems.append(section["header"].problem("is no name of a header", "write one like X-Token"))
-    problems += check_secrets(section, settings.secrets, _fits_header, _NEVER)
+    problems += check_secrets(section, _fits_header, _NEVER)
     return Token(settings.header, settings.secrets), problems
 
 
@@ -238,7 +238,7 @@ def _basic(section: Section, _public_url: str) -> Compiled:
     if not settings.username or ":" in settings.username:
         message = "holds a colon, which ends the name in HTTP Basic" if settings.username else "is empty"
         problems.append(section["username"].problem(message, "take the name that the sender shows"))
-    problems += _check_keys(section, settings.secrets, "utf8")
+    problems += _check_keys(section, "utf8")
     return Basic(settings.username, settings.secrets), problems
 
 
@@ -250,8 +250,8 @@ _FORMS = {
 }
 
 
-def _check_keys(section: Section, secrets: Sequence[Secret], form: KeyForm) -> list[Problem]:
-    return check_secrets(section, secrets, lambda text: key_of(form, text) is not None, f"is not {_FORMS[form]}")
+def _check_keys(section: Section, form: KeyForm) -> list[Problem]:
+    return check_secrets(section, lambda text: key_of(form, text) is not None, f"is not {_FORMS[form]}")
 
 
 def _none(section: Section, _public_url: str) -> Compiled:

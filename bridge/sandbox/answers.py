@@ -27,7 +27,7 @@ _HTML = b"text/html; charset=utf-8"
 _READABLE = frozenset({"application/json", "text/json", "application/json-patch+json", "application/merge-patch+json"})
 _MASKED = frozenset({"authorization", "cookie", "so-apptoken", "x-xsrf-token"})
 _MAX_HEADERS = 32 * 1024  # bytes, all names and values together
-_TABLE_RIGHT = {"Mask": "Full", "Reason": ""}
+_TABLE_RIGHT = {"Mask": "FULL", "Reason": ""}
 _FIELD_PROPERTIES = {
     "EventType": {"FieldRight": None, "FieldType": "System.Int32", "FieldLength": 0},
     "Attributes": {"FieldRight": None, "FieldType": "System.String", "FieldLength": 0},
@@ -110,6 +110,22 @@ class Credentials:
         return False
 
 
+def members(body: bytes) -> dict[str, Any]:
+    """The members of a request's JSON object by their names in lower case, in which SuperOffice takes any case.
+
+    Raises:
+        Refusal: 400, it is no JSON. What is no object has no members.
+    """
+    try:
+        return _lowered(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise argument("The request body is not valid JSON.") from None
+
+
+def _lowered(value: Any) -> dict[str, Any]:
+    return {name.lower(): member for name, member in value.items()} if isinstance(value, dict) else {}
+
+
 def workflow_event(body: bytes, known: frozenset[str] = EVENT_TYPES) -> tuple[str, str | None]:
     """The EventType and Attributes of a request body `{"WorkflowEvent": {"EventType": ..., "Attributes": ...}}`.
 
@@ -118,22 +134,19 @@ def workflow_event(body: bytes, known: frozenset[str] = EVENT_TYPES) -> tuple[st
     Raises:
         Refusal: 400 with an error object that says what is wrong.
     """
-    try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _argument("The request body is not valid JSON.") from None
-    if not isinstance(request, dict) or "WorkflowEvent" not in request:
-        raise _argument('The request has no WorkflowEvent: expected {"WorkflowEvent": {"EventType": ...}}.')
-    carrier = request["WorkflowEvent"]
-    if not isinstance(carrier, dict):
-        raise _argument("WorkflowEvent is null or no object.")
-    event_type, attributes = carrier.get("EventType"), carrier.get("Attributes")
+    request = members(body)
+    if "workflowevent" not in request:
+        raise argument('The request has no WorkflowEvent: expected {"WorkflowEvent": {"EventType": ...}}.')
+    if not isinstance(request["workflowevent"], dict):
+        raise argument("WorkflowEvent is null or no object.")
+    carrier = _lowered(request["workflowevent"])
+    event_type, attributes = carrier.get("eventtype"), carrier.get("attributes")
     if not isinstance(event_type, str):
-        raise _argument("EventType is missing or not the name of an event type.")
+        raise argument("EventType is missing or not the name of an event type.")
     if event_type not in known:
-        raise _argument(f"EventType '{event_type[:100]}' is not an event type.")
+        raise argument(f"EventType '{event_type[:100]}' is not an event type.")
     if attributes is not None and not isinstance(attributes, str):
-        raise _argument("Attributes is no string.")
+        raise argument("Attributes is no string.")
     return event_type, attributes
 
 
@@ -165,7 +178,8 @@ def page(status: int) -> Answer:
     return Answer(status, text.encode(), _HTML)
 
 
-def _argument(message: str) -> Refusal:
+def argument(message: str) -> Refusal:
+    """What SuperOffice answers to a request that it cannot read: 400."""
     return Refusal(error(400, "ArgumentException", message))
 
 

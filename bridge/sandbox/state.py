@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bridge.sandbox.answers import Answer, Credentials, Refusal, result, selected, workflow_event
+from bridge.sandbox.creators import create
 from bridge.sandbox.faults import Fault, Script
 from bridge.sandbox.logins import LogIns
 from bridge.sandbox.tenants import Tenants
@@ -115,6 +116,17 @@ class Sandbox:
         except Refusal as refusal:
             return refusal.answer
         return send_event_described()
+
+    def create(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], creator: str, body: bytes) -> Answer:
+        """What a creator of the agent gives to whoever is logged in: a blank carrier."""
+        headers = tuple(headers)
+        if (instead := self.tenants.instead(tenant)) is not None:
+            return instead
+        try:
+            self._credentials.let_in(headers, self.log_ins.accepts(tenant, headers))
+            return create(creator, body)
+        except Refusal as refusal:
+            return refusal.answer
 
     def events(self, tenant: str | None = None) -> list[RecordedEvent]:
         """The events taken, oldest first, of one tenant or of all."""

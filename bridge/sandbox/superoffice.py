@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from bridge.sandbox import logins
 from bridge.sandbox.answers import Answer, page
+from bridge.sandbox.creators import CREATORS
 from bridge.sandbox.faults import Fault, faults_from_json
 from bridge.sandbox.state import RecordedEvent, Sandbox
 from bridge.sandbox.tenants import STATE
@@ -31,7 +32,8 @@ from bridge.sandbox.versions import NEWEST
 
 __all__ = ["RecordedEvent", "Sandbox", "application", "run", "serving"]
 
-_SEND_EVENT = "/api/v1/Agents/Workflow/SendEvent"
+_AGENT = "/api/v1/Agents/Workflow/"
+_SEND_EVENT = _AGENT + "SendEvent"
 _MAX_BODY = 4 * 1024 * 1024  # bytes of a SendEvent
 _MAX_SCRIPT_BODY = 1024 * 1024
 _MAX_URL = 2048  # bytes of path and query
@@ -100,6 +102,11 @@ def application(sandbox: Sandbox) -> Starlette:
         tenant = request.path_params.get("tenant") or "default"
         return _response(sandbox.describe_send_event(tenant, request.headers.raw))
 
+    async def create(request: Request) -> Response:
+        tenant = request.path_params.get("tenant") or "default"
+        creator = request.url.path.rpartition("/")[2]
+        return _response(sandbox.create(tenant, request.headers.raw, creator, await request.body()))
+
     def take_event(tenant: str, scope: Scope, body: bytes) -> Answer:
         if len(body) > _MAX_BODY:
             return page(413)
@@ -132,6 +139,11 @@ def application(sandbox: Sandbox) -> Starlette:
             Route(_SEND_EVENT, send_event, methods=["POST"]),
             Route("/{tenant:path}" + _SEND_EVENT, describe_send_event),
             Route(_SEND_EVENT, describe_send_event),
+            *(
+                Route(where + _AGENT + creator, create, methods=["POST"], max_body_size=_MAX_SCRIPT_BODY)
+                for creator in CREATORS
+                for where in ("/{tenant:path}", "")
+            ),
             Route("/{tenant:path}/api", get_api),
             Route("/api", get_api),
             Route("/sandbox/events", get_events),

@@ -68,6 +68,19 @@ def test_others_are_kept_out_with_an_error_object(headers: list[tuple[str, str]]
     assert sandbox.events() == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"workflowEvent": {"eventType": "SaleSold", "attributes": "a=1"}}',
+        b'{"WORKFLOWEVENT": {"EVENTTYPE": "SaleSold", "ATTRIBUTES": "a=1", "tableRight": {"mask": 15}}}',
+    ],
+)
+def test_names_count_in_any_case(body: bytes) -> None:
+    sandbox = Sandbox()
+    assert sandbox.send_event("crm", raw(BASIC, JSON), b"", body).status == 200
+    assert [(event.event_type, event.attributes) for event in sandbox.events()] == [("SaleSold", "a=1")]
+
+
 def test_credentials_can_be_others() -> None:
     sandbox = Sandbox(credentials=Credentials(bearer="8A:mine"))
     assert sandbox.send_event("crm", raw(("authorization", "Bearer 8A:mine"), JSON), b"", GOOD).status == 200

@@ -480,7 +480,7 @@ def _examples() -> list[tuple[str, str | None]]:
 
 async def test_the_examples_of_the_page_do_what_it_shows(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
     examples = _examples()
-    assert len(examples) == 11
+    assert len(examples) == 12
     place = f"127.0.0.1:{client.base_url.port}"
     for command, shown in examples:
         ran = await anyio.run_process(["bash", "-c", command.replace("127.0.0.1:8090", place)])

@@ -185,7 +185,7 @@ async def test_a_result_is_kept_whole() -> None:
     assert attempt.result == {
         "EventType": "SaleSold",
         "Attributes": "number=1",
-        "TableRight": {"Mask": "Full", "Reason": ""},
+        "TableRight": {"Mask": "FULL", "Reason": ""},
         "FieldProperties": {
             "EventType": {"FieldRight": None, "FieldType": "System.Int32", "FieldLength": 0},
             "Attributes": {"FieldRight": None, "FieldType": "System.String", "FieldLength": 0},

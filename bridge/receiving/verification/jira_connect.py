@@ -65,8 +65,11 @@ class JiraConnect:
                 refusal = error
                 continue
             if "qsh" in told:
+                if not isinstance(told["qsh"], str):
+                    raise NotVerified(Reason.CLAIM_MISMATCH)
                 ours = self._hash_of(request).encode()
-                position_of_match((ours,), (str(told["qsh"]).encode(),), Reason.CLAIM_MISMATCH)
+                # JSON may hold half a surrogate pair, which UTF-8 cannot write.
+                position_of_match((ours,), (told["qsh"].encode(errors="replace"),), Reason.CLAIM_MISMATCH)
             json_web_tokens.check_times(told, now, self._leeway)
             return number
         raise refusal

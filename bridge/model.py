@@ -1,7 +1,8 @@
 """The values that travel from room to room: frozen, without behaviour of their own, named as in the documentation.
 
-Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; durations are milliseconds. What every webhook
-needs objects of is a Struct: a dataclass that is frozen takes ten times as long to make.
+Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; durations are milliseconds. What a time decides
+goes by the running clock, what people read is by the wall clock (`bridge.clock`). What every webhook needs objects of
+is a Struct: a dataclass that is frozen takes ten times as long to make.
 """
 
 import hashlib
@@ -226,8 +227,8 @@ class Claim(Struct, frozen=True):  # by position: the store makes it of a row
     attempt: int  # this attempt's number, from 1: the fence against late results
     retries: int  # how many attempts already counted towards max_attempts and the growing waits
     on_unknown: OnUnknown
-    created_at: int
-    expires_at: int  # on the target's running clock
+    stored_at: int  # by the running clock
+    expires_at: int  # on the target's own clock
     order_key: str | None = None
     probe: bool = False
     headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
@@ -288,7 +289,10 @@ Decision = Delivered | RetryAt | Dead | Held | Pause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """What the store remembers of a target. Its running clock is the wall clock less all the time it stood still."""
+    """What the store remembers of a target, by the running clock.
+
+    Its own clock is that one less all the time it stood still.
+    """
 
     name: str
     paused_at: int | None = None
@@ -300,7 +304,7 @@ class TargetState:
     ages: bool = False  # while it is paused, its events grow older: max_age goes on
 
     def clock(self, now: int) -> int:
-        """The target's running clock at `now`, which max_age goes by: it stands still while the target is paused."""
+        """The target's own clock at `now`, which max_age goes by: it stands still while the target is paused."""
         stopped_at = self._stopped_at()
         return (now if stopped_at is None else min(now, stopped_at)) - self.paused_total
 

@@ -1,11 +1,8 @@
 """Moments as the bridge keeps them (milliseconds since 1970, UTC) and as people read them (ISO 8601)."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-
-Clock = Callable[[], int]
 
 
 def now() -> int:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from forwarding.support import Hand
+from clocks import Hand
 from forwarding.world import Loop
 from hypothesis import given
 from hypothesis import strategies as st

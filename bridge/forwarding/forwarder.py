@@ -9,7 +9,6 @@ from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store.store import Store
-from bridge.times import Clock, now
 
 _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 
@@ -17,20 +16,19 @@ _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 class Forwarder:
     """Runs the lanes."""
 
-    def __init__(
-        self, store: Store, lanes: Mapping[str, Lane], clock: Clock = now, sweep_every: float = _SWEEP_EVERY
-    ) -> None:
+    def __init__(self, store: Store, lanes: Mapping[str, Lane], sweep_every: float = _SWEEP_EVERY) -> None:
         self._store = store
         self._lanes = lanes
-        self._clock = clock
         self._sweep_every = sweep_every
         self._tasks: list[asyncio.Task[None]] = []
 
     async def settle(self) -> int:
         """Decide on every attempt that the last run was cut off in; return how many there were.
 
-        Only the one process that sends may call it, before it sends.
+        What waits for longer than any wait may last is due now. Only the one process that sends may call it, before
+        it sends.
         """
+        await asyncio.gather(*(lane.hasten() for lane in self._lanes.values()))
         cut_off = await self._store.unfinished(expired_only=False)
         for claim, claimed_at in cut_off:
             await self._give_up(claim, claimed_at, "the bridge ended during the attempt")
@@ -61,24 +59,27 @@ class Forwarder:
             await asyncio.sleep(self._sweep_every)
             try:
                 for claim, claimed_at in await self._store.unfinished(expired_only=True):
-                    await self._give_up(claim, claimed_at, "the attempt's lease ran out")
+                    lane = self._lanes.get(claim.target)
+                    if lane is None or not lane.holds(claim):
+                        await self._give_up(claim, claimed_at, "the attempt's lease ran out")
             except StoreUnavailable as error:
                 log.error(logs.CLAIM_FAILED, target=None, error=str(error))
             except Exception as error:  # whatever it is, the next look may work
                 log.error(logs.CLAIM_FAILED, target=None, **logs.where(error))
 
     async def _give_up(self, claim: Claim, claimed_at: int, detail: str) -> None:
-        moment = self._clock()
+        lane = self._lanes.get(claim.target)
         attempt = Attempt(
             outcome=Outcome.UNKNOWN,
             started_at=claimed_at,
-            duration=max(0, moment - claimed_at),
+            # None takes longer than its lease, whatever the wall clock was set to meanwhile.
+            duration=max(0, min(self._store.clock.wall() - claimed_at, lane.lease if lane else 0)),
             detail=f"{detail}, SuperOffice may have taken the event",
         )
-        if lane := self._lanes.get(claim.target):
+        if lane:
             await lane.settle(claim, attempt)
         else:  # its target left the configuration: only the rule's say is known
             hold = claim.on_unknown is OnUnknown.HOLD
-            decision = Held("unknown") if hold else RetryAt(moment, counts=False)
+            decision = Held("unknown") if hold else RetryAt(self._store.clock.running(), counts=False)
             await self._store.record(claim, attempt, decision)
             log.warning(logs.TARGET_UNKNOWN, target=claim.target, pending=1)

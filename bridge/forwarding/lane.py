@@ -5,6 +5,7 @@ A lane never waits for another. Its work is a row in the store, so whatever is c
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, cast
 
 import tenacity
@@ -20,7 +21,6 @@ from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.store.events import Recorded
 from bridge.store.store import Store
-from bridge.times import Clock
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
@@ -28,7 +28,7 @@ _PENDING: Final = EventState.PENDING  # as an attribute of its class, each look 
 _WITH_REASON = (Dead, Held)
 _GO_BACK = (RetryAt, Pause)
 _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
-_LOOK_AGAIN = 30  # seconds; due times are on the wall clock, which may jump while we wait on another
+_LOOK_AGAIN = 30  # seconds; due times come closer while the machine sleeps, the event loop's timers do not
 
 
 class Lane:
@@ -46,7 +46,6 @@ class Lane:
         lease: int,
         store: Store,
         metrics: Metrics,
-        clock: Clock,
     ) -> None:
         self.name = name
         self._send = send
@@ -54,24 +53,40 @@ class Lane:
         self._breaker = breaker
         self._bucket = bucket
         self._room = max_in_flight
-        self._lease = lease
+        self.lease = lease
         self._store = store
-        self._tell = Telling(name, metrics, clock)
-        self._clock = clock
-        self._due_at: int | None = clock()  # when the store has something for us, as far as we know
-        self._looked_at = clock()
+        self._tell = Telling(name, metrics, store.clock)
+        self._clock = store.clock
+        self._due_at: int | None = 0  # when the store has something for us, as far as we know
+        self._looked_at = 0
         self._stirred = asyncio.Event()
         self._woken = False
         self._closing = False
         self._full = False  # until an attempt ends, there is nothing to do
-        self._attempts: set[asyncio.Task[None]] = set()  # workers, each with an event
+        # Workers, each with an event: its claim, and when by the event loop's clock the lease of that ends.
+        self._attempts: dict[asyncio.Task[None], tuple[Claim, float]] = {}
         self._idle: list[tuple[asyncio.Task[None], asyncio.Future[Claim]]] = []  # workers that wait for one
 
     def wake(self) -> None:
         """There may be new work in the store."""
         self._woken = True
-        self._due_at = self._clock()
+        self._due_at = self._clock.running()
         self._stirred.set()
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether this attempt is under way here and has time left, by the only clock that stops with it."""
+        now = asyncio.get_running_loop().time()
+        its = claim.event_id, claim.attempt
+        return any((one.event_id, one.attempt) == its and until > now for one, until in self._attempts.values())
+
+    async def hasten(self) -> None:
+        """Before it runs: what waits for longer than any wait may last is due now."""
+        now = self._clock.running()
+        latest = now + self._policy.longest
+        await self._store.hasten(self.name, latest)
+        state = self._store.target(self.name)
+        if state.next_probe_at is not None and state.next_probe_at > latest:
+            await self._store.save_target(replace(state, next_probe_at=now))
 
     async def run(self) -> None:
         """Work until `drain` is called."""
@@ -84,7 +99,7 @@ class Lane:
                     await self._claim_and_send()
                 except Exception as error:
                     log.error(logs.CLAIM_FAILED, target=self.name, **logs.where(error))
-                    self._due_at = self._clock() + _STORE_WAIT
+                    self._due_at = self._clock.running() + _STORE_WAIT
                 continue
             self._full = wait is None
             timer = None if wait is None else loop.call_later(min(wait, _LOOK_AGAIN), self._stirred.set)
@@ -112,7 +127,7 @@ class Lane:
         """Seconds until there may be something to claim; None: until somebody stirs."""
         if len(self._attempts) >= self._room:
             return None
-        now, state = self._clock(), self._store.target(self.name)
+        now, state = self._clock.running(), self._store.target(self.name)
         # What a commit brought whose fate was unknown, nobody told us of: so look now and then.
         ready_at = self._looked_at + _LOOK_AGAIN * 1000 if self._due_at is None else self._due_at
         if state.paused_at is not None:
@@ -125,17 +140,18 @@ class Lane:
         probe = self._store.target(self.name).paused_at is not None
         limit = 1 if probe else min(self._room - len(self._attempts), self._bucket.available())
         self._woken = False
-        self._looked_at = self._clock()
+        self._looked_at = self._clock.running()
+        leased_until = asyncio.get_running_loop().time() + self.lease / 1000
         try:
-            claimed = await self._store.claim(self.name, limit, self._lease, probe=probe)
+            claimed = await self._store.claim(self.name, limit, self.lease, probe=probe)
         except StoreUnavailable as error:
             log.error(logs.CLAIM_FAILED, target=self.name, error=str(error))
-            self._due_at = self._clock() + _STORE_WAIT
+            self._due_at = self._clock.running() + _STORE_WAIT
             return
         if not self._woken:  # else something was committed after the claim looked
             self._due_at = claimed.next_due_at
         for old in claimed.expired:
-            self._tell.ended(old, EventState.DEAD, "max_age", self._clock())
+            self._tell.ended(old, EventState.DEAD, "max_age", self._clock.running())
         if self._closing:
             await self._store.release(claimed.claims)
             return
@@ -146,7 +162,7 @@ class Lane:
                 handed.set_result(claim)
             else:
                 worker = asyncio.create_task(self._work(claim))
-            self._attempts.add(worker)
+            self._attempts[worker] = claim, leased_until
 
     async def _work(self, claim: Claim) -> None:
         """Attempt one event after another: a task for each of them would take longer than to decide and to tell."""
@@ -158,7 +174,7 @@ class Lane:
                 # The event stays `sending`; its lease runs out, and it is decided as any unknown outcome.
                 log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
             finally:
-                self._attempts.discard(worker)
+                self._attempts.pop(worker, None)
                 if self._full:
                     self._stirred.set()
             if self._closing:
@@ -175,13 +191,13 @@ class Lane:
 
     async def settle(self, claim: Claim, attempt: Attempt) -> None:
         """Decide on an attempt, record it, and tell."""
-        now = self._clock()
+        now = self._clock.running()
         decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
         try:
             recorded = await self._store.record(claim, attempt, decision)
         except StoreUnavailable:
             recorded = await self._record(claim, attempt, decision)
-        moment = self._clock()
+        moment = self._clock.running()
         before = self._store.target(self.name)
         target = self._breaker.judge(before, claim, attempt, moment)
         self._tell.attempt(claim, attempt, decision, target, late=recorded.late)

@@ -3,6 +3,7 @@
 Nothing waits here. The wait becomes the row's `next_attempt_at`, so it outlives the process.
 """
 
+import math
 import random
 from collections.abc import Callable
 from typing import Final
@@ -64,6 +65,8 @@ class Policy:
             stop=tenacity.stop_after_attempt(settings.max_attempts) if settings.max_attempts else tenacity.stop_never,
         )
         self._retry_after_cap = settings.retry_after_cap
+        # No wait is longer, in milliseconds.
+        self.longest = max(math.ceil(settings.max_wait * (1 + settings.jitter)), settings.retry_after_cap)
 
     def wait(self, tries: int, asked: int | None = None) -> tuple[int, WaitBy]:
         """Milliseconds to wait after so many tries (from 1), and what says so; `asked`: the target's Retry-After."""
@@ -75,7 +78,7 @@ class Policy:
         return self._retry_after_cap, WaitBy.RETRY_AFTER_CAP
 
     def decide(self, claim: Claim, attempt: Attempt, now: int, clock: int) -> Decision:
-        """What becomes of the event; `clock` is the target's running clock, which max_age goes by."""
+        """What becomes of the event; `clock` is the target's own, which max_age goes by."""
         if attempt.outcome is _DELIVERED:
             return _DONE
         if attempt.outcome is Outcome.REJECTED:

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from bridge.clock import Clock
 from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt, TargetState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.times import Clock, iso, iso_or_none
+from bridge.times import iso
 
 _TAKEN: Final = Outcome.DELIVERED
 _DELIVERED: Final = EventState.DELIVERED
@@ -25,7 +26,7 @@ class Telling:
     def attempt(self, claim: Claim, attempt: Attempt, decision: Decision, target: TargetState, *, late: bool) -> None:
         """An attempt came to its end, and this is the target's state after it."""
         delivered = attempt.outcome is _TAKEN
-        next_attempt_at, wait_by = (None, None) if late or delivered else _wait(decision, target)
+        next_attempt_at, wait_by = (None, None) if late or delivered else self._wait(decision, target)
         self._metrics.attempts[self._target, attempt.outcome].inc()
         self._metrics.attempt_seconds[self._target].observe(attempt.duration / 1000)
         level = log.info if delivered and attempt.duration < _SLOW else log.warning
@@ -51,7 +52,7 @@ class Telling:
         """An event reached a final state."""
         delivered = state is _DELIVERED
         name = logs.EVENT_DELIVERED if delivered else logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD
-        seconds = (now - claim.created_at) / 1000
+        seconds = (now - claim.stored_at) / 1000
         self._metrics.events[self._target, state].inc()
         if delivered:
             self._metrics.delivery_seconds[self._target].observe(seconds)
@@ -70,7 +71,7 @@ class Telling:
     def changed(self, before: TargetState, after: TargetState, detail: str) -> None:
         """The target is in another state than before; a probe that only failed again is no news."""
         if after.paused_at is None:
-            paused_for = (self._clock() - (before.paused_at or 0)) / 1000
+            paused_for = (self._clock.running() - (before.paused_at or 0)) / 1000
             log.warning(logs.TARGET_RESUMED, target=self._target, reason=before.reason, seconds=paused_for)
         elif after.reason != before.reason:
             (log.warning if after.reason in _PASSING else log.error)(
@@ -78,16 +79,18 @@ class Telling:
                 target=self._target,
                 reason=after.reason,
                 detail=detail,
-                next_probe_at=iso_or_none(after.next_probe_at),
+                next_probe_at=self._shown(after.next_probe_at),
             )
 
+    def _wait(self, decision: Decision, target: TargetState) -> tuple[str | None, str | None]:
+        """Until when an event waits, and what says so: a rule, or why its target is paused."""
+        match decision:
+            case RetryAt(at, True, by):
+                return self._shown(at), by
+            case RetryAt() | Pause():
+                return self._shown(target.next_probe_at), target.reason or None
+            case _:
+                return None, None
 
-def _wait(decision: Decision, target: TargetState) -> tuple[str | None, str | None]:
-    """Until when an event waits, and what says so: a rule, or why its target is paused."""
-    match decision:
-        case RetryAt(at, True, by):
-            return iso(at), by
-        case RetryAt() | Pause():
-            return iso_or_none(target.next_probe_at), target.reason or None
-        case _:
-            return None, None
+    def _shown(self, moment: int | None) -> str | None:
+        return None if moment is None else iso(self._clock.on_wall(moment))

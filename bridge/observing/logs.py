@@ -25,6 +25,7 @@ BRIDGE_STOPPED: Final = "bridge.stopped"
 CONFIG_WARNED: Final = "config.warned"
 SECRET_READ: Final = "secret.read"  # noqa: S105 -- a name
 RELOAD_REFUSED: Final = "reload.refused"
+CLOCK_STEPPED: Final = "clock.stepped"
 STORE_MIGRATED: Final = "store.migrated"
 STORE_PRUNED: Final = "store.pruned"
 STORE_PRUNING_FAILED: Final = "store.pruning_failed"

@@ -4,7 +4,7 @@ That a GET of an agent's method describes it and does not run it, is what SuperO
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -20,7 +20,7 @@ from bridge.superoffice.log_in_service import Answer
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.send_event import SEND_EVENT, SuperOffice
 from bridge.superoffice.version import read_version
-from bridge.times import Clock, now
+from bridge.times import now
 
 PATIENCE = 60.0  # seconds for one target
 _STEP = 10.0  # seconds for a name or a connection
@@ -66,7 +66,9 @@ class Patient:
     kept_token: bool = False
 
 
-async def examine(patients: Collection[Patient], clock: Clock = now, patience: float = PATIENCE) -> list[Finding]:
+async def examine(
+    patients: Collection[Patient], clock: Callable[[], int] = now, patience: float = PATIENCE
+) -> list[Finding]:
     """All findings, target by target; a few targets at once."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -98,7 +100,7 @@ class _EndsHere(BridgeError):
 class _Examination:
     """One target's checks, from the outside in; `found` grows."""
 
-    def __init__(self, patient: Patient, clock: Clock) -> None:
+    def __init__(self, patient: Patient, clock: Callable[[], int]) -> None:
         self.patient = patient
         self.found: list[Finding] = []
         self._settings = patient.settings

@@ -17,7 +17,8 @@ from bridge.store import changes, reading, targets, tenants, webhooks
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 from bridge.store.remapping import is_replaced
-from bridge.times import Clock, iso, iso_or_none, now
+from bridge.store.targets import Backlog
+from bridge.times import iso, iso_or_none
 
 BATCH = 200
 LISTED = 100  # of ids and the like in an answer, beside their count
@@ -35,7 +36,6 @@ class Looking:
     names: Names
     target_urls: Mapping[str, str | None]
     note: Callable[[], str | None] = lambda: None
-    clock: Clock = now
 
     def list_events(self, filter_: Filter) -> list[dict[str, Any]]:
         """Events, newest first, with a count of attempts.
@@ -155,16 +155,15 @@ class Looking:
 
     def targets(self) -> list[dict[str, Any]]:
         """Every target that is configured, or that events still wait for."""
-        moment = self.clock()
         with reading.reading(self.store_url) as connection:
             backlog = targets.backlog(connection)
-            (states,) = targets.load(connection, [None])
+            states = targets.as_shown(connection)
             said = tenants.load(connection)
         return [
             self._target(
                 states.get(name) or TargetState(name=name),
                 said.get(name) if self.target_urls.get(name) is None else None,
-                *backlog.get(name, (0, moment)),
+                backlog.get(name),
             )
             for name in sorted({*self.target_urls, *backlog})
         ]
@@ -180,7 +179,7 @@ class Looking:
             raise StoreError(naming.unknown("target", name, self.target_urls))
         return found
 
-    def _target(self, state: TargetState, tenant: TenantState | None, pending: int, oldest: int) -> dict[str, Any]:
+    def _target(self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None) -> dict[str, Any]:
         return {
             "name": state.name,
             "url": tenant.url if tenant else self.target_urls.get(state.name),
@@ -191,8 +190,8 @@ class Looking:
             "reason": state.reason or None,
             "paused_at": iso_or_none(state.paused_at),
             "next_probe_at": iso_or_none(state.next_probe_at),
-            "pending": pending,
-            "oldest": iso(oldest) if pending else None,
+            "pending": waiting.pending if waiting else 0,
+            "oldest": iso(waiting.oldest) if waiting else None,
         }
 
     def batches(self, query: Any) -> list[list[str]]:

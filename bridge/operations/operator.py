@@ -139,7 +139,7 @@ class Operator:
             StoreError: there is no such target.
         """
         await asyncio.to_thread(self.looking.target, name)
-        await self.store.save_target(self.store.target(name).paused(self.looking.clock(), PauseReason.OPERATOR))
+        await self.store.save_target(self.store.target(name).paused(self.store.clock.running(), PauseReason.OPERATOR))
         log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
         _tell("pause", asker, target=name)
         return await asyncio.to_thread(self.looking.target, name)
@@ -153,8 +153,9 @@ class Operator:
         await asyncio.to_thread(self.looking.target, name)
         state = self.store.target(name)
         if state.paused_at is not None:
-            await self.store.save_target(state.resumed(self.looking.clock()))
-            paused_for = (self.looking.clock() - state.paused_at) / 1000
+            moment = self.store.clock.running()
+            await self.store.save_target(state.resumed(moment))
+            paused_for = (moment - state.paused_at) / 1000
             log.warning(logs.TARGET_RESUMED, target=name, reason=state.reason, seconds=paused_for)
             _tell("resume", asker, target=name)
             self.wake([name])

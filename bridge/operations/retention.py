@@ -6,14 +6,13 @@ from bridge.errors import StoreUnavailable
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store.store import Store
-from bridge.times import Clock, now
 
 _EVERY = 3600.0  # seconds between looks
 
 
-async def forget(store: Store, keep: int, clock: Clock = now) -> int:
-    """Delete webhooks received over `keep` milliseconds ago; return how many. Undecided events keep theirs."""
-    before, forgotten = clock() - keep, 0
+async def forget(store: Store, keep: int) -> int:
+    """Delete webhooks stored over `keep` milliseconds ago; return how many. Undecided events keep theirs."""
+    before, forgotten = store.clock.running() - keep, 0
     cursor: int | None = 0
     while cursor is not None:
         cursor, deleted = await store.forget(before, cursor)

@@ -21,7 +21,7 @@ from bridge.model import TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
-from bridge.operations import retention
+from bridge.operations import retention, timekeeping
 from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
@@ -38,7 +38,6 @@ from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
 from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
-from bridge.times import now
 from bridge.web import admin, public
 from bridge.web.serving import Serving, listen, passed
 
@@ -110,7 +109,6 @@ class _Bridge:
             lease=2 * settings.timeout + 10_000,
             store=self._store,
             metrics=self._metrics,
-            clock=now,
         )
 
     async def run(self, signals: Signals) -> None:
@@ -120,6 +118,7 @@ class _Bridge:
         serving = self._open()
         self._forwarder.start()
         beside = [asyncio.create_task(retention.run(self._store, self._settings.store.keep))]
+        beside.append(asyncio.create_task(timekeeping.run(self._store)))
         beside += [asyncio.create_task(watch.run()) for watch in self._versions.values()]
         self._ready = True
         log.info(logs.BRIDGE_STARTED, **self._report(serving), settled=settled)
@@ -198,19 +197,19 @@ class _Bridge:
         return self._unready
 
     def _gauges(self) -> Gauges:
-        moment = now()
+        moment = self._store.clock.running()
         with reading.reading(self._built.store_url) as connection:
             backlog = targets.backlog(connection)
         return Gauges(
-            backlog={name: (count, (moment - oldest) / 1000) for name, (count, oldest) in backlog.items()},
+            backlog={name: (its.pending, (moment - its.oldest_stored_at) / 1000) for name, its in backlog.items()},
             paused={name: self._store.target(name).paused_at is not None for name in self._built.targets},
         )
 
     def _warn_of_unknown_targets(self) -> None:
         with reading.reading(self._built.store_url) as connection:
-            for name, (count, _) in targets.backlog(connection).items():
+            for name, its in targets.backlog(connection).items():
                 if name not in self._built.targets:
-                    log.error(logs.TARGET_UNKNOWN, target=name, pending=count)
+                    log.error(logs.TARGET_UNKNOWN, target=name, pending=its.pending)
 
     def _report(self, serving: list[Serving]) -> dict[str, Any]:
         """What runs here, for the first line of the log."""

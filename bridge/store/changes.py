@@ -41,7 +41,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An action on some events. `targets`: their running clocks, which max_age goes by."""
+    """An action on some events. `targets`: their own clocks, which max_age goes by."""
 
     action: Action
     ids: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
@@ -28,9 +28,10 @@ _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 
 _CLAIMED = (
     *("seq", "expires_at", "attempts", "id", "webhook_id", "source", "rule", "target", "type", "text", "retries"),
-    *("on_unknown", "created_at", "order_key", "headers", "unclear"),
+    *("on_unknown", "stored_at", "order_key", "headers", "unclear"),
 )
-_claimed_columns = [events.c[name] for name in _CLAIMED]
+_stored_at = func.coalesce(events.c.stored_at, events.c.created_at).label("stored_at")
+_claimed_columns = [_stored_at if name == "stored_at" else events.c[name] for name in _CLAIMED]
 _claimable = Prepared(
     lambda _: (
         select(*_claimed_columns)
@@ -49,12 +50,12 @@ _claim = Prepared(
         .values(
             state=literal_column("'sending'"),
             attempts=events.c.attempts + literal_column("1"),
-            claimed_at=bindparam("now"),
+            claimed_at=bindparam("claimed_at"),
             lease_until=bindparam("lease"),
             probe=bindparam("probing"),
         )
     ),
-    ("now", "lease", "probing", "row"),
+    ("claimed_at", "lease", "probing", "row"),
 )
 _expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
 _next_due = Prepared(
@@ -101,7 +102,8 @@ class Ask:
     target: str
     limit: int
     now: int
-    clock: int  # the target's running clock, which max_age goes by
+    clock: int  # the target's own, which max_age goes by
+    claimed_at: int  # by the wall clock
     lease_until: int
     probe: bool = False
 
@@ -122,6 +124,7 @@ class Result(Struct, frozen=True):
     attempt: Attempt
     decision: Decision
     now: int
+    delivered_at: int  # by the wall clock, where it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +160,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
             advance(connection, map(key_of, gone), ask.now)
             expired += gone
         if fresh:
-            _claim.change(connection, [(ask.now, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
+            _claim.change(connection, [(ask.claimed_at, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
             claims += [_as_claim(row, claimed=1, probe=ask.probe) for row in fresh]
     next_due_at: int | None = ask.now
     if len(claims) < ask.limit:
@@ -168,7 +171,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
 def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
     """The claim of an event's row, which was read before it was `claimed` so many times."""
     (_, expires_at, attempts_, id_, webhook_id, source, rule, target, type_, text, retries, *more) = row
-    on_unknown, created_at, order_key, headers, unclear = more
+    on_unknown, stored_at, order_key, headers, unclear = more
     return Claim(
         id_,
         webhook_id,
@@ -180,7 +183,7 @@ def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
         attempts_ + claimed,
         retries,
         _ON_UNKNOWN[on_unknown],
-        created_at,
+        stored_at,
         expires_at,
         order_key,
         probe,
@@ -244,7 +247,7 @@ def _settles(state: EventState, result: Result) -> bool:
 def _move(result: Result) -> _Move:
     match result.decision:
         case Delivered():
-            return _DELIVERED, None, 0, 0, None, result.now
+            return _DELIVERED, None, 0, 0, None, result.delivered_at
         case RetryAt(at, counts):
             unclear = int(result.attempt.unclear is not None)
             return _PENDING, result.attempt.outcome._value_, int(counts), unclear, at, None
@@ -283,8 +286,32 @@ def release(connection: Connection, claims: Sequence[Claim]) -> Sequence[None]:
     return [None] * len(claims)
 
 
+class Hasten(NamedTuple):
+    """A target whose events can be right only where they are due at `latest`; those due later are due `now`."""
+
+    target: str
+    latest: int
+    now: int
+
+
+def hasten(connection: Connection, asks: Sequence[Hasten]) -> Sequence[None]:
+    """Make events due whose time no wait can have set: a wrong clock did, or longer waits of other settings."""
+    for ask in asks:
+        connection.execute(
+            update(events)
+            .where(
+                events.c.target == ask.target,
+                is_pending,
+                events.c.next_attempt_at > ask.latest,
+                events.c.next_attempt_at < WAITING,
+            )
+            .values(next_attempt_at=ask.now)
+        )
+    return [None] * len(asks)
+
+
 def unfinished(connection: Connection, moments: Sequence[int | None]) -> Sequence[list[tuple[Claim, int]]]:
-    """Claims that nobody will finish, with the time they were made: leases that ran out before the given moment.
+    """Claims that nobody will finish, with the wall clock's time of each: leases that ran out before the given moment.
 
     None asks for all of them: at the start of the only process that sends, whatever is still `sending` was cut off.
     """

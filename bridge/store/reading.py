@@ -12,7 +12,7 @@ from bridge import jsontext
 from bridge.attribute_text import attributes
 from bridge.errors import StoreError, StoreUnavailable, StoreVersion
 from bridge.model import EventState
-from bridge.store import database
+from bridge.store import clock, database
 from bridge.store.order import WAITING
 from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
@@ -91,8 +91,8 @@ def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]
     """Events, newest first, with a count of attempts."""
     query = filtered_events(select(events).order_by(events.c.seq.desc()).limit(filter_.limit), filter_)
     rows = connection.execute(query).all()
-    results = _results(connection, [row.id for row in rows])
-    return [_event(row, results.get(row.id), row.attempts) for row in rows]
+    results, ahead = _results(connection, [row.id for row in rows]), clock.ahead(connection)
+    return [_event(row, results.get(row.id), row.attempts, ahead) for row in rows]
 
 
 def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
         raise StoreError(f"there is no event {event_id}, `bridge events list` shows the newest")
     query = select(attempts).where(attempts.c.event_id == event_id).order_by(attempts.c.seq)
     tried = [_attempt(attempt) for attempt in connection.execute(query)]
-    return _event(row, _results(connection, [event_id]).get(event_id), tried)
+    return _event(row, _results(connection, [event_id]).get(event_id), tried, clock.ahead(connection))
 
 
 def list_webhooks(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
@@ -149,8 +149,9 @@ def _portions(ids: list[str]) -> Iterator[list[str]]:
         yield ids[start : start + _PORTION]
 
 
-def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dict[str, Any]:
-    is_waiting = row.state == EventState.PENDING and row.next_attempt_at == WAITING
+def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]], ahead: int) -> dict[str, Any]:
+    """`ahead`: the wall clock, of the running one that due times are by."""
+    is_pending, is_waiting = row.state == EventState.PENDING, row.next_attempt_at == WAITING
     return {
         "id": row.id,
         "webhook_id": row.webhook_id,
@@ -160,9 +161,9 @@ def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]]) -> dic
         "type": row.type,
         "attributes": attributes(row.text.decode(), row.form, row.attributes),
         "state": row.state,
-        "reason": "waits for an earlier event of its order_by" if is_waiting else row.reason,
+        "reason": "waits for an earlier event of its order_by" if is_pending and is_waiting else row.reason,
         "attempts": tried,
-        "next_attempt_at": iso(row.next_attempt_at) if row.state == EventState.PENDING and not is_waiting else None,
+        "next_attempt_at": iso(row.next_attempt_at + ahead) if is_pending and not is_waiting else None,
         "created_at": iso(row.created_at),
         "delivered_at": iso_or_none(row.delivered_at),
         "result": result,

@@ -13,7 +13,7 @@ from bridge.store.prepared import Prepared
 from bridge.store.tables import events, webhooks
 from bridge.store.webhooks import EVENT_COLUMNS, Acceptance, event_row, insert_event, its_key, receipts, why_bytes
 
-_KEPT = frozenset({"id", "created_at"})
+_KEPT = frozenset({"id", "created_at", "stored_at"})
 _PLACES = [place for place, name in enumerate(EVENT_COLUMNS) if name not in _KEPT]
 _replaced: dict[str, Any] = {EVENT_COLUMNS[place]: bindparam(f"new_{EVENT_COLUMNS[place]}") for place in _PLACES}
 _anew: dict[str, Any] = {"retries": literal_column("0"), "unclear": literal_column("0"), "probe": false()}

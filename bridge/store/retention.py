@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from bridge.model import EventState
 from bridge.store.tables import attempts, dedupe, events, webhooks
@@ -14,7 +14,7 @@ _UNDECIDED = (EventState.PENDING, EventState.SENDING, EventState.HELD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
-    """Webhooks received before a moment, in order of commit, from after `cursor` on."""
+    """Webhooks stored before a moment, in order of commit, from after `cursor` on."""
 
     before: int
     cursor: int
@@ -26,13 +26,14 @@ def forget(connection: Connection, asks: Sequence[Forget]) -> Sequence[tuple[int
 
 
 def _forget(connection: Connection, ask: Forget) -> tuple[int | None, int]:
-    columns = (webhooks.c.seq, webhooks.c.id, webhooks.c.received_at)
+    stored_at = func.coalesce(webhooks.c.stored_at, webhooks.c.received_at).label("stored_at")
+    columns = (webhooks.c.seq, webhooks.c.id, stored_at)
     query = select(*columns).where(webhooks.c.seq > ask.cursor)
     rows = connection.execute(query.order_by(webhooks.c.seq).limit(_BATCH)).all()
-    old = [row.id for row in rows if row.received_at < ask.before]
+    old = [row.id for row in rows if row.stored_at < ask.before]
     undecided = select(events.c.webhook_id).where(events.c.webhook_id.in_(old), events.c.state.in_(_UNDECIDED))
     gone = delete_webhooks(connection, set(old) - set(connection.execute(undecided).scalars()))
-    finished = len(rows) < _BATCH or rows[-1].received_at >= ask.before
+    finished = len(rows) < _BATCH or rows[-1].stored_at >= ask.before
     return (None if finished else rows[-1].seq), len(gone)
 
 

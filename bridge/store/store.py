@@ -6,11 +6,13 @@ from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Connection, Engine, text
 
+from bridge.clock import Clock
 from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, TenantState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
     changes,
+    clock,
     database,
     events,
     handed_over,
@@ -22,17 +24,19 @@ from bridge.store import (
     webhooks,
 )
 from bridge.store.writer import Writer
-from bridge.times import Clock, now
 
 _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
 
 
 class Store:
-    """Everything durable. Methods return once their transaction is committed, or raise StoreUnavailable."""
+    """Everything durable. Methods return once their transaction is committed, or raise StoreUnavailable.
 
-    def __init__(self, engine: Engine, clock: Clock = now, commit_within: float = _COMMIT_WITHIN) -> None:
+    `clock` goes on where the last run left it; whoever uses what is stored goes by this one.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock | None = None, commit_within: float = _COMMIT_WITHIN) -> None:
         self._writer = Writer(engine, commit_within)
-        self._clock = clock
+        self.clock = clock or Clock()
         self.targets: dict[str, TargetState] = {}
 
     def target(self, name: str) -> TargetState:
@@ -43,8 +47,15 @@ class Store:
         return state
 
     async def start(self) -> None:
-        """Read what is remembered of targets."""
+        """Read what is remembered of targets, and let the clock go on where it was last seen."""
+        if last := await self._writer.run(clock.load, None):
+            self.clock.go_on(last)
+        await self.keep_time()
         self.targets = await self._writer.run(targets.load, None)
+
+    async def keep_time(self) -> None:
+        """Remember where the clocks stand."""
+        await self._writer.run(clock.save, self.clock.seen())
 
     def close(self) -> None:
         """Commit what waits, then stop."""
@@ -60,7 +71,7 @@ class Store:
 
         `accept` tells by itself. This is for who would rather know before much work goes into a mapping.
         """
-        identity = webhooks.Identity(source, key, self._clock() - window)
+        identity = webhooks.Identity(source, key, self.clock.running() - window)
         return await self._writer.run(webhooks.repeated, identity, in_time=True)
 
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
@@ -74,12 +85,13 @@ class Store:
 
     async def claim(self, target: str, limit: int, lease: int, *, probe: bool = False) -> events.Claimed:
         """Lease at most `limit` due events of a target for `lease` milliseconds."""
-        moment = self._clock()
+        moment = self.clock.running()
         ask = events.Ask(
             target=target,
             limit=limit,
             now=moment,
             clock=self.target(target).clock(moment),
+            claimed_at=self.clock.wall(),
             lease_until=moment + lease,
             probe=probe,
         )
@@ -87,21 +99,25 @@ class Store:
 
     async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> events.Recorded:
         """Write what an attempt showed and move its event."""
-        result = events.Result(claim, attempt, decision, self._clock())
+        result = events.Result(claim, attempt, decision, self.clock.running(), self.clock.wall())
         return await self._writer.run(events.record, result)
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give back claims that were never sent."""
         await asyncio.gather(*(self._writer.run(events.release, claim) for claim in claims))
 
+    async def hasten(self, target: str, latest: int) -> None:
+        """Make those events of a target due now that are due later than the latest moment that can be right."""
+        await self._writer.run(events.hasten, events.Hasten(target, latest, self.clock.running()))
+
     async def unfinished(self, *, expired_only: bool) -> list[tuple[Claim, int]]:
-        """Claims that nobody will finish, with the time of each; all of them, or those whose lease ran out."""
-        return await self._writer.run(events.unfinished, self._clock() if expired_only else None)
+        """Claims that nobody will finish, each with its time by the wall clock; all, or those whose lease ran out."""
+        return await self._writer.run(events.unfinished, self.clock.running() if expired_only else None)
 
     async def save_target(self, state: TargetState) -> None:
         """Remember that a target is paused, probed or open again."""
         self.targets[state.name] = state
-        await self._writer.run(targets.save, state)
+        await self._writer.run(targets.save, targets.Save(state, self.clock.wall()))
 
     async def save_tenant(self, state: TenantState) -> None:
         """Remember what was said of a target's tenant."""
@@ -117,15 +133,15 @@ class Store:
 
     async def change(self, action: changes.Action, ids: Sequence[str]) -> changes.Changed:
         """Do what an operator asks to events."""
-        asked = changes.Change(action=action, ids=tuple(ids), now=self._clock(), targets=self.targets)
+        asked = changes.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
         return await self._writer.run(changes.change, asked)
 
     async def erase(self, webhook_id: str) -> bool:
         """Delete a webhook with all that came of it; False where one of its events is being sent just now."""
-        return await self._writer.run(changes.erase, changes.Erase(webhook_id=webhook_id, now=self._clock()))
+        return await self._writer.run(changes.erase, changes.Erase(webhook_id=webhook_id, now=self.clock.running()))
 
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
-        """Delete a few webhooks received before a moment; return where to go on (None: nowhere) and how many went."""
+        """Delete a few webhooks stored before a moment; return where to go on (None: nowhere) and how many went."""
         return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor))
 
     async def keep_secret(self, secret: handed_over.HandedOver) -> bool:
@@ -145,7 +161,7 @@ class Store:
         await self._writer.run(_touch, None, in_time=True)
 
     def _acceptance(self, webhook: Webhook, mapping: Mapping, window: int) -> webhooks.Acceptance:
-        return webhooks.Acceptance(webhook, mapping, self._clock(), window, self.targets)
+        return webhooks.Acceptance(webhook, mapping, self.clock.running(), self.clock.wall(), window, self.targets)
 
 
 def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:

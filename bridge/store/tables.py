@@ -1,7 +1,9 @@
 """The schema, as SQLAlchemy Core tables; it suits SQLite and PostgreSQL alike.
 
 Bodies, headers, attributes and results are bytes: they hold what strangers send, and PostgreSQL's text refuses NUL.
-Times are milliseconds since 1970. `seq` is the order of commit.
+Times are milliseconds since 1970. Those that people read are by the wall clock: `received_at`, `created_at`,
+`delivered_at`, `started_at`, `asked_at`, `valid_until`, `paused_at_wall` and an event's `claimed_at`. The others, which
+decide something, are by the running clock (`bridge.clock`). `seq` is the order of commit.
 """
 
 from sqlalchemy import (
@@ -42,6 +44,7 @@ webhooks = Table(
     Column("why", LargeBinary),  # JSON: error, rules; only where not every rule that should have fired did
     # Whether it failed by a bound of size or time: its duplicates don't map it again.
     Column("bounded", Boolean, nullable=False, server_default=false()),
+    Column("stored_at", BigInteger),  # None in rows of before there were two clocks: `received_at` stands for it
 )
 
 # Who came first with a delivery id. A table of its own, since the same id may come again after the window.
@@ -79,11 +82,12 @@ events = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),
     Column("max_age", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),  # on the target's running clock, which stops while it is paused
+    Column("expires_at", BigInteger, nullable=False),  # on the target's own clock, which stops while it is paused
     Column("order_key", Text),  # events of one target, source and key are sent one after another
     Column("headers", LargeBinary),  # JSON: those of its rule, where it has some
     Column("unclear", Integer, nullable=False, server_default="0"),  # answers that nobody understood
     Column("form", Text),  # how `text` tells the attributes; NULL where it does not, and `attributes` has them all
+    Column("stored_at", BigInteger),  # as `created_at`, which stands for it in rows of before there were two clocks
     Index("ix_events_webhook", "webhook_id"),
 )
 
@@ -141,6 +145,18 @@ targets = Table(
     Column("probes", Integer, nullable=False),
     Column("next_probe_at", BigInteger),
     Column("ages", Boolean, nullable=False, server_default=false()),  # whether max_age goes on in its pause
+    Column("paused_at_wall", BigInteger),  # as `paused_at`, which stands for it in rows of before there were two clocks
+)
+
+# One row: where both clocks stood when they were last looked at. `boot` names the machine's start that `since_boot`
+# counts from.
+clock = Table(
+    "clock",
+    metadata,
+    Column("running", BigInteger, nullable=False),
+    Column("wall", BigInteger, nullable=False),
+    Column("since_boot", BigInteger, nullable=False),
+    Column("boot", Text),
 )
 
 handed_over = Table(

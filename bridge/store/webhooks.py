@@ -28,24 +28,27 @@ def _claim_of(dialect: str) -> ClauseElement:
 
 
 _claim = Prepared(_claim_of, ("source", "key", "webhook_id", "claimed_at", "expired"))
-_WEBHOOK_COLUMNS = ("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why", "bounded")
+_WEBHOOK_COLUMNS = (
+    *("id", "source", "state", "received_at", "dedupe_key", "head", "body", "why", "bounded", "stored_at"),
+)
 _insert_webhook = Insertion(webhooks, _WEBHOOK_COLUMNS)
 EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
-    *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers", "form"),
+    *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers", "form", "stored_at"),
 )
 _PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
 insert_event = Insertion(events, EVENT_COLUMNS, {"attempts": 0, "retries": 0, "probe": False})
 
 
 class Acceptance(Struct, frozen=True):
-    """A verified, mapped webhook on its way into the store. `now` and `window` in milliseconds."""
+    """A verified, mapped webhook on its way into the store. `now` is by the running, `created_at` by the wall clock."""
 
     webhook: Webhook
     mapping: Mapping
     now: int
+    created_at: int
     window: int
-    targets: dict[str, TargetState]  # their running clocks, which max_age goes by
+    targets: dict[str, TargetState]  # their own clocks, which max_age goes by
 
 
 def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequence[Receipt]:
@@ -194,6 +197,7 @@ def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
         webhook.body,
         why_bytes(mapping),
         mapping.bounded,
+        a.now,
     )
 
 
@@ -214,12 +218,13 @@ def event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
         _PENDING if event.send else _DISCARDED,
         None if event.send else "shadow",
         a.now if event.order_key is None else WAITING,
-        a.now,
+        a.created_at,
         event.max_age,
         target.clock(a.now) + event.max_age,
         event.order_key,
         None if event.headers is None else jsontext.encode(dict(event.headers)),
         event.form,
+        a.now,
     )
 
 

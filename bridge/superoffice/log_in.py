@@ -10,12 +10,13 @@ from typing import Protocol
 
 import httpx
 
+from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.superoffice.log_in_service import Exchange
 from bridge.superoffice.outcome import NotSent
-from bridge.times import Clock, iso
+from bridge.times import iso
 
 REFUSED = frozenset({401, 403})  # statuses for which credentials are refreshed, once
 _AHEAD = 5 * 60_000  # milliseconds before its end that a grant is renewed, or a fifth of its life where that is shorter
@@ -39,8 +40,8 @@ class LogIn(Protocol):
 
     scheme: str
 
-    async def log_in(self, exchange: Exchange, now: int) -> Grant:
-        """Log in, at `now` in milliseconds.
+    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
+        """Log in now.
 
         Raises:
             NotSent: why it did not succeed.
@@ -58,7 +59,6 @@ class LoggedIn(httpx.Auth):
         self._under_way: asyncio.Task[Grant | NotSent] | None = None
         self._failures = 0
         self._failure = NotSent(Outcome.UNAVAILABLE, "there was no log-in")
-        self._failed_at = 0
         self._again_at = 0
 
     def connect(self, target: str, exchange: Exchange, clock: Clock, within: float) -> None:
@@ -84,7 +84,7 @@ class LoggedIn(httpx.Auth):
         Raises:
             NotSent: there is none to be had.
         """
-        now, grant = self._clock(), self._grant
+        now, grant = self._clock.running(), self._grant
         if grant is None or now >= self._ends_at:
             return await self._renewed(now)
         if now >= self._renew_at:
@@ -110,7 +110,7 @@ class LoggedIn(httpx.Auth):
         if status in REFUSED:
             self._grant = None  # whoever comes next begins anew
         elif used.sliding:
-            self._last(self._clock() + used.lifetime, used)
+            self._last(self._clock.running() + used.lifetime, used)
 
     def _last(self, until: int, grant: Grant) -> None:
         self._ends_at = until
@@ -122,20 +122,19 @@ class LoggedIn(httpx.Auth):
         result = await asyncio.shield(task) if task else self._failure
         if isinstance(result, Grant):
             return result
-        wait = None if result.retry_after is None else max(0, self._again_at - self._clock())
+        wait = None if result.retry_after is None else max(0, self._again_at - self._clock.running())
         raise NotSent(result.outcome, result.detail, wait)
 
     def _start(self, now: int) -> "asyncio.Task[Grant | NotSent] | None":
         """The log-in under way, else a new one; None where the last one failed just now."""
-        # A clock that was set back meanwhile says nothing of how long ago the last one failed.
-        if self._under_way is None and not self._failed_at <= now < self._again_at:
+        if self._under_way is None and now >= self._again_at:
             self._under_way = asyncio.create_task(self._run(now))
         return self._under_way
 
     async def _run(self, now: int) -> Grant | NotSent:
         try:
             async with asyncio.timeout(self._within):
-                grant = await self.log_in.log_in(self._exchange, now)
+                grant = await self.log_in.log_in(self._exchange, self._clock)
         except NotSent as error:
             return self._failed(error)
         except TimeoutError:
@@ -146,7 +145,8 @@ class LoggedIn(httpx.Auth):
             self._under_way = None
         self._grant, self._failures, self._again_at = grant, 0, 0
         self._last(now + grant.lifetime, grant)
-        log.info(logs.LOGIN_RENEWED, target=self._target, scheme=self.log_in.scheme, ends_at=iso(self._ends_at))
+        ends_at = iso(self._clock.on_wall(self._ends_at))
+        log.info(logs.LOGIN_RENEWED, target=self._target, scheme=self.log_in.scheme, ends_at=ends_at)
         return grant
 
     def _failed(self, error: NotSent) -> NotSent:
@@ -154,14 +154,13 @@ class LoggedIn(httpx.Auth):
         # Without the frames of the one that was raised, which hold secrets.
         self._failure = NotSent(error.outcome, error.detail, error.retry_after)
         pause = min(_FIRST_PAUSE << min(self._failures - 1, 10), _LONGEST_PAUSE)
-        self._failed_at = self._clock()
-        self._again_at = self._failed_at + max(pause, min(error.retry_after or 0, _LONGEST_OBEYED))
+        self._again_at = self._clock.running() + max(pause, min(error.retry_after or 0, _LONGEST_OBEYED))
         log.warning(
             logs.LOGIN_FAILED,
             target=self._target,
             scheme=self.log_in.scheme,
             outcome=error.outcome,
             detail=error.detail,
-            next_log_in_at=iso(self._again_at),
+            next_log_in_at=iso(self._clock.on_wall(self._again_at)),
         )
         return self._failure

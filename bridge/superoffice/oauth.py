@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -37,7 +38,7 @@ class OAuth:
         self._redirect_uri = redirect_uri
         self.refresh_token = RefreshToken(refresh_token, client_id)
 
-    async def log_in(self, exchange: Exchange, now: int) -> Grant:
+    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
         try:
             await self.refresh_token.save()
             used = await self.refresh_token.current()
@@ -54,7 +55,7 @@ class OAuth:
         if self._redirect_uri:
             form["redirect_uri"] = self._redirect_uri
         request = httpx.Request("POST", self._url, data=form, headers={"Accept": "application/json"})
-        answer = told(await exchange(request), now, _reason)
+        answer = told(await exchange(request), clock.wall(), _reason)
         given = answer.get("refresh_token")
         if isinstance(given, str) and given and given != used:
             await self._keep(given)

@@ -6,6 +6,7 @@ import time
 
 import httpx
 
+from bridge.clock import Clock
 from bridge.deadlines import Deadlines
 from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
@@ -23,7 +24,6 @@ from bridge.superoffice.request_headers import RequestHeaders
 from bridge.superoffice.tenant import Tenant
 from bridge.superoffice.tls import Trust, compile_trust, system_trust
 from bridge.superoffice.transport import Progress, Transport, body_of
-from bridge.times import Clock, now
 
 SEND_EVENT = "/v1/Agents/Workflow/SendEvent"
 _LOG_IN_SHARE = 0.9  # of an attempt's time, so that an attempt that waits for a log-in learns why it failed
@@ -37,13 +37,13 @@ class SuperOffice:
         name: str,
         settings: TargetSettings,
         authorization: Authorization | None,
-        clock: Clock = now,
+        clock: Clock | None = None,
         trust: Trust = system_trust,
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
         self._deadlines: Deadlines[asyncio.Timeout] = Deadlines(self._timeout, lambda limit: limit.reschedule(0))
-        self._clock = clock
+        self._clock = clock = clock or Clock()
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""
         self._url = httpx.URL(self._base + path)
@@ -61,7 +61,7 @@ class SuperOffice:
 
     async def send(self, claim: Claim) -> Attempt:
         """POST the event; never raises but for cancellation."""
-        started_at, started = self._clock(), time.monotonic()
+        started_at, started = self._clock.wall(), time.monotonic()
         progress = Progress()
         post = functools.partial(self._post, claim, progress)
         try:
@@ -100,7 +100,7 @@ class SuperOffice:
         )
         response, body = await self._exchange(request, progress)
         status = response.status_code
-        wait = None if status == 200 else retry_after(response.headers.get("retry-after"), self._clock())
+        wait = None if status == 200 else retry_after(response.headers.get("retry-after"), self._clock.wall())
         return judge(status, response.headers, body, online=self.tenant is not None, retry_after=wait)
 
     async def _exchange(self, request: httpx.Request, progress: Progress) -> tuple[httpx.Response, bytes]:

@@ -15,6 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from bridge import jsontext
+from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.settings.secrets import Secret
 from bridge.superoffice.log_in import Grant
@@ -61,13 +62,14 @@ class SystemUser:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._keys: dict[str, RSAPublicKey] = {}
-        self._keys_at = 0
+        self._keys_until = 0  # by the running clock
         self._skew = 0  # milliseconds that the server's clock is ahead
 
-    async def log_in(self, exchange: Exchange, now: int) -> Grant:
+    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
+        now = clock.wall()
         app_token = sendable(self._identity.app_token.reveal().strip())
         token = await self._authenticate(exchange, app_token, now)
-        claims = await self._verified(exchange, token, now)
+        claims = await self._verified(exchange, token, clock)
         ticket = sendable(claims.get(_CLAIMS + "ticket"))
         headers = {"Authorization": f"SOTicket {ticket}", "SO-AppToken": app_token}
         return Grant(headers=headers, lifetime=self._identity.lifetime, sliding=True)
@@ -117,16 +119,16 @@ class SystemUser:
         stamped = f"{system_token}.{datetime.fromtimestamp(at / 1000, UTC):%Y%m%d%H%M}"
         return f"{stamped}.{b64encode(sign(key, stamped)).decode()}"
 
-    async def _verified(self, exchange: Exchange, token: str, now: int) -> dict[str, Any]:
+    async def _verified(self, exchange: Exchange, token: str, clock: Clock) -> dict[str, Any]:
         """What the JWT says, once it is proven to be SuperOffice's, for this tenant, and good at this time."""
         try:
-            key = await self._key(exchange, jwt.get_unverified_header(token).get("kid"), now)
+            key = await self._key(exchange, jwt.get_unverified_header(token).get("kid"), clock)
             claims = jwt.decode(token, key, algorithms=["RS256"], options=_OPTIONS, issuer=self._identity.issuer)
         except (jwt.InvalidIssuerError, jwt.MissingRequiredClaimError):
             raise _unproven("is not by the issuer, or lacks exp, iss or aud") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise _unproven("is not signed by a key of the environment") from None
-        self._check(claims, now + self._skew)
+        self._check(claims, clock.wall() + self._skew)
         return claims
 
     def _check(self, claims: dict[str, Any], now: int) -> None:
@@ -141,11 +143,11 @@ class SystemUser:
         if "nbf" in claims and (not _number(claims["nbf"]) or now < claims["nbf"] * 1000 - _LEEWAY):
             raise _unproven("is not valid yet")
 
-    async def _key(self, exchange: Exchange, kid: Any, now: int) -> RSAPublicKey:
-        if kid not in self._keys or not self._keys_at <= now < self._keys_at + _KEYS_KEPT:
+    async def _key(self, exchange: Exchange, kid: Any, clock: Clock) -> RSAPublicKey:
+        if kid not in self._keys or clock.running() >= self._keys_until:
             request = httpx.Request("GET", self._identity.environment + _JWKS, headers={"Accept": "application/json"})
-            self._keys = _rsa_keys(told(await exchange(request), now))
-            self._keys_at = now
+            self._keys = _rsa_keys(told(await exchange(request), clock.wall()))
+            self._keys_until = clock.running() + _KEYS_KEPT
         if kid not in self._keys:
             raise _unproven("is signed by a key that the environment does not publish")
         return self._keys[kid]

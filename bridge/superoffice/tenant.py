@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 from msgspec.structs import replace
 
+from bridge.clock import Clock
 from bridge.model import Outcome, PauseReason, TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -17,14 +18,14 @@ from bridge.settings.schema import OnlineSettings
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after
 from bridge.superoffice.tenant_state import read_state
 from bridge.superoffice.transport import Progress, body_of
-from bridge.times import Clock, iso
+from bridge.times import iso
 
 Exchange = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
-    """Where a tenant was said to be, and until when that holds."""
+    """Where a tenant was said to be, and until when by the running clock that holds."""
 
     base: str
     send_event: httpx.URL
@@ -58,7 +59,7 @@ class Tenant:
         Raises:
             NotSent: that cannot be told, or the tenant is not running.
         """
-        if self._known is not None and self._clock() < self._known.valid_until:
+        if self._known is not None and self._clock.running() < self._known.valid_until:
             return self._known
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
@@ -121,7 +122,11 @@ class Tenant:
             until = iso(state.valid_until)
             log.info(logs.TARGET_LOCATED, target=self._name, url=state.url, before=self._last_base, valid_until=until)
             self._last_base = state.url
-        self._known = Place(base=state.url, send_event=httpx.URL(state.url + self._path), valid_until=state.valid_until)
+        self._known = Place(
+            base=state.url,
+            send_event=httpx.URL(state.url + self._path),
+            valid_until=self._clock.running() + state.valid_until - state.asked_at,
+        )
         return self._known
 
     async def _question(self) -> TenantState:
@@ -136,7 +141,7 @@ class Tenant:
         except Exception as error:
             fault = judge_fault(error, sent=False, within="").detail
             raise NotSent(Outcome.UNAVAILABLE, f"it cannot be asked where the tenant is: {fault}") from None
-        now = self._clock()
+        now = self._clock.wall()
         return read_state(
             response.status_code,
             response.headers,

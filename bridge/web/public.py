@@ -20,7 +20,7 @@ from bridge.receiving.handshake import Reply
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.limits import Limits
 from bridge.settings.source_schema import RespondSettings
-from bridge.times import Clock, now
+from bridge.times import now
 from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
@@ -46,7 +46,7 @@ class Webhooks:
         self,
         intake: Intake,
         max_body: int,
-        clock: Clock = now,
+        clock: Callable[[], int] = now,
         limits: Limits = _LIMITS,
         callers: Callers = _ANY,
     ) -> None:

@@ -58,7 +58,9 @@ def compare(*paths: Path, rounds: int) -> dict[str, tuple[float, ...]]:
     for _ in range(rounds):
         for number, engine in enumerate(engines):
             times = {name: each[number] for name, each in taken.items()}
-            ask = events.Ask(target="crm", limit=8, now=now(), clock=now(), lease_until=now() + 60_000)
+            ask = events.Ask(
+                target="crm", limit=8, now=now(), clock=now(), claimed_at=now(), lease_until=now() + 60_000
+            )
             (claimed,) = _timed(engine, times["claim"], events.claim, [ask])
             _timed(engine, times["accept"], webhooks.accept, [_acceptance() for _ in range(8)])
             _timed(engine, times["record"], events.record, [_result(claim) for claim in claimed.claims])
@@ -103,9 +105,9 @@ def _acceptance() -> webhooks.Acceptance:
         send=True,
     )
     mapping = Mapping(state=WebhookState.MAPPED, events=(event,), dedupe_key=id_)
-    return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, window=1000, targets={})
+    return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, created_at=moment, window=1000, targets={})
 
 
 def _result(claim: Any) -> events.Result:
     attempt = Attempt(outcome=Outcome.DELIVERED, started_at=now(), duration=5, status=200)
-    return events.Result(claim=claim, attempt=attempt, decision=Delivered(), now=now())
+    return events.Result(claim=claim, attempt=attempt, decision=Delivered(), now=now(), delivered_at=now())

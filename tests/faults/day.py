@@ -12,7 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from forwarding.support import Base, Hand
+from clocks import Hand
+from forwarding.support import Base
 from forwarding.world import Loop
 from sqlalchemy import select
 
@@ -71,7 +72,7 @@ class Day:
             self._note_what_is_asked()
             offices = {name: self._office(name, settings) for name, settings in targets(url).items()}
             lanes = {name: self._lane(name, *office) for name, office in offices.items()}
-            self._forwarder = Forwarder(self.store, lanes, self.hand, sweep_every=300)
+            self._forwarder = Forwarder(self.store, lanes, sweep_every=300)
             await self._forwarder.settle()
             self._forwarder.start()
             yield
@@ -163,12 +164,11 @@ class Day:
             send=send,
             policy=policy,
             breaker=Breaker(settings.breaker.after, policy),
-            bucket=Bucket(settings.rate.count, settings.rate.per, lambda: self.hand() / 1000),
+            bucket=Bucket(settings.rate.count, settings.rate.per, lambda: self.hand.at / 1000),
             max_in_flight=settings.max_in_flight,
             lease=2 * settings.timeout + 10_000,
             store=self.store,
             metrics=Metrics(),
-            clock=self.hand,
         )
 
     def _note_what_is_asked(self) -> None:

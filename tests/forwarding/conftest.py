@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 
 from bridge.store.store import Store
 
-from .support import Base, Hand, Log, logged
+from .support import Base, Log, logged
 
 pytest.register_assert_rewrite(f"{__package__}.machine")  # what it asserts is told like a test's
 

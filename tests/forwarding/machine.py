@@ -119,6 +119,13 @@ class Machine:
     def time_passes(self, milliseconds: int) -> None:
         self.take("time", self.world.turn(milliseconds))
 
+    def somebody_sets_the_wall_clock(self, wrong: int) -> None:
+        self.take("time", self.world.set_wall(wrong))
+
+    def its_machine_is_cut_off(self, after: int, wrong: int) -> None:
+        """And started with a wall clock that may be wrong."""
+        self.take("time", self.world.crash_of_machine(after, wrong))
+
     def it_is_cut_off(self, after: int) -> None:
         self.take("time", self.world.crash(after))
 
@@ -191,7 +198,7 @@ class Machine:
     # How it is done
 
     def take(self, cause: str, step: Coroutine[Any, Any, Any]) -> Seen:
-        before, sent = dict(self.rows), len(self.world.sent)
+        before, known, sent = dict(self.rows), set(self.tried), len(self.world.sent)
         self.answer = self.world.run(step)
         seen = self.world.look_again()
         self.every_end_was_told(before, seen)
@@ -199,7 +206,7 @@ class Machine:
         self.moves_are_explained(cause, seen, self.world.sent[sent:])
         assert {id_: row[:-1] for id_, row in self.rows.items()} == {id_: row[:] for id_, row in seen.events.items()}
         self.nothing_vanished(seen)
-        self.every_attempt_is_on_record(seen)
+        self.every_attempt_is_on_record(known, seen)
         self.keys_are_in_order()
         self.nothing_is_left_lying()
         return seen
@@ -207,14 +214,14 @@ class Machine:
     async def receive(self, source: str, items: list[dict[str, Any]], delivery: str | None) -> None:
         webhook, mapping = new_webhook(self.world, source, items, delivery)
         first, at = self.known.get((source, delivery or ""), ("", 0))
-        duplicate = bool(first) and at > self.world.hand() - WINDOW
+        duplicate = bool(first) and at > self.world.hand.running() - WINDOW
         if not duplicate:
             first = webhook.id
             self.bodies[first] = webhook
             self.acknowledged[first] = {event.id for event in mapping.events}
             self.made |= {event.id: event for event in mapping.events}
             if delivery:
-                self.known[source, delivery] = first, self.world.hand()
+                self.known[source, delivery] = first, self.world.hand.running()
         receipt = await self.world.receive(webhook, mapping)
         assert (receipt.webhook_id, receipt.duplicate) == (first, duplicate)
         assert set(receipt.event_ids) == self.acknowledged[first]
@@ -228,7 +235,7 @@ class Machine:
                 assert self.rows[claim.event_id].state == "delivered"
         target = self.targets[claim.target]
         if claim.probe and outcome not in (Outcome.DELIVERED, Outcome.REJECTED) and target.next_probe_at is not None:
-            assert target.next_probe_at > self.world.hand()
+            assert target.next_probe_at > self.world.hand.running()
         if outcome is Outcome.UNAUTHORIZED or isinstance(outcome, Unclear):
             assert target.paused_at is not None
             self.only_what_cannot_have_been_taken_waits(claim, outcome)
@@ -237,7 +244,7 @@ class Machine:
         """A pause for an answer that nobody understood stops no clock, so its events come to an end."""
         state = self.targets[claim.target]
         if claim.probe and not state.by_operator:
-            stopped = state.clock(self.world.hand()) == state.clock(self.world.hand() + 1)
+            stopped = state.clock(self.world.hand.running()) == state.clock(self.world.hand.running() + 1)
             assert stopped is (outcome is Outcome.UNAUTHORIZED)
 
     def change(self, action: Action, selection: Selection) -> None:
@@ -347,7 +354,7 @@ class Machine:
     def may_be_sent(self, before: Any, after: Any) -> None:
         assert after.attempts == before.attempts + 1
         assert after.expires_at > self._clock(after.target)
-        assert before.next_attempt_at <= self.world.hand()
+        assert before.next_attempt_at <= self.world.hand.running()
         for other in self._line(after):
             assert other.state != "sending"
             assert other.seq > after.seq or other.state not in BLOCKING
@@ -355,7 +362,7 @@ class Machine:
         was, now = self.targets[after.target], self.world.store.target(after.target)
         if was.paused_at == now.paused_at:  # else it was paused or resumed meanwhile
             assert after.probe == (was.paused_at is not None)
-            assert was.next_probe_at is None or was.next_probe_at <= self.world.hand()
+            assert was.next_probe_at is None or was.next_probe_at <= self.world.hand.running()
 
     def pauses_last(self, seen: Seen) -> None:
         """An operator's pause ends by an operator only, and every pause is remembered."""
@@ -373,12 +380,12 @@ class Machine:
                 *(event.text, event.order_key, event.on_unknown, event.target),
             )
 
-    def every_attempt_is_on_record(self, seen: Seen) -> None:
+    def every_attempt_is_on_record(self, known: set[Tried], seen: Seen) -> None:
         """One row for each claim, and one more for each answer that came after its claim was given up."""
         for tried in seen.tried:
             assert (tried.event_id, tried.number) in self.world.began
-            if tried.detail == RAN_OUT:
-                assert self.world.began[tried.event_id, tried.number] + LEASE < self.world.hand()
+            if tried.detail == RAN_OUT and tried not in known:
+                assert self.world.began[tried.event_id, tried.number] + LEASE < self.world.hand.running()
         given_up = [tried for tried in seen.tried if tried.detail in (ENDED, RAN_OUT)]
         assert {tried.outcome for tried in given_up} <= {"unknown"}
         answered = Counter((tried.event_id, tried.number, tried.outcome) for tried in seen.tried)
@@ -417,7 +424,7 @@ class Machine:
 
     def nothing_is_left_lying(self) -> None:
         """What is due is being sent, as far as there is room; what hangs too long was given up."""
-        now = self.world.hand()
+        now = self.world.hand.running()
         hanging = Counter((call.claim.event_id, call.claim.attempt) for call in self.world.calls)
         for row in self._in("sending"):
             assert hanging[row.id, row.attempts] == 1
@@ -440,7 +447,7 @@ class Machine:
         return [other for other in same if other.id != row.id]
 
     def _clock(self, target: str) -> int:
-        return self.world.store.target(target).clock(self.world.hand())
+        return self.world.store.target(target).clock(self.world.hand.running())
 
 
 def key_of(row: Any) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import structlog
 from databases import sqlite_at
 from structlog.testing import capture_logs
 
+from bridge.clock import Clock
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.lane import Lane, Send
 from bridge.forwarding.retry import Policy
@@ -33,7 +34,7 @@ from bridge.rate import Bucket
 from bridge.settings.schema import RetrySettings
 from bridge.store import reading
 from bridge.store.store import Store, owned
-from bridge.times import Clock, now
+from bridge.times import now
 
 WITHIN = 20.0  # seconds for whatever takes a moment on an idle machine
 HOUR = 3_600_000
@@ -55,20 +56,10 @@ def attempted(shown: Shown, started_at: int, duration: int, detail: str | None =
     )
 
 
-class Hand:
-    """A clock that stands still until a test turns it."""
-
-    def __init__(self, at: int = 1_764_003_600_000) -> None:
-        self.at = at
-
-    def __call__(self) -> int:
-        return self.at
-
-
 class Base:
     """A store's file, and the store on it: closed and opened again, as by a restart."""
 
-    def __init__(self, path: Path, clock: Clock = now) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.path = path
         self.clock = clock
         self._url = sqlite_at(path)
@@ -138,7 +129,6 @@ def lane(
     send: Send,
     *,
     name: str = "crm",
-    clock: Clock = now,
     max_in_flight: int = 8,
     bucket: Bucket | None = None,
     lease: int = 30_000,
@@ -157,7 +147,6 @@ def lane(
         lease=lease,
         store=store,
         metrics=Metrics(),
-        clock=clock,
     )
 
 

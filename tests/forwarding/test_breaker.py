@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from clocks import Hand
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from bridge.model import (
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Hand, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
 from .test_retry import NOW, SECOND, attempt, claim, not_understood, policy
 
 pytestmark = pytest.mark.anyio
@@ -196,7 +197,7 @@ async def test_while_it_is_open_one_event_at_a_time_is_sent(base: Base, hand: Ha
     async with base.opened() as store:
         target = Target(Outcome.UNKNOWN)
         await accept(store, 100)
-        one = lane(store, target.send, clock=hand, after=3, max_in_flight=3, first_wait="2s", max_wait="10s")
+        one = lane(store, target.send, after=3, max_in_flight=3, first_wait="2s", max_wait="10s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
@@ -223,7 +224,7 @@ async def test_an_event_grows_too_old_while_the_breaker_is_open(base: Base, hand
     async with base.opened() as store:
         target = Target(Outcome.UNAVAILABLE)
         await accept(store, 20, max_age=HOUR)
-        one = lane(store, target.send, clock=hand, after=3)
+        one = lane(store, target.send, after=3)
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 8)
@@ -255,7 +256,7 @@ async def test_it_stays_open_across_a_restart(base: Base, hand: Hand, log: Log) 
         async with base.opened() as store:
             if not target.claims:
                 await accept(store, 5)
-            one = lane(store, target.send, clock=hand, after=2, max_in_flight=2)
+            one = lane(store, target.send, after=2, max_in_flight=2)
             async with running(one):
                 await log.told(logs.TARGET_PAUSED)
                 await log.told(logs.ATTEMPT_FINISHED, 2)
@@ -289,7 +290,7 @@ async def test_a_tenant_that_is_not_running_pauses_its_target_until_it_runs(base
 
     async with base.opened() as store:
         await accept(store, 4, max_age=HOUR)
-        one = lane(store, send, clock=hand, max_in_flight=1, max_attempts=1)
+        one = lane(store, send, max_in_flight=1, max_attempts=1)
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             for finished in (2, 3, 7):

@@ -5,13 +5,14 @@ import time
 from typing import Any
 
 import pytest
+from clocks import Hand
 
 from bridge.forwarding.forwarder import Forwarder
 from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, Base, Hand, Log, Target, accept, lane, quiet
+from .support import FAST, Base, Log, Target, accept, lane, quiet
 
 pytestmark = pytest.mark.anyio
 
@@ -78,9 +79,9 @@ async def test_at_the_start_every_attempt_that_was_cut_off_is_unknown(base: Base
     hand.at += 5_000
     async with base.opened() as store:
         target = Target()
-        lanes = {"crm": lane(store, target.send, clock=hand, first_wait="2s")}
-        assert await Forwarder(store, lanes, hand).settle() == 4
-        assert await Forwarder(store, lanes, hand).settle() == 0
+        lanes = {"crm": lane(store, target.send, first_wait="2s")}
+        assert await Forwarder(store, lanes).settle() == 4
+        assert await Forwarder(store, lanes).settle() == 0
         assert target.claims == []
     events = base.events()
     assert [event["state"] for event in events] == ["pending", "pending", "held", "held", "pending"]
@@ -113,13 +114,13 @@ async def test_a_probe_that_was_cut_off_leaves_its_target_paused(base: Base, han
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         await accept(store, 1)
-        one = forwarder(store, {"crm": target}, clock=hand, first_wait="2s")
+        one = forwarder(store, {"crm": target}, first_wait="2s")
         one.start()
         await log.told(logs.TARGET_PAUSED)
         await one.drain(5)
         await store.claim("crm", 1, 30_000, probe=True)
     async with base.opened() as store:
-        await forwarder(store, {"crm": target}, clock=hand, first_wait="2s").settle()
+        await forwarder(store, {"crm": target}, first_wait="2s").settle()
         state = store.target("crm")
         assert (state.paused_at, state.probes) == (hand.at, 1)
         assert state.next_probe_at == hand.at + 4_000

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
+from clocks import Hand
 
 from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
@@ -19,7 +20,7 @@ from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
 
-from .support import FAST, Base, Hand, Log, Target, accept, lane, quiet, running
+from .support import FAST, Base, Log, Target, accept, lane, quiet, running
 from .world import Loop
 
 pytestmark = pytest.mark.anyio
@@ -96,7 +97,7 @@ async def test_events_are_sent_in_the_order_in_which_they_are_due(base: Base, ha
         sooner = await accept(store, 3)
         hand.at += 120_000
         target = Target()
-        async with running(lane(store, target.send, clock=hand, max_in_flight=1)):
+        async with running(lane(store, target.send, max_in_flight=1)):
             await log.told(logs.EVENT_DELIVERED, 6)
     assert target.ids == sooner + later
 
@@ -106,7 +107,7 @@ async def test_an_event_that_is_not_due_is_not_sent(base: Base, hand: Hand, log:
     async with base.opened() as store:
         await accept(store, 1)
         target = Target(Outcome.UNAVAILABLE, Outcome.DELIVERED)
-        one = lane(store, target.send, clock=hand, first_wait="2s")
+        one = lane(store, target.send, first_wait="2s")
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += 1_999
@@ -252,7 +253,7 @@ def test_an_idle_lane_looks_again_by_itself_for_what_nobody_told_it_of(base: Bas
     async def story() -> None:
         async with base.opened() as store:
             target = Target()
-            async with running(lane(store, target.send, clock=hand)):
+            async with running(lane(store, target.send)):
                 await quiet(store)
                 await accept(store, 1, at=hand.at)  # nobody wakes the lane
                 hand.at += 29_999

@@ -22,6 +22,7 @@ outcomes = st.sampled_from(
         *(Outcome.UNAUTHORIZED, *Unclear),
     ]
 )
+wrong = st.sampled_from([0, 86_400_000, 3 * 86_400_000, -86_400_000, -50 * 365 * 86_400_000])
 waits = st.sampled_from([1_000, 11_000, 45_000, 240_000])
 which = st.integers(0, 11)
 items = st.lists(
@@ -52,6 +53,8 @@ STEPS: list[tuple[int, Callable[..., None], tuple[st.SearchStrategy[Any], ...]]]
     (2, Machine.an_answer_comes_too_late, (which, outcomes)),
     (1, Machine.two_answers_come_at_once, (which, outcomes, outcomes)),
     (4, Machine.time_passes, (waits,)),
+    (2, Machine.somebody_sets_the_wall_clock, (wrong,)),
+    (1, Machine.its_machine_is_cut_off, (waits, wrong)),
     (2, Machine.it_is_cut_off, (waits,)),
     (1, Machine.it_is_restarted, (waits,)),
     (1, Machine.it_is_stopped_while_it_claims, (source, items)),

@@ -1,12 +1,13 @@
 """A target that is set up wrongly pauses: nothing is lost, nothing grows old, and probes find out when it is right."""
 
 import pytest
+from clocks import Hand
 
 from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Hand, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,7 @@ async def test_a_pause_is_told_once_however_many_are_in_flight(
         target = Target(outcome)
         target.gate.clear()
         await accept(store, 12)
-        one = lane(store, target.send, clock=hand)
+        one = lane(store, target.send)
         async with running(one):
             await target.reached(8)
             target.gate.set()
@@ -54,7 +55,7 @@ async def test_probes_are_one_event_at_a_time_with_waits_that_grow(base: Base, h
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         await accept(store, 3)
-        one = lane(store, target.send, clock=hand, first_wait="2s", max_wait="10s")
+        one = lane(store, target.send, first_wait="2s", max_wait="10s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
@@ -93,7 +94,7 @@ async def test_while_a_probe_is_under_way_nothing_else_is_sent(base: Base, hand:
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED, Outcome.DELIVERED)
         await accept(store, 1)
-        one = lane(store, target.send, clock=hand, first_wait="2s")
+        one = lane(store, target.send, first_wait="2s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             target.gate.clear()
@@ -157,7 +158,7 @@ async def test_an_event_does_not_grow_old_while_its_target_is_paused(base: Base,
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         old, older = await accept(store, 2, max_age=HOUR)
-        one = lane(store, target.send, clock=hand, first_wait="2s", max_wait="10s")
+        one = lane(store, target.send, first_wait="2s", max_wait="10s")
         hand.at += HOUR // 2
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED, 2)
@@ -191,7 +192,7 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
     target = Target(Outcome.UNAUTHORIZED)
     async with base.opened() as store:
         await accept(store, 3)
-        async with running(lane(store, target.send, clock=hand, first_wait="2s")):
+        async with running(lane(store, target.send, first_wait="2s")):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
     paused = store.target("crm")
@@ -199,7 +200,7 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
     target.answer(Outcome.DELIVERED)
     async with base.opened() as store:
         assert store.target("crm") == paused
-        one = lane(store, target.send, clock=hand, first_wait="2s")
+        one = lane(store, target.send, first_wait="2s")
         async with running(one):
             await quiet(store)
             assert len(target.claims) == 3

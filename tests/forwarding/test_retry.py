@@ -53,7 +53,7 @@ def claim(**fields: Any) -> Claim:
         "attempt": 1,
         "retries": 0,
         "on_unknown": OnUnknown.RETRY,
-        "created_at": NOW,
+        "stored_at": NOW,
         "expires_at": FAR,
     }
     return Claim(**usual | fields)

@@ -1,13 +1,14 @@
 """A target whose tenant goes away for a night: its events wait, grow no older, and are sent when it is back."""
 
 import pytest
+from clocks import Hand
 from superoffice.support import compiled
 
 from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.sandbox.superoffice import Sandbox, serving
 
-from .support import HOUR, Base, Hand, Log, accept, lane, quiet, running
+from .support import HOUR, Base, Log, accept, lane, quiet, running
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,7 @@ async def test_a_night_of_maintenance_costs_no_event_and_no_age(base: Base, hand
     sandbox = Sandbox(now=hand)
     async with base.opened() as store, serving(sandbox) as url:
         crm = compiled("", online={"environment": url, "tenant": ID}, clock=hand)
-        one = lane(store, crm.send, clock=hand, first_wait="2s", max_wait="15m", max_attempts=3)
+        one = lane(store, crm.send, first_wait="2s", max_wait="15m", max_attempts=3)
         async with running(one):
             await accept(store, 1, at=hand())
             one.wake()

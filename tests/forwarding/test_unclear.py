@@ -1,12 +1,13 @@
 """A 2xx that nobody understands may mean that the event was taken: a person is asked, or it comes to an end."""
 
 import pytest
+from clocks import Hand
 
 from bridge.model import OnUnknown, Outcome, Unclear
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Hand, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,7 @@ async def test_the_third_answer_that_nobody_understands_is_an_events_last_across
         async with base.opened() as store:
             if sent == 1:
                 await accept(store, 1, max_age=1000 * HOUR)
-            one = lane(store, target.send, clock=hand, max_attempts="none")
+            one = lane(store, target.send, max_attempts="none")
             async with running(one):
                 await log.told(logs.ATTEMPT_FINISHED, sent)
                 await quiet(store)
@@ -58,7 +59,7 @@ async def test_the_third_answer_that_nobody_understands_is_an_events_last_across
     async with base.opened() as store:
         target.answer(Outcome.DELIVERED)
         await accept(store, 2, at=hand.at)
-        async with running(lane(store, target.send, clock=hand)):
+        async with running(lane(store, target.send)):
             await log.told(logs.EVENT_DELIVERED, 2)
     assert [claim.probe for claim in target.claims[3:]] == [True, False]
 
@@ -68,7 +69,7 @@ async def test_what_a_page_answered_waits_and_is_sent_when_the_target_opens(base
     target = Target(Unclear.PAGE)
     async with base.opened() as store:
         await accept(store, 1)
-        one = lane(store, target.send, clock=hand, max_attempts=1)
+        one = lane(store, target.send, max_attempts=1)
         async with running(one):
             for sent in range(1, 8):
                 await log.told(logs.ATTEMPT_FINISHED, sent)
@@ -87,7 +88,7 @@ async def test_events_grow_old_in_such_a_pause(base: Base, hand: Hand, log: Log,
     target = Target(unclear)
     async with base.opened() as store:
         await accept(store, 3, max_age=A_DAY)
-        one = lane(store, target.send, clock=hand, max_in_flight=1)
+        one = lane(store, target.send, max_in_flight=1)
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += A_DAY
@@ -102,7 +103,7 @@ async def test_what_could_not_be_taken_grows_no_older_once_a_probe_says_so(base:
     target = Target(Unclear.PAGE, Outcome.UNAUTHORIZED)
     async with base.opened() as store:
         await accept(store, 1, max_age=A_DAY)
-        one = lane(store, target.send, clock=hand)
+        one = lane(store, target.send)
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += HOUR

@@ -6,11 +6,12 @@ test sees each move, also those that the bridge makes by itself.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from clocks import Hand
 from mapping.support import rules
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table, event, select, text
 
@@ -27,6 +28,7 @@ from bridge.model import (
     Webhook,
     new_webhook_id,
 )
+from bridge.operations import timekeeping
 from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
@@ -36,7 +38,7 @@ from bridge.store import database, targets
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
-from .support import Hand, Shown, attempted, lane
+from .support import Shown, attempted, lane
 
 LEASE = 30_000
 SWEEP = 10_000
@@ -121,13 +123,13 @@ class Seen:
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose timers go by a test's clock: they end when it is turned, and never by themselves."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
-        self._began = clock()
+    def __init__(self, hand: Hand) -> None:
+        self._hand = hand
+        self._began = hand.at
         super().__init__()
 
     def time(self) -> float:
-        return (self._clock() - self._began) / 1000
+        return (self._hand.at - self._began) / 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +202,7 @@ class World:
 
     def _attempt(self, claim: Claim, shown: Shown) -> Attempt:
         began = self.began[claim.event_id, claim.attempt]
-        attempt = attempted(shown, began, self.hand() - began)
+        attempt = attempted(shown, began, self.hand.running() - began)
         self.answered.append((claim.event_id, claim.attempt, attempt.outcome.value))
         return attempt
 
@@ -215,6 +217,17 @@ class World:
         """Cut off and started again."""
         await self.cut_off()
         self.hand.at += after
+        await self._open()
+
+    async def set_wall(self, wrong: int) -> None:
+        self.hand.set_wall(wrong)
+
+    async def crash_of_machine(self, after: int, wrong: int) -> None:
+        """Cut off with its machine, and started again on it."""
+        await self.cut_off()
+        self.hand.at += after
+        self.hand.set_wall(wrong)
+        self.hand.start_machine()
         await self._open()
 
     async def end_while_claiming(self, receiving: Coroutine[Any, Any, None]) -> None:
@@ -282,9 +295,8 @@ class World:
                 self.store,
                 self._send,
                 name=name,
-                clock=self.hand,
                 max_in_flight=room,
-                bucket=Bucket(1_000_000, 1_000, lambda: self.hand() / 1000),
+                bucket=Bucket(1_000_000, 1_000, lambda: self.hand.at / 1000),
                 lease=LEASE,
                 after=3,
                 first_wait="2s",
@@ -293,15 +305,15 @@ class World:
             )
             for name, room in ROOM.items()
         }
-        self._forwarder = Forwarder(self.store, self.lanes, self.hand, SWEEP / 1000)
+        self._forwarder = Forwarder(self.store, self.lanes, SWEEP / 1000)
         await self._forwarder.settle()
         self._forwarder.start()
+        self._timekeeping = asyncio.create_task(timekeeping.run(self.store))
         looking = Looking(
             store_url=self.url,
             rules=self.rules,
             names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),
             target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),
-            clock=self.hand,
         )
         self.operator = Operator(store=self.store, looking=looking, wake=self._forwarder.wake)
 
@@ -331,7 +343,7 @@ class World:
     async def _send(self, claim: Claim) -> Attempt:
         call = Call(claim, asyncio.get_running_loop().create_future())
         self.sent.append(claim)
-        self.began[claim.event_id, claim.attempt] = self.hand()
+        self.began[claim.event_id, claim.attempt] = self.hand.running()
         if self.accepting:
             await self.answer(call, Outcome.DELIVERED)
         self.calls.append(call)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clocks import Hand
 from sqlalchemy import Engine
 
 from bridge.mapping.rules import Rules
@@ -87,9 +88,9 @@ class Office:
     """An operator, the store, a clock to turn, and a note of whom the operator woke."""
 
     def __init__(self, root: Path, engine: Engine, url: str) -> None:
-        self.now = NOW
+        self.hand = Hand(NOW)
         self.url = url
-        self.store = Watched(engine, lambda: self.now)
+        self.store = Watched(engine, self.hand)
         self.woken: list[set[str]] = []
         self.configuration = Configuration(root, shop=LINES)
 
@@ -101,7 +102,6 @@ class Office:
             rules=self.rules(),
             names=self.configuration.names(),
             target_urls={name: str(target["url"]) for name, target in TARGETS.items()},
-            clock=lambda: self.now,
         )
         return Operator(store=self.store, looking=looking, wake=self._wake)
 
@@ -114,9 +114,9 @@ class Office:
     async def receive(self, body: Any, key: str | None = None, source: str = "shop") -> str:
         """A webhook, mapped and stored; its id."""
         webhook = Webhook(
-            id=new_webhook_id(self.now),
+            id=new_webhook_id(self.hand()),
             source=source,
-            received_at=self.now,
+            received_at=self.hand(),
             method="POST",
             query="",
             headers={"content-type": "application/json"},
@@ -141,7 +141,7 @@ class Office:
         }
         outcome, decision = decisions[state]
         for claim in claims:
-            await self.store.record(claim, Attempt(outcome=outcome, started_at=self.now, duration=1), decision)
+            await self.store.record(claim, Attempt(outcome=outcome, started_at=self.hand(), duration=1), decision)
 
     async def bring(self, state: EventState) -> None:
         """Bring all pending events into a state, as events come into it."""

@@ -28,7 +28,7 @@ def looking(office: Office) -> Looking:
 async def test_an_action_is_told_with_how_much_of_what_time_and_what_it_would_send_twice(office: Office) -> None:
     await office.receive_lines("a", "b")
     await office.bring(EventState.DELIVERED)
-    office.now += MINUTE
+    office.hand.at += MINUTE
     await office.receive_lines("c")
     await office.bring(EventState.DEAD)
     before = office.events()

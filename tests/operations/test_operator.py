@@ -155,10 +155,10 @@ async def test_a_replaced_event_starts_anew_with_todays_max_age(office: Office) 
     await office.receive_lines("a")
     await office.bring(EventState.DEAD)
     office.configuration.write(LINES.replace("    key:", "    max_age: 1h\n    key:"))
-    office.now += DAY
+    office.hand.at += DAY
     await office.operator.remap(SHOP, yes=True)
     (claim,) = await office.claim()
-    assert (claim.attempt, claim.retries, claim.expires_at) == (2, 0, office.now + HOUR)
+    assert (claim.attempt, claim.retries, claim.expires_at) == (2, 0, office.hand.at + HOUR)
 
 
 @pytest.mark.parametrize("state", EventState)
@@ -378,7 +378,7 @@ async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(offic
     )
     assert office.store.target("crm").by_operator
     await office.store.start()  # as after a restart
-    office.now += HOUR
+    office.hand.at += HOUR
     assert await operator.pause("crm") == paused  # it is since then, however often it is said
     assert office.woken == []
     resumed = await operator.resume("crm")
@@ -393,7 +393,7 @@ async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(offic
 async def test_a_pause_by_a_fault_becomes_the_operators_and_goes_on_since_then(office: Office) -> None:
     fault = TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + HOUR)
     await office.store.save_target(fault)
-    office.now += MINUTE
+    office.hand.at += MINUTE
     paused = await office.operator.pause("crm")
     assert (paused["reason"], paused["paused_at"], paused["next_probe_at"]) == (
         *("operator", "2023-11-14T22:13:20.000Z"),
@@ -405,14 +405,14 @@ async def test_a_pause_by_a_fault_becomes_the_operators_and_goes_on_since_then(o
 async def test_max_age_stands_still_while_a_target_is_paused(office: Office) -> None:
     office.configuration.write(LINES.replace("    key:", "    max_age: 1h\n    key:"))
     await office.receive_lines("a")
-    office.now += HOUR - MINUTE
+    office.hand.at += HOUR - MINUTE
     await office.operator.pause("crm")
-    office.now += 30 * DAY
+    office.hand.at += 30 * DAY
     await office.operator.resume("crm")
-    office.now += MINUTE - 1
+    office.hand.at += MINUTE - 1
     taken = await office.store.claim("crm", 1, 1000)
     assert (len(taken.claims), len(taken.expired)) == (1, 0)
     await office.store.release(taken.claims)
-    office.now += 1
+    office.hand.at += 1
     taken = await office.store.claim("crm", 1, 1000)
     assert (len(taken.claims), len(taken.expired)) == (0, 1)

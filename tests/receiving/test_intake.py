@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 from databases import sqlite_at
 from forwarding.support import logged
 from hypothesis import given, settings
@@ -88,7 +89,7 @@ def house_in(directory: Path) -> Iterator[House]:
     (directory / "config" / "sources" / "github.yaml").write_text(SOURCE)
     source = building.build(directory / "config").sources["github"]
     with owned(sqlite_at(directory / "bridge.db")) as engine:
-        store = Store(engine, lambda: NOW)
+        store = Store(engine, Hand(NOW))
         try:
             yield House(directory, store, source)
         finally:

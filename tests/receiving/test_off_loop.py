@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from forwarding.support import Hand
+from clocks import Hand
 from forwarding.world import Loop
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from authorities import Answer, Elsewhere, authority, publishing
+from clocks import Hand
 from databases import sqlite_at
 from msgspec.structs import replace
 
@@ -68,7 +69,7 @@ def house_in(directory: Path, fetch: Download) -> Iterator[House]:
         source = {"verify": SCHEMES[scheme].settings, "rules": RULES, "failures": failures}
         (directory / "config" / "sources" / f"{name}.yaml").write_text(json.dumps(source))
     with owned(sqlite_at(directory / "bridge.db")) as engine:
-        store = Store(engine, lambda: NOW)
+        store = Store(engine, Hand(NOW))
         try:
             yield House(directory, store, building.build(directory / "config"), fetch)
         finally:

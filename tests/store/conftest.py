@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 from sqlalchemy import Engine
 
 from bridge.store import database
 from bridge.store.store import Store
 
-from .support import Hand
+from .support import NOW
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,7 +41,7 @@ def look(url: str) -> Iterator[Engine]:
 @pytest.fixture
 def hand() -> Hand:
     """The store's clock."""
-    return Hand()
+    return Hand(NOW)
 
 
 @pytest.fixture

@@ -32,19 +32,6 @@ WINDOW = 14 * DAY
 LEASE = 30_000
 
 
-class Hand:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self, at: int = NOW) -> None:
-        self.at = at
-
-    def __call__(self) -> int:
-        return self.at
-
-    def turn(self, milliseconds: int) -> None:
-        self.at += milliseconds
-
-
 def a_webhook(at: int = NOW, **fields: Any) -> Webhook:
     """A webhook of its own."""
     usual: dict[str, Any] = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from clocks import Hand
 from sqlalchemy import Engine, func, select
 
 from bridge.errors import StoreError
@@ -22,7 +23,6 @@ from .support import (
     MINUTE,
     NOW,
     WINDOW,
-    Hand,
     a_webhook,
     an_attempt,
     an_event,
@@ -106,13 +106,13 @@ async def test_a_replay_starts_attempts_and_max_age_anew_and_keeps_what_was(
     await store.change(Action.REPLAY, [claim.event_id])
     (again,) = (await store.claim("crm", 1, LEASE)).claims
     assert (again.attempt, again.retries, again.unclear, again.expires_at) == (5, 0, 0, hand.at + HOUR)
-    assert again.created_at == NOW
+    assert again.stored_at == NOW
     with reading.reading(url) as connection:
         shown = reading.show_event(connection, claim.event_id)
     assert [tried["number"] for tried in shown["attempts"]] == [1, 2, 3, 4]
 
 
-async def test_max_age_of_a_replay_goes_by_the_targets_running_clock(store: Store, look: Engine, hand: Hand) -> None:
+async def test_max_age_of_a_replay_goes_by_the_target_s_own_clock(store: Store, look: Engine, hand: Hand) -> None:
     made = await in_state(store, EventState.DEAD, max_age=HOUR)
     await store.save_target(TargetState(name="crm", paused_at=NOW + MINUTE, paused_total=2 * MINUTE, by_operator=True))
     hand.turn(DAY)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from clocks import Hand
 from msgspec.structs import replace
 from sqlalchemy import Engine, select, text
 
@@ -36,7 +37,6 @@ from .support import (
     MINUTE,
     NOW,
     WINDOW,
-    Hand,
     a_webhook,
     an_attempt,
     an_event,
@@ -86,7 +86,7 @@ async def test_a_claim_carries_all_that_an_attempt_needs(store: Store, look: Eng
                 attempt=1,
                 retries=0,
                 on_unknown=OnUnknown.HOLD,
-                created_at=NOW,
+                stored_at=NOW,
                 expires_at=NOW + HOUR,
             ),
         ),
@@ -159,7 +159,7 @@ async def test_two_processes_on_postgresql_share_the_work_and_wait_for_nobody(po
     made = [an_event(webhook, str(n)) for n in range(10)]
     with first.begin() as connection:
         accept(connection, [_acceptance(webhook, made)])
-    ask = Ask(target="crm", limit=6, now=NOW, clock=NOW, lease_until=NOW + LEASE)
+    ask = Ask(target="crm", limit=6, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
     with first.begin() as one_, second.begin() as other:
         for each in (one_, other):
             each.execute(text("SET LOCAL lock_timeout = '2s'"))
@@ -172,7 +172,7 @@ async def test_two_processes_on_postgresql_share_the_work_and_wait_for_nobody(po
 
 async def test_two_processes_on_postgresql_claim_everything_once(postgresql_url: str) -> None:
     engines = [database.writing_engine(postgresql_url) for _ in range(2)]
-    stores = [Store(engine, Hand()) for engine in engines]
+    stores = [Store(engine, Hand(NOW)) for engine in engines]
     made = await _pending(stores[0], 300)
 
     async def work(store: Store) -> list[str]:
@@ -465,7 +465,7 @@ async def test_a_claim_among_thousands_uses_the_index_of_what_is_due(sqlite_url:
             accept(connection, [_acceptance(replace(webhook, id=f"wh_{n}"), made)])
     seen: list[str] = []
     writing(engine).set_trace_callback(seen.append)
-    ask = Ask(target="t1", limit=8, now=NOW, clock=NOW, lease_until=NOW + LEASE)
+    ask = Ask(target="t1", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
     with engine.begin() as connection:
         (claimed,) = claim(connection, [dataclasses.replace(ask, limit=2000)])
         assert len(claimed.claims) == 10 * 167
@@ -505,7 +505,7 @@ def _plan(engine: Engine, sql: str) -> str:
 
 
 def _acceptance(webhook: Webhook, made: Sequence[Event]) -> Acceptance:
-    return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, window=WINDOW, targets={})
+    return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW, targets={})
 
 
 def _attempts(engine: Engine) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 from alembic import command
+from clocks import Hand
 from sqlalchemy import text
 
 from bridge.store import database, reading
@@ -59,7 +60,7 @@ async def test_events_from_before_the_migration_have_none(empty_url: str) -> Non
         values = {"attributes": b"{}", "text": b"", "no": False, "now": NOW, "age": DAY, "end": NOW + DAY}
         connection.execute(text(BEFORE), values)
     database.migrate(engine)
-    store = Store(engine, lambda: NOW)
+    store = Store(engine, Hand(NOW))
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
     assert (claim.event_id, claim.headers, claim.unclear) == ("ev_1", None, 0)
     store.close()

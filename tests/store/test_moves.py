@@ -104,7 +104,9 @@ class World:
     def _acceptance(self, webhook: Webhook, made: Sequence[Event], *, broken: bool = False) -> Acceptance:
         state = WebhookState.FAILED if broken else WebhookState.MAPPED if made else WebhookState.IGNORED
         mapping = Mapping(state=state, events=tuple(made))
-        return Acceptance(webhook=webhook, mapping=mapping, now=self.now, window=0, targets={"crm": self.target})
+        return Acceptance(
+            webhook=webhook, mapping=mapping, now=self.now, created_at=self.now, window=0, targets={"crm": self.target}
+        )
 
     def _new(self, event: Event) -> Expected:
         return Expected(
@@ -130,7 +132,9 @@ class World:
 
     def _claim(self, limit: int) -> None:
         clock = self.target.clock(self.now)
-        ask = Ask(target="crm", limit=limit, now=self.now, clock=clock, lease_until=self.now + LEASE)
+        ask = Ask(
+            target="crm", limit=limit, now=self.now, clock=clock, claimed_at=self.now, lease_until=self.now + LEASE
+        )
         (claimed,) = claim(self.connection, [ask])
         due = [(id_, e) for id_, e in self.expected.items() if e.state == "pending" and e.next_attempt_at <= self.now]
         taken: list[tuple[str, int, int]] = []
@@ -162,7 +166,7 @@ class World:
         self._settle(self.claims[which % len(self.claims)], *decisions[kind])
 
     def _settle(self, its: Claim, outcome: Outcome, decision: Decision) -> None:
-        result = Result(claim=its, attempt=an_attempt(outcome), decision=decision, now=self.now)
+        result = Result(claim=its, attempt=an_attempt(outcome), decision=decision, now=self.now, delivered_at=self.now)
         (recorded,) = record(self.connection, [result])
         event = self.expected[its.event_id]
         late = event.state != "sending" or event.attempts != its.attempt

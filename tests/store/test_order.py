@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from clocks import Hand
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, text
 
@@ -34,7 +35,6 @@ from .support import (
     MINUTE,
     NOW,
     WINDOW,
-    Hand,
     a_webhook,
     an_attempt,
     an_event,
@@ -76,13 +76,16 @@ async def test_the_next_is_due_also_where_another_process_commits_it_just_when_t
     postgresql_url: str,
 ) -> None:
     engine, another = database.writing_engine(postgresql_url), database.writing_engine(postgresql_url)
-    store = Store(engine, Hand())
+    store = Store(engine, Hand(NOW))
     await accepted(store, "anna")
     before = await head(store)
     webhook = a_webhook()
     made = an_event(webhook, order_key="anna")
     with another.begin() as connection:
-        accept(connection, [Acceptance(webhook=webhook, mapping=mapped(made), now=NOW, window=WINDOW, targets={})])
+        accept(
+            connection,
+            [Acceptance(webhook=webhook, mapping=mapped(made), now=NOW, created_at=NOW, window=WINDOW, targets={})],
+        )
         ending = asyncio.create_task(end(store, before, Delivered()))
         await asyncio.wait([ending], timeout=0.3)  # neither of the two sees what the other has done
     await ending
@@ -505,7 +508,10 @@ def _examined(url: str, waiting: int) -> float:
     webhook = a_webhook()
     made = tuple(an_event(webhook, str(number), order_key=webhook.id) for number in range(waiting))
     with engine.begin() as connection:
-        accept(connection, [Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, window=WINDOW, targets={})])
+        accept(
+            connection,
+            [Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW, targets={})],
+        )
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE events"))
@@ -514,21 +520,29 @@ def _examined(url: str, waiting: int) -> float:
         (taken,) = counted.by(
             connection,
             lambda: events.claim(
-                connection, [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, lease_until=NOW + LEASE)]
+                connection,
+                [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[0].id]
-        result = events.Result(claim=taken.claims[0], attempt=an_attempt(), decision=Delivered(), now=NOW)
+        result = events.Result(
+            claim=taken.claims[0], attempt=an_attempt(), decision=Delivered(), now=NOW, delivered_at=NOW
+        )
         counted.by(connection, lambda: events.record(connection, [result]))
         (taken,) = counted.by(
             connection,
             lambda: events.claim(
-                connection, [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, lease_until=NOW + LEASE)]
+                connection,
+                [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[1].id]
         held = events.Result(
-            claim=taken.claims[0], attempt=an_attempt(Outcome.UNKNOWN), decision=Held("unknown"), now=NOW
+            claim=taken.claims[0],
+            attempt=an_attempt(Outcome.UNKNOWN),
+            decision=Held("unknown"),
+            now=NOW,
+            delivered_at=NOW,
         )
         events.record(connection, [held])
     engine.dispose()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import DBAPIError
 
@@ -15,7 +16,7 @@ from bridge.store.store import Store, owned
 from bridge.store.tables import events, webhooks
 from bridge.store.webhooks import Acceptance, accept
 
-from .support import HOUR, LEASE, MINUTE, NOW, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped, one
+from .support import HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio
 
@@ -285,7 +286,9 @@ def test_lists_longer_than_a_statement_has_parameters_are_read(postgresql_url: s
             statement = f"INSERT INTO {columns} SELECT {values} FROM generate_series(1, :count) n"
             connection.execute(text(statement), {"count": count})
         webhook = a_webhook()
-        acceptance = Acceptance(webhook=webhook, mapping=mapped(an_event(webhook)), now=NOW, window=WINDOW, targets={})
+        acceptance = Acceptance(
+            webhook=webhook, mapping=mapped(an_event(webhook)), now=NOW, created_at=NOW, window=WINDOW, targets={}
+        )
         accept(connection, [acceptance])
         names = [column.name for column in events.c if column.name != "seq"]
         copies = ["'ev' || n" if name == "id" else "'wh' || n" if name == "webhook_id" else name for name in names]
@@ -303,7 +306,7 @@ def test_lists_longer_than_a_statement_has_parameters_are_read(postgresql_url: s
 async def test_reading_goes_on_beside_a_writer_in_the_middle_of_a_transaction(url: str) -> None:
     writing = database.writing_engine(url)
     webhook, mapping = one()
-    acceptance = Acceptance(webhook=webhook, mapping=mapping, now=NOW, window=WINDOW, targets={})
+    acceptance = Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW, targets={})
     with writing.begin() as connection:
         accept(connection, [acceptance])
         assert _events(url) == _webhooks(url) == []
@@ -337,7 +340,10 @@ async def test_what_a_killed_writer_left_in_its_log_is_read(sqlite_url: str, tmp
     engine = database.writing_engine(sqlite_url)
     webhook, mapping = one()
     with engine.begin() as connection:
-        accept(connection, [Acceptance(webhook=webhook, mapping=mapping, now=NOW, window=WINDOW, targets={})])
+        accept(
+            connection,
+            [Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW, targets={})],
+        )
     left = tmp_path / "left"
     left.mkdir()
     for file in (path, path.with_name(path.name + "-wal")):  # as a kill leaves them: not yet checkpointed

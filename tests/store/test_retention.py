@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from clocks import Hand
 from sqlalchemy import Engine, func, select
 
 from bridge.model import Dead, Decision, Delivered, Held, Outcome, RetryAt
@@ -9,7 +10,7 @@ from bridge.store.retention import Forget, forget
 from bridge.store.store import Store
 from bridge.store.tables import attempts, dedupe, events, webhooks
 
-from .support import DAY, LEASE, NOW, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped, webhook_ids
+from .support import DAY, LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, webhook_ids
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +46,8 @@ async def test_what_is_old_goes_with_all_that_came_of_it_but_not_what_is_undecid
             await store.record(claim, an_attempt(Outcome.UNKNOWN), decision)
         if not isinstance(decision, Delivered | Dead):
             kept.append(webhook.id)
-    young = a_webhook(NOW + 1)
+    hand.turn(1)
+    young = a_webhook(hand.at)
     await store.accept(young, mapped(key="young"), WINDOW)
     store.close()
     assert _forget(engine, NOW) == 0
@@ -72,7 +74,7 @@ async def test_the_key_of_a_forgotten_webhook_is_new_again(store: Store, engine:
     await store.accept(a_webhook(), mapped(key="k"), WINDOW)
     store.close()
     assert _forget(engine, NOW + 1) == 1
-    again = Store(engine, Hand())
+    again = Store(engine, Hand(NOW))
     assert not (await again.accept(a_webhook(), mapped(key="k"), WINDOW)).duplicate
     again.close()
 

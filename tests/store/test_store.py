@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from clocks import Hand
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from bridge.errors import StoreError, StoreLocked, StoreUnavailable, StoreVersion
@@ -13,7 +14,7 @@ from bridge.model import Delivered, TargetState
 from bridge.store import database
 from bridge.store.store import Store, owned
 
-from .support import LEASE, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped, one, states, webhook_ids, writing
+from .support import LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one, states, webhook_ids, writing
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def stopped_commits(url: str) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.anyio
 async def test_a_commit_over_the_limit_is_unavailable_to_its_caller(engine: Engine, url: str, look: Engine) -> None:
-    store = Store(engine, Hand(), commit_within=0.05)
+    store = Store(engine, Hand(NOW), commit_within=0.05)
     first, second = one(), one()
     with stopped_commits(url) as resume:
         with pytest.raises(StoreUnavailable, match=r"over 0\.05 s"):
@@ -51,7 +52,7 @@ async def test_a_commit_over_the_limit_is_unavailable_to_its_caller(engine: Engi
 
 @pytest.mark.anyio
 async def test_what_was_stored_too_late_is_a_duplicate_when_it_comes_again(engine: Engine, url: str) -> None:
-    store = Store(engine, Hand(), commit_within=0.05)
+    store = Store(engine, Hand(NOW), commit_within=0.05)
     webhook = a_webhook()
     mapping = mapped(an_event(webhook), key="k")
     with stopped_commits(url) as resume:
@@ -59,7 +60,7 @@ async def test_what_was_stored_too_late_is_a_duplicate_when_it_comes_again(engin
             await store.accept(webhook, mapping, WINDOW)
         resume()
     store.close()
-    again = Store(engine, Hand())
+    again = Store(engine, Hand(NOW))
     receipt = await again.accept(a_webhook(), mapping, WINDOW)
     assert (receipt.webhook_id, receipt.duplicate) == (webhook.id, True)
     again.close()
@@ -67,7 +68,7 @@ async def test_what_was_stored_too_late_is_a_duplicate_when_it_comes_again(engin
 
 @pytest.mark.anyio
 async def test_what_is_accepted_in_time_is_not_hurried(engine: Engine, url: str) -> None:
-    store = Store(engine, Hand(), commit_within=20)
+    store = Store(engine, Hand(NOW), commit_within=20)
     with stopped_commits(url) as resume:
         accepting = asyncio.create_task(store.accept(*one(), WINDOW))
         await asyncio.sleep(0)
@@ -85,7 +86,7 @@ async def test_a_ping_commits(store: Store) -> None:
 async def test_a_ping_to_a_store_that_cannot_commit_is_unavailable(sqlite_url: str) -> None:
     engine = database.writing_engine(sqlite_url)
     driver = writing(engine)
-    store = Store(engine, Hand())
+    store = Store(engine, Hand(NOW))
     driver.execute("PRAGMA query_only = 1")
     with pytest.raises(StoreUnavailable, match="readonly"):
         await store.ping()
@@ -100,7 +101,7 @@ async def test_a_full_disk_refuses_webhooks_and_stores_them_again_when_there_is_
     engine = database.writing_engine(sqlite_url)
     look = database.reading_engine(sqlite_url)
     driver = writing(engine)
-    store = Store(engine, Hand())
+    store = Store(engine, Hand(NOW))
     big = a_webhook(body=b"x" * 300_000)
     driver.execute("PRAGMA max_page_count = 40")
     with pytest.raises(StoreUnavailable, match="full"):
@@ -159,7 +160,7 @@ async def test_an_owned_database_is_migrated_and_nobody_elses(tmp_path: Path) ->
 
 @pytest.mark.anyio
 async def test_the_whole_way_of_an_event_survives_a_restart(sqlite_url: str) -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     with owned(sqlite_url) as engine:
         store = Store(engine, hand)
         await store.accept(*one(), WINDOW)

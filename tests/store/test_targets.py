@@ -1,12 +1,14 @@
 import pytest
 from alembic import command
+from clocks import Hand
 from sqlalchemy import Engine, text
 
 from bridge.model import Delivered, TargetState
 from bridge.store import database, targets
 from bridge.store.store import Store
+from bridge.store.targets import Backlog
 
-from .support import HOUR, MINUTE, NOW, Hand, a_webhook, an_attempt, an_event, mapped, one
+from .support import HOUR, MINUTE, NOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +60,7 @@ async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) 
         command.upgrade(database._config(connection), "0005")
         connection.execute(text(BEFORE), {"now": NOW, "no": False})
     database.migrate(engine)
-    store = Store(engine, lambda: NOW)
+    store = Store(engine, Hand(NOW))
     await store.start()
     assert {name: state.ages for name, state in store.targets.items()} == {"down": True, "wrong": False}
     assert store.target("down").clock(NOW + HOUR) == NOW + HOUR - 5
@@ -67,7 +69,7 @@ async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) 
     engine.dispose()
 
 
-def test_the_running_clock_stands_still_while_the_target_is_paused() -> None:
+def test_the_target_s_clock_stands_still_while_the_target_is_paused() -> None:
     state = TargetState(name="crm", paused_at=NOW, paused_total=MINUTE)
     assert state.clock(NOW - HOUR) == NOW - HOUR - MINUTE
     assert state.clock(NOW) == state.clock(NOW + HOUR) == NOW - MINUTE
@@ -86,7 +88,7 @@ async def test_the_backlog_counts_pending_events_by_target_with_the_age_of_the_o
     await store.record(claim, an_attempt(), Delivered())
     with look.connect() as connection:
         assert targets.backlog(connection) == {
-            "crm": (1, NOW + MINUTE),
-            "erp": (2, NOW),
-            "gone": (1, NOW + MINUTE),
+            "crm": Backlog(1, NOW + MINUTE, NOW + MINUTE),
+            "erp": Backlog(2, NOW, NOW),
+            "gone": Backlog(1, NOW + MINUTE, NOW + MINUTE),
         }

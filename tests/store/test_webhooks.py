@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from clocks import Hand
 from msgspec.structs import replace
 from sqlalchemy import Engine, select
 
@@ -33,7 +34,6 @@ from .support import (
     MINUTE,
     NOW,
     WINDOW,
-    Hand,
     a_webhook,
     an_attempt,
     an_event,

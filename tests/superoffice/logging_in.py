@@ -11,6 +11,7 @@ import structlog
 from authorities import rsa_key
 from structlog.testing import capture_logs
 
+from bridge.clock import Clock
 from bridge.sandbox.logins import LogIns, pem, rsa_xml
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.superoffice.send_event import SuperOffice
@@ -21,16 +22,6 @@ NOW = 1_795_500_000_000
 HOUR = 3_600_000
 CLAIM = "http://schemes.superoffice.net/identity/"
 TICKET = "7T:VGhlIHRpY2tldA=="
-
-
-class Hand:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def __call__(self) -> int:
-        return self.at
 
 
 def a_sandbox(hand: Callable[[], int], faults: tuple[str, ...] = (), **log_ins: Any) -> Sandbox:
@@ -68,7 +59,7 @@ XML = rsa_xml(rsa_key(0))
 
 @asynccontextmanager
 async def logging_in(
-    sandbox: Sandbox, scheme: str, hand: Callable[[], int], changed: dict[str, Any] | None = None, **settings: Any
+    sandbox: Sandbox, scheme: str, hand: Clock, changed: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[SuperOffice]:
     """A target that logs in to a sandbox, at which its events arrive, too."""
     async with serving(sandbox) as url:

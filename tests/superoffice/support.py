@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET, socket
 from typing import Any
 
+from bridge.clock import Clock
 from bridge.model import Claim, OnUnknown
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
@@ -17,13 +18,12 @@ from bridge.settings.schema import TargetSettings
 from bridge.superoffice.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice
 from bridge.superoffice.tls import compile_trust
-from bridge.times import Clock, now
 
 BASIC = {"scheme": "basic", "username": "sandbox", "password": "sandbox"}
 RESULT = b'{"EventType":"SaleSold","Attributes":"done","TableRight":null,"FieldProperties":null}'
 
 
-def compiled(url: str, *, clock: Clock = now, **settings: Any) -> SuperOffice:
+def compiled(url: str, *, clock: Clock | None = None, **settings: Any) -> SuperOffice:
     """A target, from what stands under its name in `bridge.yaml`; one with `online` has no URL."""
     place = {"url": url} if url else {}
     section = Section(Document("bridge.yaml", place | {"authorization": BASIC} | settings))
@@ -66,7 +66,7 @@ def claim(text: str = "sale=17", *, type_: str = "SaleSold", id_: str = "ev_1") 
         attempt=1,
         retries=0,
         on_unknown=OnUnknown.RETRY,
-        created_at=0,
+        stored_at=0,
         expires_at=1,
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from authorities import rsa_key
+from clocks import Hand
 
 from bridge.errors import Severity
 from bridge.model import Outcome
@@ -13,7 +14,7 @@ from bridge.settings.document import Document, Section
 from bridge.settings.expansion import Expansion
 from bridge.superoffice.authorization import SCHEMES, compile_authorization
 
-from .logging_in import Hand, a_sandbox, logging_in
+from .logging_in import NOW, a_sandbox, logging_in
 from .support import Call, claim, opened, playing
 
 
@@ -197,8 +198,8 @@ async def test_static_credentials_that_are_refused_are_not_sent_again(status: in
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [200, 400, 404, 500, 503])
 async def test_no_other_answer_makes_it_send_again(status: int) -> None:
-    sandbox = a_sandbox(Hand(), (f"{status} tenant=crm",))
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW), (f"{status} tenant=crm",))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         await crm.send(claim())
     assert sandbox.requests["crm"] == {str(status): 1}
     assert sandbox.log_ins.count == {"oauth": 1}

@@ -7,13 +7,17 @@ from typing import Any
 
 import httpx
 import pytest
+from clocks import Hand
 
+from bridge.clock import Clock
 from bridge.model import Outcome
+from bridge.observing import logs
 from bridge.superoffice.log_in import Grant, LoggedIn
 from bridge.superoffice.log_in_service import Answer, Exchange
 from bridge.superoffice.outcome import NotSent
+from bridge.times import iso
 
-from .logging_in import HOUR, NOW, Hand, logged
+from .logging_in import HOUR, NOW, logged
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +35,7 @@ class Door:
         self.sliding = sliding
         self.asked = 0
 
-    async def log_in(self, exchange: Exchange, now: int) -> Grant:  # noqa: ARG002
+    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:  # noqa: ARG002
         self.asked += 1
         await self.open.wait()
         result = self.results.pop(0) if self.results else self.grant(self.asked)
@@ -75,7 +79,7 @@ async def all_ended() -> None:
 async def test_a_hundred_that_wait_share_one_log_in() -> None:
     door = Door()
     door.open.clear()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     waiting = [asyncio.create_task(sent(authorization)) for _ in range(100)]
     await all_ended()
     assert door.asked == 1
@@ -87,7 +91,7 @@ async def test_a_hundred_that_wait_share_one_log_in() -> None:
 async def test_a_hundred_that_wait_share_one_failure() -> None:
     door = Door(NotSent(Outcome.UNAVAILABLE, "it is away", 7_000))
     door.open.clear()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     waiting = [asyncio.create_task(sent(authorization)) for _ in range(100)]
     await all_ended()
     door.open.set()
@@ -100,7 +104,7 @@ async def test_a_hundred_that_wait_share_one_failure() -> None:
 async def test_one_that_stops_waiting_does_not_stop_the_log_in() -> None:
     door = Door()
     door.open.clear()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     first, second = (asyncio.create_task(sent(authorization)) for _ in range(2))
     await all_ended()
     first.cancel()
@@ -110,7 +114,7 @@ async def test_one_that_stops_waiting_does_not_stop_the_log_in() -> None:
 
 
 async def test_it_is_renewed_ahead_of_its_end_and_nobody_waits_for_that() -> None:
-    hand, door = Hand(), Door()
+    hand, door = Hand(NOW), Door()
     authorization = logged_in(door, hand)
     assert await sent(authorization) == ["Ticket 1"]
     hand.at = NOW + HOUR - 5 * 60_000 - 1
@@ -127,7 +131,7 @@ async def test_it_is_renewed_ahead_of_its_end_and_nobody_waits_for_that() -> Non
 
 
 async def test_what_lives_shortly_is_renewed_when_a_fifth_is_left() -> None:
-    hand, door = Hand(), Door(lifetime=100_000)
+    hand, door = Hand(NOW), Door(lifetime=100_000)
     authorization = logged_in(door, hand)
     for at, asked in ((0, 1), (79_999, 1), (80_000, 2)):
         hand.at = NOW + at
@@ -137,7 +141,7 @@ async def test_what_lives_shortly_is_renewed_when_a_fifth_is_left() -> None:
 
 
 async def test_while_it_cannot_be_renewed_it_is_used_to_its_end() -> None:
-    hand, door = Hand(), Door()
+    hand, door = Hand(NOW), Door()
     authorization = logged_in(door, hand)
     await sent(authorization)
     door.results = [NotSent(Outcome.UNAVAILABLE, "away")] * 99
@@ -153,16 +157,18 @@ async def test_while_it_cannot_be_renewed_it_is_used_to_its_end() -> None:
 
 
 async def test_a_clock_that_was_set_back_keeps_nobody_from_logging_in() -> None:
-    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "the clock was wrong"))
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "the clock was wrong"))
+    hand.set_wall(365 * 24 * HOUR)
     authorization = logged_in(door, hand)
     with pytest.raises(NotSent):
         await sent(authorization)
-    hand.at -= 365 * 24 * HOUR
+    hand.set_wall(0)
+    hand.turn(1_000)
     assert await sent(authorization) == ["Ticket 2"]
 
 
 async def test_a_sliding_one_lives_on_with_every_use() -> None:
-    hand, door = Hand(), Door(sliding=True)
+    hand, door = Hand(NOW), Door(sliding=True)
     authorization = logged_in(door, hand)
     for _ in range(30):
         assert await sent(authorization) == ["Ticket 1"]
@@ -173,7 +179,7 @@ async def test_a_sliding_one_lives_on_with_every_use() -> None:
 
 async def test_after_a_refusal_it_is_renewed_and_sent_once_more() -> None:
     door = Door()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     for status in (401, 403):
         await sent(authorization)
         before = door.asked
@@ -183,14 +189,14 @@ async def test_after_a_refusal_it_is_renewed_and_sent_once_more() -> None:
 
 async def test_after_a_second_refusal_it_ends_and_the_next_one_begins_anew() -> None:
     door = Door()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     assert await sent(authorization, 401, 403) == ["Ticket 1", "Ticket 2"]
     assert await sent(authorization) == ["Ticket 3"]
 
 
 async def test_all_that_are_refused_at_once_share_one_log_in() -> None:
     door = Door()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     await sent(authorization)
     flows = [authorization.async_auth_flow(httpx.Request("POST", "http://127.0.0.1/")) for _ in range(100)]
     for flow in flows:
@@ -208,7 +214,7 @@ async def close_all(flows: list[Any]) -> None:
 
 async def test_a_late_refusal_of_an_earlier_ticket_does_not_end_the_one_of_now() -> None:
     door = Door()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     flow = authorization.async_auth_flow(httpx.Request("POST", "http://127.0.0.1/"))
     await anext(flow)
     await sent(authorization, 401, 200)
@@ -218,7 +224,7 @@ async def test_a_late_refusal_of_an_earlier_ticket_does_not_end_the_one_of_now()
 
 
 async def test_a_log_in_that_failed_is_not_tried_again_at_once_and_then_with_growing_waits() -> None:
-    hand, door = Hand(), Door(*[NotSent(Outcome.UNAUTHORIZED, "refused")] * 99)
+    hand, door = Hand(NOW), Door(*[NotSent(Outcome.UNAUTHORIZED, "refused")] * 99)
     authorization = logged_in(door, hand)
     tried = []
     for step in range(600):
@@ -231,7 +237,7 @@ async def test_a_log_in_that_failed_is_not_tried_again_at_once_and_then_with_gro
 
 
 async def test_after_a_failure_a_log_in_that_succeeds_is_used_at_once() -> None:
-    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "away"))
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "away"))
     authorization = logged_in(door, hand)
     with pytest.raises(NotSent):
         await sent(authorization)
@@ -240,7 +246,7 @@ async def test_after_a_failure_a_log_in_that_succeeds_is_used_at_once() -> None:
 
 
 async def test_retry_after_of_the_log_in_is_obeyed_and_told_to_all() -> None:
-    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "busy", 90_000))
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "busy", 90_000))
     authorization = logged_in(door, hand)
     for passed, wait in ((0, 90_000), (60_000, 30_000), (89_999, 1)):
         hand.at = NOW + passed
@@ -253,7 +259,7 @@ async def test_retry_after_of_the_log_in_is_obeyed_and_told_to_all() -> None:
 
 
 async def test_a_retry_after_without_reason_is_obeyed_for_an_hour_at_most() -> None:
-    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "busy", 999 * HOUR))
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "busy", 999 * HOUR))
     authorization = logged_in(door, hand)
     with pytest.raises(NotSent):
         await sent(authorization)
@@ -265,13 +271,13 @@ async def test_a_log_in_that_takes_too_long_is_unavailable() -> None:
     door = Door()
     door.open.clear()
     with pytest.raises(NotSent, match=r"the log-in took longer than 0\.05 s") as caught:
-        await sent(logged_in(door, Hand(), within=0.05))
+        await sent(logged_in(door, Hand(NOW), within=0.05))
     assert caught.value.outcome is Outcome.UNAVAILABLE
 
 
 async def test_what_nobody_expected_is_unavailable_and_not_quoted() -> None:
     with pytest.raises(NotSent) as caught:
-        await sent(logged_in(Door(ZeroDivisionError("the secret")), Hand()))
+        await sent(logged_in(Door(ZeroDivisionError("the secret")), Hand(NOW)))
     assert (caught.value.outcome, str(caught.value)) == (Outcome.UNAVAILABLE, "the log-in failed (ZeroDivisionError)")
 
 
@@ -282,7 +288,7 @@ async def lines() -> AsyncIterator[list[Any]]:
 
 
 async def test_each_log_in_is_a_line(lines: list[Any]) -> None:
-    hand, door = Hand(), Door(NotSent(Outcome.UNAVAILABLE, "away"))
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "away"))
     authorization = logged_in(door, hand)
     with pytest.raises(NotSent):
         await sent(authorization)
@@ -311,7 +317,7 @@ async def test_each_log_in_is_a_line(lines: list[Any]) -> None:
 async def test_closing_waits_for_a_log_in_that_is_about_to_end() -> None:
     door = Door()
     door.open.clear()
-    authorization = logged_in(door, Hand())
+    authorization = logged_in(door, Hand(NOW))
     waiting = asyncio.create_task(sent(authorization))
     await all_ended()
     closing = asyncio.create_task(authorization.close())
@@ -319,3 +325,26 @@ async def test_closing_waits_for_a_log_in_that_is_about_to_end() -> None:
     door.open.set()
     await closing
     assert await waiting == ["Ticket 1"]
+
+
+@pytest.mark.parametrize("step", [24 * HOUR, -24 * HOUR, -50 * 365 * 24 * HOUR])
+async def test_a_grant_lasts_as_long_as_it_really_does(step: int) -> None:
+    hand, door = Hand(NOW), Door()
+    authorization = logged_in(door, hand)
+    assert await sent(authorization) == ["Ticket 1"]
+    hand.set_wall(step)
+    hand.turn(HOUR - 1)
+    assert await sent(authorization) == ["Ticket 1"]
+    hand.turn(1)
+    await all_ended()
+    assert await sent(authorization) == ["Ticket 2"]
+
+
+@pytest.mark.parametrize("step", [24 * HOUR, -24 * HOUR])
+async def test_the_next_log_in_after_one_that_failed_is_told_by_the_wall_clock(step: int) -> None:
+    hand, door = Hand(NOW), Door(NotSent(Outcome.UNAVAILABLE, "away"))
+    hand.set_wall(step)
+    with logged() as lines, pytest.raises(NotSent):
+        await sent(logged_in(door, hand))
+    (line,) = [line for line in lines if line["event"] == logs.LOGIN_FAILED]
+    assert line["next_log_in_at"] == iso(NOW + step + 1_000)

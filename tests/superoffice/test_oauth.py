@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from clocks import Hand
 
 from bridge.errors import StoreUnavailable
 from bridge.model import Outcome
@@ -14,7 +15,7 @@ from bridge.settings.expansion import Expansion
 from bridge.superoffice.refresh_token import Keeping
 from bridge.times import iso
 
-from .logging_in import HOUR, NOW, Hand, a_sandbox, logged, logging_in, oauth, path, service
+from .logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
 from .support import Call, claim, forever, opened
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +45,7 @@ class Shelf:
 
 async def attempt_at(behaviour: Any, *, patience: str = "2s", **changed: Any) -> Any:
     """What an attempt shows whose log-in service behaves so. SuperOffice itself is never asked."""
-    hand = Hand()
+    hand = Hand(NOW)
     async with (
         service(behaviour) as (url, server),
         opened(server.url, clock=hand, authorization=oauth(url, **changed), timeout=patience) as crm,
@@ -55,8 +56,8 @@ async def attempt_at(behaviour: Any, *, patience: str = "2s", **changed: Any) ->
 
 
 async def test_a_token_is_fetched_and_used_for_all_events() -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         attempts = await asyncio.gather(*(crm.send(claim()) for _ in range(100)))
     assert {attempt.outcome for attempt in attempts} == {Outcome.DELIVERED}
     assert sandbox.log_ins.count == {"oauth": 1}
@@ -91,7 +92,7 @@ async def test_secrets_go_in_the_body_and_never_in_the_query() -> None:
 
 
 async def test_it_is_renewed_ahead_of_its_end() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "oauth", hand) as crm:
         await crm.send(claim())
@@ -123,7 +124,7 @@ async def test_expires_in_is_trusted_within_reason(expires_in: Any, seconds: int
     with logged() as lines:
         async with (
             service(answering) as (url, server),
-            opened(server.url, clock=Hand(), authorization=oauth(url)) as crm,
+            opened(server.url, clock=Hand(NOW), authorization=oauth(url)) as crm,
         ):
             await crm.send(claim())
     (renewed,) = [line for line in lines if line["event"] == "login.renewed"]
@@ -131,8 +132,8 @@ async def test_expires_in_is_trusted_within_reason(expires_in: Any, seconds: int
 
 
 async def test_a_token_that_ended_early_is_renewed_and_the_event_sent_once_more() -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         await crm.send(claim())
         sandbox.log_ins.forget()
         attempts = await asyncio.gather(*(crm.send(claim()) for _ in range(8)))
@@ -143,8 +144,8 @@ async def test_a_token_that_ended_early_is_renewed_and_the_event_sent_once_more(
 
 @pytest.mark.parametrize("status", ["401", "403"])
 async def test_a_second_refusal_is_unauthorized(status: str) -> None:
-    sandbox = a_sandbox(Hand(), (f"{status}*2 tenant=crm",))
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW), (f"{status}*2 tenant=crm",))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         attempt = await crm.send(claim())
     assert (attempt.outcome, attempt.status) == (Outcome.UNAUTHORIZED, int(status))
     assert sandbox.log_ins.count == {"oauth": 2}
@@ -152,8 +153,8 @@ async def test_a_second_refusal_is_unauthorized(status: str) -> None:
 
 
 async def test_where_the_renewal_after_a_refusal_fails_the_event_was_not_sent() -> None:
-    sandbox = a_sandbox(Hand(), ("401 tenant=crm",))
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW), ("401 tenant=crm",))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         await crm.log_in()
         sandbox.script.add(["503 tenant=log-in retry-after=7"])
         attempt = await crm.send(claim())
@@ -162,8 +163,8 @@ async def test_where_the_renewal_after_a_refusal_fails_the_event_was_not_sent() 
 
 
 async def test_an_event_that_breaks_when_sent_again_is_unknown() -> None:
-    sandbox = a_sandbox(Hand(), ("401 tenant=crm", "cut-after tenant=crm"))
-    async with logging_in(sandbox, "oauth", Hand()) as crm:
+    sandbox = a_sandbox(Hand(NOW), ("401 tenant=crm", "cut-after tenant=crm"))
+    async with logging_in(sandbox, "oauth", Hand(NOW)) as crm:
         attempt = await crm.send(claim())
     assert attempt.outcome is Outcome.UNKNOWN
     assert len(sandbox.events()) == 1
@@ -180,8 +181,8 @@ async def test_an_event_that_breaks_when_sent_again_is_unknown() -> None:
     ],
 )
 async def test_wrong_secrets_are_unauthorized(changed: dict[str, Any], detail: str) -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "oauth", Hand(), changed) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "oauth", Hand(NOW), changed) as crm:
         attempt = await crm.send(claim())
     assert (attempt.outcome, attempt.status, attempt.detail) == (Outcome.UNAUTHORIZED, None, detail)
     assert attempt.result is None
@@ -213,8 +214,8 @@ async def test_wrong_secrets_are_unauthorized(changed: dict[str, Any], detail: s
 async def test_a_log_in_that_fails_is_never_unknown_and_no_event_is_sent(
     scheme: str, fault: str, outcome: Outcome, wait: int | None
 ) -> None:
-    sandbox = a_sandbox(Hand(), (f"{fault} tenant=log-in",))
-    async with logging_in(sandbox, scheme, Hand(), timeout="300ms") as crm:
+    sandbox = a_sandbox(Hand(NOW), (f"{fault} tenant=log-in",))
+    async with logging_in(sandbox, scheme, Hand(NOW), timeout="300ms") as crm:
         attempt = await crm.send(claim())
     assert (attempt.outcome, attempt.status, attempt.retry_after) == (outcome, None, wait)
     assert "crm" not in sandbox.requests
@@ -286,7 +287,7 @@ async def test_a_secret_that_is_corrected_in_its_file_is_used_by_the_next_log_in
     file = tmp_path / "secret"
     file.write_text("wrong\n")
     text, _ = Expansion({}, tmp_path).expand("${file:secret}")
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "oauth", hand, {"client_secret": text}) as crm:
         assert (await crm.send(claim())).outcome is Outcome.UNAUTHORIZED
@@ -303,7 +304,7 @@ async def test_a_secret_that_is_corrected_in_its_file_is_used_by_the_next_log_in
 
 
 async def test_a_refresh_token_that_comes_back_is_used_from_then_on_and_after_a_restart() -> None:
-    hand, shelf = Hand(), Shelf()
+    hand, shelf = Hand(NOW), Shelf()
     sandbox = a_sandbox(hand, rotates=True)
     for number in (1, 2):
         async with logging_in(sandbox, "oauth", hand) as crm:
@@ -317,7 +318,7 @@ async def test_a_refresh_token_that_comes_back_is_used_from_then_on_and_after_a_
 
 
 async def test_without_the_store_the_configured_token_is_not_sent_in_its_place() -> None:
-    hand, shelf = Hand(), Shelf()
+    hand, shelf = Hand(NOW), Shelf()
     sandbox = a_sandbox(hand, rotates=True)
     shelf.broken = True
     async with logging_in(sandbox, "oauth", hand) as crm:
@@ -331,7 +332,7 @@ async def test_without_the_store_the_configured_token_is_not_sent_in_its_place()
 
 
 async def test_a_new_token_that_cannot_be_kept_is_told_and_kept_with_the_next_log_in() -> None:
-    hand, shelf = Hand(), Shelf()
+    hand, shelf = Hand(NOW), Shelf()
     sandbox = a_sandbox(hand, rotates=True)
     with logged() as lines:
         async with logging_in(sandbox, "oauth", hand) as crm:

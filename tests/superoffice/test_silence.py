@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from authorities import rsa_key
+from clocks import Hand
 
 from bridge.model import Attempt, Outcome
 from bridge.sandbox.logins import pem
@@ -15,7 +16,7 @@ from bridge.superoffice.authorization import compile_authorization
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.send_event import SuperOffice
 
-from .logging_in import CLAIM, Hand, a_jwt, authenticated, claims, key_set, logged, path, service
+from .logging_in import CLAIM, NOW, a_jwt, authenticated, claims, key_set, logged, path, service
 from .support import Call, claim, opened
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +108,7 @@ async def test_nothing_secret_is_told(scheme: str, how: str, capfd: pytest.Captu
     with logged() as lines:
         async with service(answering) as (url, server):
             authorization = {"scheme": scheme, "environment": url} | SCHEMES[scheme]
-            async with opened(server.url, authorization=authorization, clock=Hand()) as crm:
+            async with opened(server.url, authorization=authorization, clock=Hand(NOW)) as crm:
                 crm.keep_by(Breaking())
                 attempt = await crm.send(claim())
                 shown += [attempt, repr(crm), repr(vars(crm)), *everything_of(crm)]

@@ -10,6 +10,7 @@ import httpx
 import jwt
 import pytest
 from authorities import rsa_key
+from clocks import Hand
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given, settings
@@ -29,7 +30,6 @@ from .logging_in import (
     NOW,
     TICKET,
     XML,
-    Hand,
     a_jwt,
     a_sandbox,
     authenticated,
@@ -82,7 +82,7 @@ async def attempt_with(
 
     async with (
         service(answering) as (url, server),
-        opened(server.url, clock=Hand(), authorization=system_user(url, **changed)) as crm,
+        opened(server.url, clock=Hand(NOW), authorization=system_user(url, **changed)) as crm,
     ):
         return await crm.send(claim()), server
 
@@ -105,8 +105,8 @@ async def why_not(token: str, keys: bytes | None = None, **changed: Any) -> str:
 
 @pytest.mark.parametrize("key", [pem(rsa_key(0)), XML])
 async def test_one_log_in_gives_the_ticket_for_all_events(key: str) -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "system_user", Hand(), {"private_key": key}) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "system_user", Hand(NOW), {"private_key": key}) as crm:
         attempts = await asyncio.gather(*(crm.send(claim()) for _ in range(100)))
     assert {attempt.outcome for attempt in attempts} == {Outcome.DELIVERED}
     assert sandbox.log_ins.count == {"system_user": 1}
@@ -132,7 +132,7 @@ async def test_what_is_asked_is_what_the_pages_of_superoffice_show() -> None:
 
 
 async def test_a_ticket_that_is_used_lives_on_and_one_that_was_not_is_replaced() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "system_user", hand) as crm:
         for _ in range(5):
@@ -146,7 +146,7 @@ async def test_a_ticket_that_is_used_lives_on_and_one_that_was_not_is_replaced()
 
 
 async def test_a_ticket_that_ended_early_is_replaced_and_the_event_sent_once_more() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "system_user", hand) as crm:
         await crm.send(claim())
@@ -157,7 +157,7 @@ async def test_a_ticket_that_ended_early_is_replaced_and_the_event_sent_once_mor
 
 
 async def test_keys_are_asked_for_again_after_a_day_and_where_one_is_missing() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "system_user", hand) as crm:
         await crm.send(claim())
@@ -171,11 +171,23 @@ async def test_keys_are_asked_for_again_after_a_day_and_where_one_is_missing() -
     assert sandbox.requests["log-in"] == {"200": 6}
 
 
+@pytest.mark.parametrize("step", [48 * HOUR, -48 * HOUR])
+async def test_no_setting_of_the_wall_clock_asks_for_the_keys_again(step: int) -> None:
+    hand = Hand(NOW)
+    sandbox = a_sandbox(hand)
+    async with logging_in(sandbox, "system_user", hand) as crm:
+        await crm.send(claim())
+        hand.set_wall(step)
+        sandbox.log_ins.forget()
+        assert (await crm.send(claim())).outcome is Outcome.DELIVERED
+    assert sandbox.requests["log-in"] == {"200": 3}
+
+
 async def test_a_key_that_is_rotated_in_its_file_is_used_by_the_next_log_in(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text(pem(rsa_key(2)))
     text, _ = Expansion({}, tmp_path).expand("${file:key.pem}")
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(hand)
     async with logging_in(sandbox, "system_user", hand, {"private_key": text}) as crm:
         assert (await crm.send(claim())).outcome is Outcome.UNAUTHORIZED
@@ -196,14 +208,14 @@ async def test_a_key_that_is_rotated_in_its_file_is_used_by_the_next_log_in(tmp_
 
 @pytest.mark.parametrize("ahead", [-14 * 60_000, -90_000, -59_000, 59_000, 90_000, 14 * 60_000])
 async def test_a_server_whose_clock_differs_lets_us_in(ahead: int) -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(lambda: hand.at + ahead)
     async with logging_in(sandbox, "system_user", hand) as crm:
         assert (await crm.send(claim())).outcome is Outcome.DELIVERED
 
 
 async def test_a_skew_that_is_known_is_signed_by_from_then_on() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(lambda: hand.at + 14 * 60_000)
     async with logging_in(sandbox, "system_user", hand) as crm:
         await crm.send(claim())
@@ -214,7 +226,7 @@ async def test_a_skew_that_is_known_is_signed_by_from_then_on() -> None:
 
 
 async def test_a_clock_that_is_hours_off_is_not_followed() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     sandbox = a_sandbox(lambda: hand.at + 3 * HOUR)
     async with logging_in(sandbox, "system_user", hand) as crm:
         assert (await crm.send(claim())).outcome is Outcome.UNAUTHORIZED
@@ -241,8 +253,8 @@ async def test_a_date_header_cannot_revive_what_expired_long_ago() -> None:
 async def test_a_refusal_in_a_200_is_unauthorized_and_says_what_the_service_says(
     changed: dict[str, Any], said: str
 ) -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "system_user", Hand(), changed) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "system_user", Hand(NOW), changed) as crm:
         attempt = await crm.send(claim())
     assert (attempt.outcome, attempt.detail) == (
         Outcome.UNAUTHORIZED,
@@ -252,8 +264,8 @@ async def test_a_refusal_in_a_200_is_unauthorized_and_says_what_the_service_says
 
 
 async def test_a_ticket_is_good_for_its_tenant_only() -> None:
-    sandbox = a_sandbox(Hand())
-    async with logging_in(sandbox, "system_user", Hand(), {"tenant": "Cust999"}) as crm:
+    sandbox = a_sandbox(Hand(NOW))
+    async with logging_in(sandbox, "system_user", Hand(NOW), {"tenant": "Cust999"}) as crm:
         assert (await crm.send(claim())).outcome is Outcome.UNAUTHORIZED
     assert sandbox.requests["crm"] == {"401": 2}
 
@@ -401,5 +413,5 @@ async def test_whatever_is_answered_is_no_log_in_and_never_unknown(body: bytes, 
         return Answer(status, httpx.Headers(), body)
 
     with pytest.raises(NotSent) as caught:
-        await USER.log_in(exchange, NOW)
+        await USER.log_in(exchange, Hand(NOW))
     assert caught.value.outcome in (Outcome.MISCONFIGURED, Outcome.UNAUTHORIZED)

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import structlog
+from clocks import Hand
 from structlog.testing import capture_logs
 
 from bridge.model import Attempt, Outcome, PauseReason, TenantState
@@ -27,19 +28,9 @@ ID = "Cust12345"
 STATE = f"state/{ID}"
 
 
-class Hand:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def __call__(self) -> int:
-        return self.at
-
-
 @pytest.fixture
 def hand() -> Hand:
-    return Hand()
+    return Hand(NOW)
 
 
 @pytest.fixture
@@ -48,7 +39,7 @@ def sandbox(hand: Hand) -> Sandbox:
 
 
 @asynccontextmanager
-async def online(environment: str, hand: Callable[[], int], **settings: Any) -> AsyncIterator[SuperOffice]:
+async def online(environment: str, hand: Hand, **settings: Any) -> AsyncIterator[SuperOffice]:
     """A target whose tenant is asked for at an environment's URL."""
     target = compiled("", online={"environment": environment, "tenant": ID}, clock=hand, **settings)
     try:
@@ -123,6 +114,33 @@ async def test_it_is_asked_again_when_the_answer_s_time_is_over(sandbox: Sandbox
     assert sandbox.requests[f"online1/{ID}"] == {"200": 2}
 
 
+@pytest.mark.parametrize("step", [24 * HOUR, -24 * HOUR])
+async def test_an_answer_holds_as_long_as_it_really_does(
+    sandbox: Sandbox, crm: SuperOffice, hand: Hand, step: int
+) -> None:
+    sandbox.tenants.set(ID, valid_for=3600)
+    await sent(crm)
+    hand.set_wall(step)
+    hand.turn(HOUR - 1)
+    await sent(crm)
+    assert asked(sandbox) == 1
+    hand.turn(1)
+    await sent(crm)
+    assert asked(sandbox) == 2
+
+
+async def test_one_that_a_wrong_clock_took_for_over_is_not_believed_for_a_day_once_it_is_right() -> None:
+    hand = Hand(NOW)
+    sandbox = Sandbox(now=lambda: hand.at)
+    async with serving(sandbox) as url, online(url, hand) as crm:
+        hand.set_wall(24 * HOUR)
+        await sent(crm)
+        hand.set_wall(0)
+        hand.turn(SHORTEST)
+        await sent(crm)
+    assert asked(sandbox) == 2
+
+
 async def test_an_answer_that_is_over_before_it_comes_is_asked_for_once_a_minute(
     sandbox: Sandbox, crm: SuperOffice, hand: Hand
 ) -> None:
@@ -140,7 +158,7 @@ async def test_the_question_carries_no_credentials_and_no_event() -> None:
     async def answering(call: Call) -> None:
         await call.answer(json.dumps({"ContextIdentifier": ID, "IsRunning": False, "State": "Suspended"}).encode())
 
-    async with playing(answering) as server, online(server.url.removesuffix("/crm/api"), Hand()) as crm:
+    async with playing(answering) as server, online(server.url.removesuffix("/crm/api"), Hand(NOW)) as crm:
         await sent(crm)
     (call,) = server.calls
     assert call.head.startswith(f"GET /api/state/{ID} HTTP/1.1\r\n")
@@ -166,7 +184,7 @@ async def gated() -> AsyncIterator[tuple[Server, asyncio.Event]]:
 
 
 async def test_an_event_that_no_longer_waits_does_not_stop_the_question_for_the_others() -> None:
-    async with gated() as (server, gate), online(server.url.removesuffix("/crm/api"), Hand()) as crm:
+    async with gated() as (server, gate), online(server.url.removesuffix("/crm/api"), Hand(NOW)) as crm:
         first = asyncio.create_task(crm.send(claim("first")))
         second = asyncio.create_task(crm.send(claim("second")))
         await server.called.wait()
@@ -182,7 +200,7 @@ async def test_an_event_that_no_longer_waits_does_not_stop_the_question_for_the_
 
 async def test_closing_ends_a_question_that_hangs() -> None:
     async with gated() as (server, _):
-        async with online(server.url.removesuffix("/crm/api"), Hand()) as crm:
+        async with online(server.url.removesuffix("/crm/api"), Hand(NOW)) as crm:
             waiting = asyncio.create_task(crm.send(claim()))
             await server.called.wait()
             waiting.cancel()
@@ -360,7 +378,7 @@ async def test_a_question_that_fails_is_an_outcome_and_the_event_is_not_sent(
 
 @pytest.mark.parametrize("environment", ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}"])
 async def test_an_environment_that_cannot_be_reached_is_unavailable(environment: str) -> None:
-    async with online(environment.format(port=unused_port()), Hand()) as crm:
+    async with online(environment.format(port=unused_port()), Hand(NOW)) as crm:
         (attempt,) = await sent(crm)
     assert attempt.outcome is Outcome.UNAVAILABLE
     assert attempt.detail == "it cannot be asked where the tenant is: connection refused"
@@ -376,7 +394,7 @@ async def test_an_answer_without_end_is_read_no_further_than_it_need_be() -> Non
             await call.send(b" " * 65_536)
             written += 65_536
 
-    async with playing(endless) as server, online(server.url.removesuffix("/crm/api"), Hand()) as crm:
+    async with playing(endless) as server, online(server.url.removesuffix("/crm/api"), Hand(NOW)) as crm:
         (attempt,) = await sent(crm)
         await asyncio.wait_for(server.hung_up.wait(), 5)
     assert attempt.outcome is Outcome.MISCONFIGURED

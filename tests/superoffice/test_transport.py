@@ -5,7 +5,7 @@ import socket
 
 import httpx
 import pytest
-from forwarding.support import Hand
+from clocks import Hand
 from forwarding.world import Loop
 
 from bridge.settings.connecting import ProxySettings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 from databases import sqlite_at
 from forwarding.support import logged
 from msgspec.structs import replace
@@ -117,7 +118,7 @@ def house_in(root: Path) -> Iterator[House]:
             source = {"verify": dict(settings), "rules": [], **url}
             (root / "config" / "sources" / f"{name}{kind}.yaml").write_text(json.dumps(source))
     with owned(sqlite_at(root / "bridge.db")) as engine:
-        store, connection = Store(engine, lambda: NOW), sqlite3.connect(root / "bridge.db")
+        store, connection = Store(engine, Hand(NOW)), sqlite3.connect(root / "bridge.db")
         try:
             yield House(building.build(root / "config").sources, store, connection)
         finally:

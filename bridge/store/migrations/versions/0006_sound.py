@@ -1,4 +1,7 @@
-"""What the record tells since: how bodies were read, what was repeated, which answers were not understood."""
+"""What the record tells since: how bodies were read, what was repeated, which answers were not understood.
+
+Beside that, the bridge's second clock.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,3 +16,13 @@ def upgrade() -> None:
     op.add_column("targets", sa.Column("ages", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.execute("UPDATE targets SET ages = true WHERE reason = 'breaker'")
     op.add_column("events", sa.Column("form", sa.Text(), nullable=True))
+    op.create_table(
+        "clock",
+        sa.Column("running", sa.BigInteger(), nullable=False),
+        sa.Column("wall", sa.BigInteger(), nullable=False),
+        sa.Column("since_boot", sa.BigInteger(), nullable=False),
+        sa.Column("boot", sa.Text(), nullable=True),
+    )
+    op.add_column("webhooks", sa.Column("stored_at", sa.BigInteger(), nullable=True))
+    op.add_column("events", sa.Column("stored_at", sa.BigInteger(), nullable=True))
+    op.add_column("targets", sa.Column("paused_at_wall", sa.BigInteger(), nullable=True))

@@ -1,0 +1,28 @@
+"""Where the bridge's clocks stood when they were last looked at: the next run's running clock goes on from there."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import asdict
+from sqlalchemy import Connection, delete, select
+
+from bridge.clock import Seen
+from bridge.store.tables import clock
+
+
+def load(connection: Connection, asks: Sequence[None]) -> Sequence[Seen | None]:
+    """What was seen last; None before the first run."""
+    row = connection.execute(select(clock)).one_or_none()
+    return [None if row is None else Seen(**row._mapping)] * len(asks)
+
+
+def save(connection: Connection, seen: Sequence[Seen]) -> Sequence[None]:
+    """Remember what is seen now."""
+    connection.execute(delete(clock))
+    connection.execute(clock.insert(), asdict(seen[-1]))
+    return [None] * len(seen)
+
+
+def ahead(connection: Connection) -> int:
+    """Milliseconds to add to a moment of the running clock for people to read: what the wall clock is ahead of it."""
+    (seen,) = load(connection, [None])
+    return 0 if seen is None else seen.wall - seen.running

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from bridge.settings.keywords import PROXY_URL, JsonSchema
 from bridge.settings.parsing import Strict, wrong
 from bridge.settings.secrets import Secret
 
@@ -48,7 +49,9 @@ def _user(name: str) -> str:
 class ProxySettings(Strict):
     """An HTTP proxy on the way to a target. TLS goes through it (CONNECT), so it sees the host's name and no more."""
 
-    url: Annotated[str, AfterValidator(_proxy_url)] = Field(description="its URL, http://HOST:PORT")
+    url: Annotated[str, AfterValidator(_proxy_url), JsonSchema(pattern=PROXY_URL)] = Field(
+        description="its URL, http://HOST:PORT"
+    )
     username: Annotated[str, AfterValidator(_user)] | None = Field(None, description="the user's name, where it asks")
     password: Secret | None = Field(None, description="the user's password")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from bridge.settings.keywords import JsonSchema, in_any_case
 from bridge.settings.parsing import HeaderSecret, wrong
 
 MAX_HEADERS = 16
@@ -67,11 +68,20 @@ def _each_once(headers: dict[str, Any]) -> dict[str, Any]:
     return headers
 
 
-TargetHeader = Annotated[str, AfterValidator(_target_name)]
+_TARGET_NAME = JsonSchema(pattern=f"^{_NAME.pattern}$", not_={"pattern": in_any_case([*_RESERVED, *_WITH_KEYS])})
+_RULE_NAME = JsonSchema(pattern=f"^{_NAME.pattern}$", not_={"pattern": in_any_case([*_RESERVED])})
+
+TargetHeader = Annotated[str, AfterValidator(_target_name), _TARGET_NAME]
 """The name of a header that every request to a target carries."""
 
-TargetHeaders = Annotated[dict[TargetHeader, HeaderSecret], AfterValidator(_each_once)]
+TargetHeaders = Annotated[
+    dict[TargetHeader, HeaderSecret], AfterValidator(_each_once), JsonSchema(maxProperties=MAX_HEADERS)
+]
 """Headers of every request to a target. Their values may be secrets, such as a gateway's key."""
 
-RuleHeaders = Annotated[dict[Annotated[str, AfterValidator(_name)], str], AfterValidator(_each_once)]
+RuleHeaders = Annotated[
+    dict[Annotated[str, AfterValidator(_name), _RULE_NAME], str],
+    AfterValidator(_each_once),
+    JsonSchema(maxProperties=MAX_HEADERS),
+]
 """Headers of the events that a rule makes; their values are templates."""

@@ -29,17 +29,18 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from bridge.errors import Problem
 from bridge.settings.annotations import plain
 from bridge.settings.document import Numeral, Section
+from bridge.settings.keywords import NETWORK, PRINTABLE, JsonSchema
 from bridge.settings.secrets import Expanded, Secret
 from bridge.settings.wording import describe
 
 M = TypeVar("M", bound=BaseModel)
 
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
 _RATE = re.compile(r"([0-9]{1,9})/(s|m|h)")
-_LONGEST = 36_500 * _MILLISECONDS["d"]  # a hundred years; times further away break calendars
+_LONGEST = 36_500 * MILLISECONDS["d"]  # a hundred years; times further away break calendars
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_HINT = "use a-z, 0-9, - and _, with a letter or a digit first and at most 64 characters"
 _BOOLS = {"true": True, "false": False}
@@ -112,7 +113,7 @@ def duration(text: Any) -> int:
     """
     if not isinstance(text, str) or not (match := _DURATION.fullmatch(text)):
         raise wrong("must be a duration such as 200ms, 2s, 15m, 48h or 90d")
-    if (milliseconds := int(match[1]) * _MILLISECONDS[match[2]]) > _LONGEST:
+    if (milliseconds := int(match[1]) * MILLISECONDS[match[2]]) > _LONGEST:
         raise wrong("must be a duration of at most 36500d")
     return milliseconds
 
@@ -126,7 +127,7 @@ def size(text: Any) -> int:
     plain = isinstance(text, int | str) and not isinstance(text, bool)
     if not plain or not (match := _SIZE.fullmatch(str(text))):
         raise wrong("must be a size such as 65536, 64KiB or 1MiB")
-    return int(match[1]) * _BYTES[match[2]]
+    return int(match[1]) * BYTES[match[2]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Rate:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{_RATE.pattern}$"}
+        return {"type": "string", "pattern": f"^(?=0*[1-9]){_RATE.pattern}$"}
 
 
 def rate(text: Any) -> Rate:
@@ -153,7 +154,7 @@ def rate(text: Any) -> Rate:
     """
     if not isinstance(text, str) or not (match := _RATE.fullmatch(text)) or not int(match[1]):
         raise wrong("must be a rate such as 50/s, 100/m or 10/h")
-    return Rate(int(match[1]), _MILLISECONDS[match[2]])
+    return Rate(int(match[1]), MILLISECONDS[match[2]])
 
 
 def network(text: Any) -> Any:
@@ -244,30 +245,36 @@ Size = Annotated[
 """Bytes, written as `64KiB`, `1MiB` or a plain number."""
 
 Network = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(network), WithJsonSchema({"type": "string"})
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    PlainValidator(network),
+    WithJsonSchema({"type": "string", "pattern": NETWORK}),
 ]
 """A network, written as `203.0.113.0/24`, `2001:db8::/32`, or as one address."""
 
-Networks = Annotated[tuple[Network, ...], AfterValidator(_some_networks)]
+Networks = Annotated[tuple[Network, ...], AfterValidator(_some_networks), JsonSchema(minItems=1)]
 """One network or more."""
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), JsonSchema(pattern=f"^{_NAME.pattern}$")]
 """The name of a source or a target."""
 
-HeaderText = Annotated[str, AfterValidator(_header_text)]
+HeaderText = Annotated[str, AfterValidator(_header_text), JsonSchema(pattern=PRINTABLE)]
 """Text that an HTTP header can carry: printable ASCII, no blanks around it."""
 
-HeaderSecret = Annotated[Secret, AfterValidator(_header_secret)]
+HeaderSecret = Annotated[Secret, AfterValidator(_header_secret), JsonSchema(pattern=PRINTABLE)]
 """A secret that an HTTP header can carry."""
 
-Expression = Annotated[str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]})]
+Expression = Annotated[
+    str,
+    BeforeValidator(_expression),
+    WithJsonSchema({"type": ["string", "boolean"], "minLength": 1, "format": "expression"}),
+]
 """An expression as text; YAML's true and false are expressions too."""
 
 _Secrets = tuple[
     Annotated[Secret, PlainValidator(_maybe_empty), WithJsonSchema({"type": "string", "format": "password"})], ...
 ]
 
-Secrets = Annotated[_Secrets, AfterValidator(_some)]
+Secrets = Annotated[_Secrets, AfterValidator(_some), JsonSchema(minItems=1)]
 """One secret or more; empty entries are dropped, so that `${OLD_SECRET:-}` may be unset, but not files yet to fill."""
 
 SecretsToCome = Annotated[_Secrets, AfterValidator(_filled)]

@@ -22,6 +22,7 @@ from pydantic import (
 
 from bridge.settings.connecting import ProxySettings, TlsSettings
 from bridge.settings.headers import TargetHeader, TargetHeaders
+from bridge.settings.keywords import HTTP_URL, JsonSchema
 from bridge.settings.parsing import (
     Duration,
     HeaderSecret,
@@ -52,6 +53,14 @@ def _replacement(text: str) -> str:
     if set(text) & set(";=\r\n"):
         raise wrong("holds what it is to replace", "write other characters, or nothing")
     return text
+
+
+Attempts = Annotated[
+    int | None,
+    BeforeValidator(_attempts),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}]}),
+]
+"""A number of attempts, or `none`."""
 
 
 def _store_url(url: str) -> str:
@@ -129,7 +138,7 @@ class AdminSettings(Strict):
 class StoreSettings(Strict):
     """Where webhooks, events and attempts are kept."""
 
-    url: Annotated[str, AfterValidator(_store_url)] = Field(
+    url: Annotated[str, AfterValidator(_store_url), JsonSchema(pattern=r"^sqlite:///[^:?][^?]*$")] = Field(
         "sqlite:///var/bridge.db",
         description="the SQLite file, relative to the parent of the configuration's directory",
     )
@@ -165,8 +174,8 @@ class RetrySettings(Strict):
     max_wait: Duration = Field(duration("15m"), gt=0, description="the longest wait")
     jitter: float = Field(0.2, ge=0, le=1, description="the part of a wait that is random, from 0 to 1")
     max_age: Duration = Field(duration("48h"), gt=0, description="how old an event may get before it is given up")
-    max_attempts: Annotated[int | None, BeforeValidator(_attempts), WithJsonSchema({"type": ["integer", "string"]})] = (
-        Field(None, ge=1, description="how many attempts before it is given up, or none for no limit")
+    max_attempts: Attempts = Field(
+        None, ge=1, description="how many attempts before it is given up, or none for no limit"
     )
     retry_after_cap: Duration = Field(duration("1h"), gt=0, description="the longest Retry-After that is obeyed")
 
@@ -187,7 +196,7 @@ class OnlineSettings(Strict):
 class BreakerSettings(Strict):
     """When a target that fails is left alone for a while."""
 
-    after: Annotated[int | None, BeforeValidator(_attempts), WithJsonSchema({"type": ["integer", "string"]})] = Field(
+    after: Attempts = Field(
         10, ge=1, description="after how many attempts in a row that were unavailable or unknown, or none for never"
     )
 
@@ -205,11 +214,17 @@ def _placed(url: Any) -> Any:
     return url
 
 
+Url = Annotated[str, BeforeValidator(_placed), AfterValidator(base_url), JsonSchema(pattern=HTTP_URL)]
+Selected = Annotated[
+    tuple[Literal["EventType", "Attributes", "TableRight", "FieldProperties"], ...], JsonSchema(minItems=1)
+]
+
+
 class TargetSettings(Strict):
     """One SuperOffice tenant or installation."""
 
-    url: Annotated[str, BeforeValidator(_placed), AfterValidator(base_url)] | None = Field(
-        None, description="the URL of its web API, ending in /api"
+    url: Annotated[str, BeforeValidator(_placed), AfterValidator(base_url), JsonSchema(pattern=HTTP_URL)] | None = (
+        Field(None, description="the URL of its web API, ending in /api")
     )
     online: OnlineSettings | None = Field(None, description="or, for SuperOffice Online, which tenant it is")
     authorization: SchemeSettings = Field(description="how to log in: a scheme and what it needs")
@@ -222,16 +237,14 @@ class TargetSettings(Strict):
     correlation_header: TargetHeader | None = Field(None, description="the header that carries the event's id")
     tls: TlsSettings | None = Field(None, description="other certificates and versions of TLS than the machine's")
     proxy: ProxySettings | None = Field(None, description="an HTTP proxy on the way to it")
-    select: tuple[Literal["EventType", "Attributes", "TableRight", "FieldProperties"], ...] | None = Field(
-        None, description="which fields of the result to ask for, all where left out"
-    )
+    select: Selected | None = Field(None, description="which fields of the result to ask for, all where left out")
     attributes_format: Literal["pairs", "json", "text"] = Field(
         "pairs", description="how attributes are written: pairs (a=1;b=2), json or text"
     )
     attributes_escape: Literal["fail", "percent", "replace"] = Field(
         "fail", description="what becomes of ; = and line ends in the values of pairs"
     )
-    attributes_replacement: Annotated[str, AfterValidator(_replacement)] = Field(
+    attributes_replacement: Annotated[str, AfterValidator(_replacement), JsonSchema(pattern=r"^[^;=\r\n]*$")] = Field(
         " ", description="what stands in their place under attributes_escape: replace"
     )
     version: Text = Field("latest", description="the server's version, which says which event types exist, or auto")

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from bridge.model import Content, OnUnknown
 from bridge.settings.headers import RuleHeaders
+from bridge.settings.keywords import CALLED_URL, JsonSchema
 from bridge.settings.parsing import (
     Duration,
     Expression,
@@ -35,15 +36,24 @@ def _target_names(value: Any) -> Any:
     return value
 
 
-Targets = Annotated[Text | tuple[Text, ...], BeforeValidator(_target_names)]
+Targets = Annotated[
+    Text | Annotated[tuple[Text, ...], JsonSchema(minItems=1)],
+    BeforeValidator(_target_names),
+]
 Method = Literal["POST", "PUT", "PATCH", "GET", "DELETE"]
 
 
+_RULE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
 def _rule_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+    if not _RULE_NAME.fullmatch(name):
         hint = "use letters, digits, _, . and -, with a letter or a digit first and at most 100 characters"
         raise wrong("is not a valid name of a rule", hint)
     return name
+
+
+RuleName = Annotated[str, AfterValidator(_rule_name), JsonSchema(pattern=f"^{_RULE_NAME.pattern}$")]
 
 
 def _names_or_text(value: Any) -> Any:
@@ -55,7 +65,7 @@ def _names_or_text(value: Any) -> Any:
 class EventSettings(Strict):
     """The WorkflowEvent that a rule makes."""
 
-    type: Text = Field(description="the WorkflowEventType")
+    type: Annotated[Text, JsonSchema(format="event-type")] = Field(description="the WorkflowEventType")
     attributes: dict[str, Any] | str = Field({}, description="names and values, or one text")
 
     @field_validator("attributes", mode="before")
@@ -67,7 +77,7 @@ class EventSettings(Strict):
 class RuleSettings(Strict):
     """A condition, and the event that it makes."""
 
-    name: Annotated[str, AfterValidator(_rule_name)] = Field(description="a name of its own, which events keep")
+    name: RuleName = Field(description="a name of its own, which events keep")
     when: Expression | None = Field(None, description="an expression: make an event only where it is true")
     for_each: Expression | None = Field(None, description="an expression for a list: make an event of every `item`")
     key: Expression | None = Field(None, description="an expression that names an item across changes of the rules")
@@ -86,7 +96,7 @@ class RuleSettings(Strict):
     )
     send: bool = Field(True, description="false for a shadow rule: its events are recorded and never sent")
     stop: bool = Field(False, description="whether no later rule is tried where this one matched")
-    was: Annotated[str, AfterValidator(_rule_name)] | None = Field(
+    was: RuleName | None = Field(
         None, description="the rule's earlier name, so that its events stay the same when webhooks are mapped again"
     )
 
@@ -175,7 +185,7 @@ class SourceSettings(Strict):
 
     verify: SchemeSettings = Field(description="how a webhook is proven genuine: a scheme and what it needs")
     content: Content | None = Field(None, description="what its bodies are: json, form, xml, text or any")
-    public_url: Annotated[Text, AfterValidator(_public_url)] | None = Field(
+    public_url: Annotated[Text, AfterValidator(_public_url), JsonSchema(pattern=CALLED_URL)] | None = Field(
         None, description="the URL that the sender calls, for those that sign it"
     )
     max_body: Size | None = Field(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from bridge.operations.schema import json_schema
 from bridge.receiving.verification.schemes import SCHEMES as VERIFYING
@@ -23,12 +24,15 @@ ROOT = Path(__file__).parent.parent.parent
 SCHEMA = json_schema()
 DEFINITIONS = SCHEMA["$defs"]
 
-ANNOTATIONS = {"title", "description", "default", "format"}
+ANNOTATIONS = {"title", "description", "default", "format", "examples"}
 KEYWORDS = ANNOTATIONS | {
     *(
         "$ref",
         "anyOf",
-        "oneOf",
+        "allOf",
+        "if",
+        "then",
+        "not",
         "type",
         "enum",
         "const",
@@ -37,7 +41,17 @@ KEYWORDS = ANNOTATIONS | {
         "additionalProperties",
         "propertyNames",
     ),
-    *("propertyNames", "items", "minItems", "minProperties", "minLength", "minimum", "maximum", "pattern"),
+    *(
+        "propertyNames",
+        "items",
+        "minItems",
+        "minProperties",
+        "maxProperties",
+        "minLength",
+        "minimum",
+        "maximum",
+        "pattern",
+    ),
 }
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -55,9 +69,13 @@ def faults(value: Any, schema: Any, at: str = "") -> list[str]:
         return [] if schema else [f"{at}: nothing is allowed"]
     assert set(schema) <= KEYWORDS, set(schema) - KEYWORDS
     found = faults(value, DEFINITIONS[schema["$ref"].removeprefix("#/$defs/")], at) if "$ref" in schema else []
-    for keyword, allowed in (("anyOf", range(1, 99)), ("oneOf", range(1, 2))):
-        if keyword in schema and sum(not faults(value, one, at) for one in schema[keyword]) not in allowed:
-            found.append(f"{at}: not as {keyword} says")
+    if "anyOf" in schema and all(faults(value, one, at) for one in schema["anyOf"]):
+        found.append(f"{at}: as none of anyOf says")
+    if "not" in schema and not faults(value, schema["not"], at):
+        found.append(f"{at}: as not says")
+    if "if" in schema and not faults(value, schema["if"], at):
+        found += faults(value, schema["then"], at)
+    found += [fault for one in schema.get("allOf", ()) for fault in faults(value, one, at)]
     types = schema.get("type", list(TYPES))
     if not any(_is(value, name) for name in ([types] if isinstance(types, str) else types)):
         found.append(f"{at}: not {types}")
@@ -85,6 +103,7 @@ def _object_faults(value: dict[str, Any], schema: dict[str, Any], at: str) -> li
     properties = schema.get("properties", {})
     found = [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
     found += [f"{at}: too few"] * (len(value) < schema.get("minProperties", 0))
+    found += [f"{at}: too many"] * (len(value) > schema.get("maxProperties", len(value)))
     for name, its in value.items():
         found += faults(name, schema.get("propertyNames", True), f"{at}.{name}")
         found += faults(its, properties.get(name, schema.get("additionalProperties", True)), f"{at}.{name}")
@@ -102,7 +121,8 @@ def of(kind: str, text: str) -> list[str]:
 def schemas(node: Any) -> Iterator[dict[str, Any]]:
     """A schema and all within it."""
     yield node
-    inner = [node.get("items"), node.get("additionalProperties"), *node.get("anyOf", ()), *node.get("oneOf", ())]
+    inner = [*map(node.get, ("items", "additionalProperties", "propertyNames", "if", "then", "not"))]
+    inner += [*node.get("anyOf", ()), *node.get("allOf", ())]
     for child in (*node.get("properties", {}).values(), *inner):
         if isinstance(child, dict):
             yield from schemas(child)
@@ -238,3 +258,31 @@ def test_defaults_are_as_one_writes_them() -> None:
                 assert faults(its["default"], {k: v for k, v in its.items() if k != "default"}) == [], f"{name}.{key}"
     assert DEFINITIONS["ListenSettings"]["properties"]["port"]["default"] == 8080
     assert DEFINITIONS["SourceSettings"]["properties"]["methods"]["default"] == ["POST"]
+
+
+BEYOND = {
+    *("11-yaml-key-that-is-no-text", "13-file-names", "23-retry-waits", "27-variable-unset"),
+    *("28-variable-file-missing", "29-variable-malformed", "30-variable-of-a-wrong-type", "47-target-version"),
+    *("50-store-keep", "56-when-names", "57-when-operators", "60-when-in-braces", "61-when-calls", "62-when-headers"),
+    *("63-when-filters-and-tests", "64-when-patterns", "65-when-constants", "68-rule-without-a-target"),
+    *("72-attributes-as-text", "76-too-long-and-too-deep", "78-rules-of-one-identity", "79-when-over-lines"),
+    "80-when-as-word-processors-write-it",
+}
+"""Broken configurations whose fault JSON Schema cannot say: expressions, files, and what other keys or files hold."""
+
+
+def test_what_check_refuses_the_schema_refuses_where_it_can_say_it() -> None:
+    accepted = set()
+    for path in (ROOT / "tests" / "settings" / "broken").glob("*.txt"):
+        _, *parts = re.split(r"^--- (.+)\n", path.read_text(), flags=re.MULTILINE)
+        files = dict(zip(parts[::2], parts[1::2], strict=True))
+        if "error: " in files.pop("expect") and not any(refused(name, text) for name, text in files.items()):
+            accepted.add(path.stem)
+    assert accepted == BEYOND
+
+
+def refused(name: str, text: str) -> bool:
+    try:
+        return bool(of("BridgeSettings" if name.startswith("bridge") else "SourceSettings", text))
+    except YAMLError:
+        return True

@@ -16,13 +16,13 @@ from bridge.settings.document import Path
 Encoding = Literal["hex", "base64"]
 Algorithm = Literal["sha1", "sha256", "sha512", "sha256-concat"]  # the last is no HMAC: the hash of key and content
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _IN_ENCODED_TEXT = re.compile(r"[0-9A-Za-z+/=]")
 
 
 def is_header_name(text: str) -> bool:
     """Whether HTTP allows a header to be called so."""
-    return bool(_HEADER_NAME.fullmatch(text))
+    return bool(HEADER_NAME.fullmatch(text))
 
 
 class Kind(Enum):

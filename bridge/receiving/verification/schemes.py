@@ -21,7 +21,7 @@ from bridge.receiving.verification.compiling import (
 )
 from bridge.receiving.verification.credential import Anyone, Basic, Parameter, Token
 from bridge.receiving.verification.keys import KeyForm, key_of
-from bridge.receiving.verification.recipes import Algorithm, Encoding, Recipe, faults, is_header_name
+from bridge.receiving.verification.recipes import HEADER_NAME, Algorithm, Encoding, Recipe, faults, is_header_name
 from bridge.receiving.verification.sender import Sender, Shown
 from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.signature import Signature
@@ -29,10 +29,12 @@ from bridge.receiving.verification.special import SPECIAL, Special
 from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier
 from bridge.settings.document import Section
+from bridge.settings.keywords import JsonSchema
 from bridge.settings.parsing import SecretsToCome, Strict, parse
 from bridge.settings.secrets import Expanded, Secret
 
-Header = Annotated[str, Field(description="the name of the header, such as X-Signature or X-Token")]
+HeaderName = Annotated[str, JsonSchema(pattern=f"^{HEADER_NAME.pattern}$")]
+Header = Annotated[HeaderName, Field(description="the name of the header, such as X-Signature or X-Token")]
 
 
 class SignedSettings(Strict):
@@ -49,7 +51,7 @@ class HmacSettings(Strict):
     scheme: Literal["hmac"]
     secrets: Keys
     header: Header
-    also: tuple[str, ...] = Field((), description="further headers in which a signature may stand")
+    also: tuple[HeaderName, ...] = Field((), description="further headers in which a signature may stand")
     separator: str = Field("", description="what stands between the items of the header, where it is a list")
     prefix: str = Field("", description="what a signature begins with, such as sha256=")
     item: str = Field("", description="the key of the signature in a list of key=value items, such as v1")

@@ -118,6 +118,8 @@ def test_the_pages_example_files_are_a_configuration_without_a_problem(tmp_path:
             path = tmp_path / "config" / info.removeprefix("file=")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
+    (tmp_path / "config" / "payloads").mkdir()
+    (tmp_path / "config" / "payloads" / "form.json").write_text("{}")
     settings, problems = load(tmp_path / "config", ENVIRONMENT)
     assert [problem.path for problem in problems if "verify" not in problem.path] == []
     assert list(settings.sources) == ["billing", "forms", "shop"]

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
 
 from bridge.errors import StoreError, StoreLocked, StoreVersion
 from bridge.store.prepared import as_sqlalchemys
@@ -107,12 +109,19 @@ def reading_engine(url: str) -> Engine:
         StoreError: there is no such database.
     """
     path = sqlite_path(url)
-    if path is None:
-        return create_engine(url, execution_options={"postgresql_readonly": True})
-    if not path.exists():
+    if path is not None and not path.exists():
         raise StoreError(f"there is no store at {path} yet, `bridge serve` or `bridge migrate` makes it")
+    return _reading_engine(url)
+
+
+@lru_cache
+def _reading_engine(url: str) -> Engine:
+    """What is kept of it from one question to the next are the statements it has compiled, never a connection."""
+    path = sqlite_path(url)
+    if path is None:
+        return create_engine(url, poolclass=NullPool, execution_options={"postgresql_readonly": True})
     uri = f"file:{quote(str(path))}"  # where a ? or # would end the name
-    return create_engine(URL.create("sqlite", database=uri, query={"mode": "ro", "uri": "true"}))
+    return create_engine(URL.create("sqlite", database=uri, query={"mode": "ro", "uri": "true"}), poolclass=NullPool)
 
 
 def connected(engine: Engine) -> Connection:
@@ -152,6 +161,7 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def newest_version() -> str:
     """The schema version this bridge works with."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -183,12 +193,13 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
 def _upgrade(connection: Connection) -> str | None:
     before = current_version(connection)
+    if before == newest_version():
+        return before
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if before is not None and before not in known:
         raise StoreVersion(
             f"the store's schema {before} is of a newer bridge than this one (newest known: {newest_version()}), "
             "install that version again, or restore the backup made before the update"
         )
-    if before != newest_version():
-        command.upgrade(_config(connection), "head")
+    command.upgrade(_config(connection), "head")
     return before

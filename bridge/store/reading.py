@@ -43,9 +43,8 @@ def reading(url: str) -> Iterator[Connection]:
         StoreError, StoreVersion: there is none, or it is not migrated.
         StoreUnavailable: a query failed.
     """
-    engine = database.reading_engine(url)
     try:
-        with database.connected(engine) as connection:
+        with database.connected(database.reading_engine(url)) as connection:
             found = database.current_version(connection)
             if found != database.newest_version():
                 raise StoreVersion(
@@ -55,8 +54,6 @@ def reading(url: str) -> Iterator[Connection]:
             yield connection
     except DatabaseError as error:
         raise StoreUnavailable(f"the store cannot be read: {str(error.orig).partition(chr(10))[0]}") from error
-    finally:
-        engine.dispose()
 
 
 def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:

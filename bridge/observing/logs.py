@@ -27,6 +27,7 @@ SECRET_READ: Final = "secret.read"  # noqa: S105 -- a name
 RELOAD_REFUSED: Final = "reload.refused"
 CLOCK_STEPPED: Final = "clock.stepped"
 STORE_MIGRATED: Final = "store.migrated"
+STORE_EXPOSED: Final = "store.exposed"
 STORE_PRUNED: Final = "store.pruned"
 STORE_PRUNING_FAILED: Final = "store.pruning_failed"
 WEBHOOK_ACCEPTED: Final = "webhook.accepted"

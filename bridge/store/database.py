@@ -66,6 +66,24 @@ def _lock(descriptor: int, after: float = 0.0) -> bool:
     return True
 
 
+def close_to_others(path: Path) -> list[Path]:
+    """Let only their owner read the files of a store; gives those that stay open, since they are somebody else's.
+
+    SQLite makes what it needs beside the file with the file's own mode. A copy that was put in its place has any.
+    """
+    left = []
+    path = path.resolve()
+    for file in (path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))):
+        try:
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            left.append(file)
+    return left
+
+
 def is_owned(url: str) -> bool:
     """Whether a process owns the SQLite file of a URL just now."""
     path = sqlite_path(url)

@@ -178,6 +178,8 @@ def owned(url: str) -> Iterator[Engine]:
     """
     path = database.sqlite_path(url)
     with database.locked(path) if path else nullcontext():
+        for file in database.close_to_others(path) if path else ():
+            log.warning(logs.STORE_EXPOSED, file=str(file))
         engine = database.writing_engine(url)
         try:
             before, after = database.migrate(engine)

@@ -69,6 +69,7 @@ def test_a_backup_is_whole_and_made_while_the_bridge_runs(
     assert bridge.post("github", b"{}", by_github(b"{}", "the-one", "push")).status_code == 202
     for way, state in (("systemd", "/var/lib/superoffice-bridge"), ("compose", "/var")):
         copy = bridge.root / f"{way}.db"
+        copy.touch(0o644)  # as an earlier one left it
         command = block("sh", f"backup-{way}").splitlines()[0]
         command = command.replace(f"{state}/bridge.db", str(bridge.store)).replace(f"{state}/backup.db", str(copy))
         arguments = shlex.split(command)
@@ -77,4 +78,5 @@ def test_a_backup_is_whole_and_made_while_the_bridge_runs(
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
             (webhook,) = reading.list_webhooks(connection, reading.Filter(limit=10))
         assert webhook["dedupe_key"] == "the-one"
+        assert copy.stat().st_mode & 0o777 == 0o600
     assert bridge.stop() == 0

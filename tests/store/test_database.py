@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreLocked
 from bridge.store import database
+from bridge.store.store import owned
 
 HOLDER = """
 import sys
@@ -177,3 +179,29 @@ def test_the_version_of_an_empty_database_is_none(empty_url: str) -> None:
     with engine.connect() as connection:
         assert database.current_version(connection) is None
     engine.dispose()
+
+
+def test_a_store_that_others_could_read_is_closed_to_them(sqlite_url: str, tmp_path: Path) -> None:
+    path = database.sqlite_path(sqlite_url)
+    assert path is not None
+    path.chmod(0o644)  # as a copy that was put in its place
+    wal = path.with_name("bridge.db-wal")
+    wal.touch(0o664)
+    before = os.umask(0o022)
+    try:
+        with owned(sqlite_url) as engine, engine.begin():
+            files = [path, wal, path.with_name("bridge.db-shm")]
+            assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600"] * 3
+    finally:
+        os.umask(before)
+
+
+def test_what_belongs_to_somebody_else_is_told() -> None:
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        assert database.close_to_others(Path("/etc/passwd")) == [Path("/etc/passwd")]
+    finally:
+        if root:
+            os.seteuid(0)

@@ -25,6 +25,7 @@ from bridge.store import (
 )
 from bridge.store.writer import Writer
 
+_REMAP_COST = 64 << 10  # of its statements, which take a millisecond
 _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
 
 
@@ -64,7 +65,8 @@ class Store:
     async def accept(self, webhook: Webhook, mapping: Mapping, window: int) -> Receipt:
         """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
         acceptance = self._acceptance(webhook, mapping, window)
-        return await self._writer.run(webhooks.accept, acceptance, in_time=True)
+        cost = len(webhook.body) + mapping.size
+        return await self._writer.run(webhooks.accept, acceptance, in_time=True, cost=cost)
 
     async def repeated(self, source: str, key: str, window: int) -> Receipt | None:
         """Look whether a webhook with this dedupe key would be a duplicate: the first one's receipt, None if it is new.
@@ -77,7 +79,7 @@ class Store:
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
         remap = remapping.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
-        return await self._writer.run(remapping.remap, remap, in_time=True)
+        return await self._writer.run(remapping.remap, remap, in_time=True, cost=_REMAP_COST + mapping.size)
 
     async def load(self, webhook_id: str) -> Webhook:
         """A stored webhook, as it was verified."""
@@ -100,7 +102,7 @@ class Store:
     async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> events.Recorded:
         """Write what an attempt showed and move its event."""
         result = events.Result(claim, attempt, decision, self.clock.running(), self.clock.wall())
-        return await self._writer.run(events.record, result)
+        return await self._writer.run(events.record, result, cost=len(claim.text))
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give back claims that were never sent."""

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -18,10 +19,15 @@ A = TypeVar("A")
 R = TypeVar("R")
 Operation = Callable[[Connection, Sequence[A]], Sequence[R]]
 _Future = asyncio.Future[Any]
-_Job = tuple[Operation[Any, Any], Any, _Future]  # with its argument, and who waits for the result
+_Job = tuple[Operation[Any, Any], Any, _Future, int]  # with its argument, who waits for the result, and what it costs
 
-_BATCH = 256  # callers from which on no more are added to a commit: bounds how long the first of them waits
+# How long others wait for a commit is bounded by calls and by cost: bytes to write, or what takes as long as so many.
+_SMALL = 4 << 10  # the cost of a call that says nothing else
+_GROUP = 256  # calls from which on no more are added to a commit
+_GROUP_COST = 4 << 20  # of a commit that several share: 50 ms
+_LARGE = 256 << 10  # the cost from which on a call has a commit of its own, between two that others share
 _BACKLOG = 10_000  # calls not yet dealt with: beyond it the disk does not keep up, and the sender should hear so
+_BACKLOG_COST = 64 << 20  # of them, since their bodies are in memory; large calls are counted apart from others
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +37,18 @@ class _Turn:
     """What came within one turn of an event loop. It is handed over together, so that the thread is woken once."""
 
     loop: asyncio.AbstractEventLoop
-    jobs: list[_Job]
+    jobs: list[_Job] = field(default_factory=list)
+    large: list[_Job] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """How many calls of a kind wait, those of callers that gave up included: their bodies are still in memory."""
+
+    taken: int = 0  # so far, counted by the loop
+    cost_taken: int = 0
+    dealt_with: int = 0  # of them, counted by the thread
+    cost_dealt_with: int = 0
 
 
 class Writer:
@@ -40,6 +57,8 @@ class Writer:
     An operation is a function `(connection, arguments) -> results`, one result for each argument. It may run twice
     (when another caller's row fails, everybody is run again alone), so it has no effect but on the connection.
     `within` are the seconds that a caller waits who wants an answer in time.
+
+    A large call shares no transaction, and between two of them all others have a turn: nobody waits for more than one.
     """
 
     def __init__(self, engine: Engine, within: float) -> None:
@@ -47,16 +66,15 @@ class Writer:
         self._within = within
         self._deadlines = Deadlines(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
-        self._turns: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._turns: queue.SimpleQueue[tuple[list[_Job], list[_Job]] | None] = queue.SimpleQueue()
         self._turn: _Turn | None = None
-        self._taken = 0  # calls so far, counted by the loop; those of callers that gave up keep their memory
-        self._dealt_with = 0  # of them, counted by the thread
+        self._light, self._large = _Line(), _Line()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    async def run(self, operation: Operation[A, R], argument: A, *, in_time: bool = False) -> R:
-        """Return the operation's result for this argument, once it is committed.
+    async def run(self, operation: Operation[A, R], argument: A, *, in_time: bool = False, cost: int = _SMALL) -> R:
+        """Return the operation's result for this argument, once it is committed. `cost` is in bytes.
 
         Raises:
             StoreUnavailable: it was not committed, or nobody can tell; or not `in_time`.
@@ -64,16 +82,18 @@ class Writer:
         """
         if self._ended:
             raise StoreUnavailable("the store is closed")
-        if self._taken - self._dealt_with >= _BACKLOG:
+        line = self._light if cost < _LARGE else self._large
+        if line.taken - line.dealt_with >= _BACKLOG or line.cost_taken - line.cost_dealt_with >= _BACKLOG_COST:
             raise StoreUnavailable("the disk does not keep up")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         turn = self._turn
         if turn is None or turn.loop is not loop:
-            turn = self._turn = _Turn(loop, [])
+            turn = self._turn = _Turn(loop)
             loop.call_soon(self._wait_for_more, turn, 1)
-        turn.jobs.append((operation, argument, future))
-        self._taken += 1
+        (turn.jobs if cost < _LARGE else turn.large).append((operation, argument, future, cost))
+        line.taken += 1
+        line.cost_taken += cost
         if not in_time:
             return cast("R", await future)
         self._deadlines.start(future)
@@ -95,7 +115,7 @@ class Writer:
 
     def _wait_for_more(self, turn: _Turn, seen: int) -> None:
         """Hand over once a turn brings no more: on one core, to wake the thread costs as much as a small commit."""
-        if seen < len(turn.jobs) < _BATCH:
+        if seen < len(turn.jobs) < _GROUP:
             turn.loop.call_soon(self._wait_for_more, turn, len(turn.jobs))
         else:
             self._hand_over(turn)
@@ -103,9 +123,9 @@ class Writer:
     def _hand_over(self, turn: _Turn) -> None:
         if self._turn is turn:
             self._turn = None
-        jobs, turn.jobs = turn.jobs, []
-        if jobs:
-            self._turns.put(jobs)
+        jobs, large, turn.jobs, turn.large = turn.jobs, turn.large, [], []
+        if jobs or large:
+            self._turns.put((jobs, large))
 
     def _run(self) -> None:
         try:
@@ -116,29 +136,43 @@ class Writer:
                 self._connection.close()
 
     def _work(self) -> None:
-        while (batch := self._turns.get()) is not None:
-            closing = False
-            while len(batch) < _BATCH and not closing:
+        light: list[_Job] = []
+        large: deque[_Job] = deque()
+        closing = False
+        while light or large or not closing:
+            while len(light) < _GROUP and not closing:
                 try:
-                    following = self._turns.get_nowait()
+                    turn = self._turns.get(block=not (light or large))
                 except queue.Empty:
                     break
-                if following is None:
+                if turn is None:
                     closing = True
                 else:
-                    batch = batch + following
-            # A caller that gave up before its turn is not served: it has told the sender to come again.
-            results = self._commit([job for job in batch if not job[2].done()])
-            self._dealt_with += len(batch)
-            _deliver(results)
-            if closing:
-                return
+                    light = light + turn[0] if light else turn[0]
+                    large += turn[1]
+            light = self._serve(light, self._light)
+            if large:
+                self._serve([large.popleft()], self._large)
+
+    def _serve(self, jobs: list[_Job], line: _Line) -> list[_Job]:
+        """Commit as many of the jobs as one transaction may hold; return the others."""
+        count, cost = len(jobs), sum([job[3] for job in jobs])
+        while cost > _GROUP_COST and count > 1:
+            count -= 1
+            cost -= jobs[count][3]
+        batch, rest = (jobs, []) if count == len(jobs) else (jobs[:count], jobs[count:])
+        # A caller that gave up before its turn is not served: it has told the sender to come again.
+        results = self._commit([job for job in batch if not job[2].done()])
+        line.dealt_with += count
+        line.cost_dealt_with += cost
+        _deliver(results)
+        return rest
 
     def _commit(self, batch: list[_Job]) -> list[tuple[_Future, Any]]:
         if not batch:
             return []
         groups: dict[Operation[Any, Any], tuple[list[Any], list[_Future]]] = {}
-        for operation, argument, future in batch:
+        for operation, argument, future, _ in batch:
             arguments, futures = groups.setdefault(operation, ([], []))
             arguments.append(argument)
             futures.append(future)
@@ -154,7 +188,7 @@ class Writer:
             if len(batch) > 1 and not lost:
                 return [outcome for job in batch for outcome in self._commit([job])]
             _log.debug("a transaction failed", exc_info=error)
-            return [(future, _failure(error)) for _, _, future in batch]
+            return [(job[2], _failure(error)) for job in batch]
 
 
 def _failure(error: Exception) -> StoreError:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bridge.mapping.bounds import MAX_ITEMS, ROW
+from bridge.mapping.bounds import MAX_EVENTS, MAX_ITEMS, ROW
 from bridge.model import Event, Mapping, OnUnknown, WebhookState
 from bridge.receiving.body import MAX_DEPTH
 
@@ -240,6 +240,14 @@ def test_the_events_of_one_webhook_have_a_size_in_all() -> None:
     )
     assert (made.state, made.events, made.bounded) == (WebhookState.FAILED, (), True)
     assert made.error == f"no event is made: a: {error(made)}"
+
+
+def test_the_events_of_one_webhook_have_a_number_in_all() -> None:
+    twice = "name: a, for_each: body, target: [crm, erp], event: {type: T}"
+    assert len(mapped(twice, list(range(MAX_EVENTS // 2))).events) == MAX_EVENTS
+    made = mapped(twice, list(range(MAX_EVENTS // 2 + 1)))
+    assert error(made) == "the rules make over 10,000 events, let fewer of them fire"
+    assert made.bounded
 
 
 @pytest.mark.parametrize("target", ["crm", "erp", "desk"])

@@ -166,6 +166,64 @@ async def test_a_caller_beyond_the_backlog_is_refused_at_once(writer: Writer, lo
     assert _notes(look) == ["b"]
 
 
+async def test_large_calls_are_refused_where_too_much_waits_and_small_ones_are_not(
+    writer: Writer, look: Engine
+) -> None:
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    large = [asyncio.create_task(writer.run(note, "a", cost=16 << 20)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in large] == [False] * 4 + [True]
+    assert isinstance(large[-1].exception(), StoreUnavailable)
+    small = asyncio.create_task(writer.run(note, "b"))
+    gate.opened.set()
+    await waiting
+    assert await small == "B"
+    assert await asyncio.gather(*large[:-1]) == ["A"] * 4
+    assert await writer.run(note, "c", cost=16 << 20) == "C"
+    assert sorted(_notes(look)) == ["a"] * 4 + ["b", "c"]
+
+
+async def test_a_large_call_has_a_commit_of_its_own_and_all_others_a_turn_before_the_next(writer: Writer) -> None:
+    order: list[list[str]] = []
+
+    def told(connection: Connection, notes: Sequence[str]) -> Sequence[str]:
+        order.append(list(notes))
+        return note(connection, notes)
+
+    async def after_the_first() -> str:
+        await asyncio.to_thread(first.reached.wait)
+        late = asyncio.create_task(writer.run(told, "late"))
+        await asyncio.sleep(0)  # it gets in line
+        asyncio.get_running_loop().call_soon(first.opened.set)
+        return await late
+
+    gate, first = Gate(), Gate()
+    waiting = await gate.closed(writer)
+    large = [writer.run(first, None, cost=1 << 20), *(writer.run(told, name, cost=1 << 20) for name in ("B", "C"))]
+    small = [writer.run(told, name) for name in ("d", "e")]
+    tasks = [asyncio.create_task(call) for call in (*large, *small, after_the_first())]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await waiting
+    await asyncio.gather(*tasks)
+    assert order == [["d", "e"], ["late"], ["B"], ["C"]]
+
+
+async def test_one_commit_holds_so_many_bytes(writer: Writer, engine: Engine, look: Engine) -> None:
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    tasks = [asyncio.create_task(writer.run(note, "a", cost=200 << 10)) for _ in range(50)]
+    await _line_up(*tasks)
+    commits: list[Connection] = []
+    event.listen(engine, "commit", commits.append)
+    gate.opened.set()
+    await waiting
+    await asyncio.gather(*tasks)
+    assert len(commits) == 4  # the gate's, and 20 at a time
+    assert len(_notes(look)) == 50
+
+
 async def test_callers_that_gave_up_count_until_the_disk_gets_to_them(writer: Writer, look: Engine) -> None:
     """Else a disk that hangs would gather the bodies of all who come meanwhile."""
     gate = Gate()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.errors import StoreError
+from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -99,15 +99,20 @@ class Operator:
         return answer
 
     async def erase(self, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
-        """Delete webhooks with their events and attempts, for good.
+        """Delete webhooks with their events and attempts, for good: nothing of them is left in the store's files.
 
         Raises:
             StoreError: an id is not there.
+            StoreUnavailable: somebody reads what was before, so that it must stay in the files; says who.
             UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.looking.webhooks, selection) | {"being_sent": []}
         if not yes:
             return answer
+        try:
+            await self.store.check_purging()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"nothing is erased, since {error}: end that, and try again") from None
         told: list[str] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
             erased = await asyncio.gather(*map(self.store.erase, ids))
@@ -117,6 +122,11 @@ class Operator:
             self.wake(self.looking.target_urls)  # what an erased event kept waiting may be for any of them
         answer["being_sent"] = answer["being_sent"][:LISTED]
         _tell("erase", asker, selection=selection, ids=told, webhooks=answer["done"])
+        try:
+            await self.store.purge()
+        except StoreUnavailable as error:
+            kept = f"pieces of them stay in the files while {error}: end that, and the next erase takes them away"
+            raise StoreUnavailable(f"{answer['done']} webhooks are deleted, but {kept}") from None
         return answer
 
     async def secrets(self, source: str, asker: Asker = NOBODY) -> list[dict[str, Any]]:

@@ -28,13 +28,14 @@ sqlite3.register_adapter(bool, int.__index__)
 sqlite3.register_adapter(type(None), cast("Any", {}.get))
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT = 5000  # milliseconds that the writer waits for others; there are none while all keep to the lock
 _BEGIN = "BEGIN IMMEDIATE"
 _ASKED = 0.05  # seconds: `is_owned` holds the lock for an instant, and must keep nobody from starting
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Own the SQLite file at `path`, created where there is none, readable by this user only.
+def locked(path: Path) -> Iterator[int]:
+    """Own the SQLite file at `path`, created where there is none, readable by this user only; gives its descriptor.
 
     The lock (flock) goes with the process, however it ends, and it holds across links to the same file.
 
@@ -52,7 +53,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         if not (_lock(descriptor) or _lock(descriptor, after=_ASKED)):
             raise StoreLocked(f"{path} belongs to a running bridge, stop it first or give this one a store of its own")
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -85,7 +86,7 @@ def close_to_others(path: Path) -> list[Path]:
 
 
 def is_owned(url: str) -> bool:
-    """Whether a process owns the SQLite file of a URL just now."""
+    """Whether another process owns the SQLite file of a URL just now."""
     path = sqlite_path(url)
     try:
         descriptor = os.open(path or "", os.O_RDONLY | os.O_CLOEXEC)
@@ -100,7 +101,7 @@ def is_owned(url: str) -> bool:
     return False
 
 
-def sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str | URL) -> Path | None:
     """The file of a sqlite URL; None where the URL names another kind of database."""
     parsed = make_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
@@ -111,9 +112,12 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def writing_engine(url: str) -> Engine:
-    """An engine for the one writer."""
-    engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)  # errors must not quote bodies
+def writing_engine(url: str, descriptor: int | None = None) -> Engine:
+    """An engine for the one writer; `descriptor` is the owner's, of a SQLite file."""
+    options = {"descriptor": descriptor}
+    engine = create_engine(
+        url, pool_size=1, max_overflow=0, hide_parameters=True, execution_options=options
+    )  # errors must not quote bodies
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_writing)
         event.listen(engine, "begin", _begin_immediate)
@@ -159,7 +163,8 @@ def _configure_writing(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+    cursor.execute("PRAGMA secure_delete=ON")  # as Debian has it: what is deleted is overwritten where it lies
     cursor.close()
 
 

@@ -23,6 +23,7 @@ from bridge.store import (
     tenants,
     webhooks,
 )
+from bridge.store.purging import Purging
 from bridge.store.writer import Writer
 
 _REMAP_COST = 64 << 10  # of its statements, which take a millisecond
@@ -38,6 +39,9 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock | None = None, commit_within: float = _COMMIT_WITHIN) -> None:
         self._writer = Writer(engine, commit_within)
         self.clock = clock or Clock()
+        path = database.sqlite_path(engine.url)
+        descriptor = engine.get_execution_options().get("descriptor")
+        self._purging = None if path is None or descriptor is None else Purging(self._writer, path, descriptor)
         self.targets: dict[str, TargetState] = {}
 
     def target(self, name: str) -> TargetState:
@@ -142,6 +146,26 @@ class Store:
         """Delete a webhook with all that came of it; False where one of its events is being sent just now."""
         return await self._writer.run(changes.erase, changes.Erase(webhook_id=webhook_id, now=self.clock.running()))
 
+    async def check_purging(self) -> None:
+        """Make sure that `purge` would succeed now.
+
+        Raises:
+            StoreUnavailable: somebody reads what was before, so that it must stay; says who.
+        """
+        if self._purging:
+            await self.ping()  # who reads what was before this, would keep it
+            await self._purging.check()
+
+    async def purge(self) -> None:
+        """Leave nothing of what was erased on the disk.
+
+        Raises:
+            StoreUnavailable: somebody reads what was before, so that it must stay; says who.
+            StoreError: it cannot be done with this file.
+        """
+        if self._purging:
+            await self._purging.purge()
+
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
         """Delete a few webhooks stored before a moment; return where to go on (None: nowhere) and how many went."""
         return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor))
@@ -179,10 +203,10 @@ def owned(url: str) -> Iterator[Engine]:
         StoreLocked, StoreVersion, StoreError: why it cannot be.
     """
     path = database.sqlite_path(url)
-    with database.locked(path) if path else nullcontext():
+    with database.locked(path) if path else nullcontext() as descriptor:
         for file in database.close_to_others(path) if path else ():
             log.warning(logs.STORE_EXPOSED, file=str(file))
-        engine = database.writing_engine(url)
+        engine = database.writing_engine(url, descriptor)
         try:
             before, after = database.migrate(engine)
             if before != after:

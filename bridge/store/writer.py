@@ -67,6 +67,7 @@ class Writer:
         self._deadlines = Deadlines(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._turns: queue.SimpleQueue[tuple[list[_Job], list[_Job]] | None] = queue.SimpleQueue()
+        self._between: queue.SimpleQueue[tuple[Callable[[Any], Any], _Future]] = queue.SimpleQueue()
         self._turn: _Turn | None = None
         self._light, self._large = _Line(), _Line()
         self._ended = False
@@ -101,6 +102,19 @@ class Writer:
             return cast("R", await future)
         finally:
             self._deadlines.stop(future)
+
+    async def between(self, work: Callable[[Any], R]) -> R:
+        """Run `work` between two transactions, with the driver's connection: what none of them can hold.
+
+        Raises:
+            StoreUnavailable: it failed.
+        """
+        if self._ended:
+            raise StoreUnavailable("the store is closed")
+        future = asyncio.get_running_loop().create_future()
+        self._between.put((work, future))
+        self._turns.put(([], []))  # wakes the thread
+        return cast("R", await future)
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
@@ -142,7 +156,7 @@ class Writer:
         while light or large or not closing:
             while len(light) < _GROUP and not closing:
                 try:
-                    turn = self._turns.get(block=not (light or large))
+                    turn = self._turns.get(block=not (light or large or self._between.qsize()))
                 except queue.Empty:
                     break
                 if turn is None:
@@ -153,6 +167,9 @@ class Writer:
             light = self._serve(light, self._light)
             if large:
                 self._serve([large.popleft()], self._large)
+            while self._between.qsize():
+                work, future = self._between.get()
+                _deliver([(future, self._done(work))])
 
     def _serve(self, jobs: list[_Job], line: _Line) -> list[_Job]:
         """Commit as many of the jobs as one transaction may hold; return the others."""
@@ -167,6 +184,13 @@ class Writer:
         line.cost_dealt_with += cost
         _deliver(results)
         return rest
+
+    def _done(self, work: Callable[[Any], Any]) -> Any:
+        try:
+            connection = self._connection = self._connection or self._engine.connect()
+            return work(connection.connection.dbapi_connection)
+        except Exception as error:
+            return _failure(error)
 
     def _commit(self, batch: list[_Job]) -> list[tuple[_Future, Any]]:
         if not batch:

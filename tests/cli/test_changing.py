@@ -2,11 +2,15 @@
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from end_to_end.conftest import Command
+from store.test_purging import reader
+
+from bridge.store import purging
 
 BRIDGE = """
 store: {url: "sqlite:///bridge.db"}
@@ -102,6 +106,28 @@ def test_a_filter_by_what_there_is_none_of_is_told_with_the_nearest(
     for words in (*CHANGES, ("events", "list"), ("webhooks", "list")):
         for yes in ((), ("--yes",)) if words[1] != "list" else ((),):
             assert command("--config", str(config), *words, *option, *yes) == (1, "", f"bridge: {told}\n")
+
+
+@pytest.mark.timing
+def test_who_holds_what_is_to_be_erased_is_told_and_nothing_is_erased(
+    command: Command, config: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "_PATIENCE", 0.3)
+    path = config.parent / "bridge.db"
+    row = "INSERT INTO webhooks(id, source, state, received_at, head, body) VALUES ('wh_1', 'shop', 'ignored', 1, ?, ?)"
+    with sqlite3.connect(path) as connection:
+        head = '{"method": "POST", "query": "", "headers": {}, "delivery_id": null}'
+        connection.execute(row, (head.encode(), b"private"))
+    connection.close()
+    erase = ("--config", str(config), "webhooks", "erase", "wh_1", "--yes")
+    with reader(path) as process:
+        code, out, err = command(*erase)
+        assert (code, out) == (1, "")
+        assert err.startswith(f"bridge: nothing is erased, since process {process.pid} (python")
+        assert err.endswith(f" is reading {path}: end that, and try again\n")
+        assert b"private" in path.read_bytes()
+    assert command(*erase)[0] == 0
+    assert b"private" not in path.read_bytes()
 
 
 def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Command, config: Path) -> None:

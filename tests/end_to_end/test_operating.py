@@ -242,12 +242,17 @@ def test_held_events_are_released_or_discarded(hand: Hands, bridge: Bridge, sand
 
 def test_an_erased_webhook_leaves_nothing_and_its_delivery_id_is_new_again(hand: Hands, bridge: Bridge) -> None:
     name = f"erased-{hand.way}"
-    post(bridge, name, 1, 2)
+    private = f"what nobody may know any more, {hand.way}"
+    post(bridge, name, 1, private=private)
+    post(bridge, name, 2)
     settled(bridge, name)
     kept, gone = (webhook["id"] for webhook in bridge.webhooks(source=name))
     assert bridge.post(name, issue(1), by_github(issue(1), "delivery-1")).json()["id"] == gone
 
+    files = [bridge.store.with_name(bridge.store.name + ending) for ending in ("", "-wal", "-shm")]
+    assert any(private.encode() in file.read_bytes() for file in files)
     assert hand.ask("webhooks/erase", gone)["done"] == 1
+    assert not any(private.encode() in file.read_bytes() for file in files)
     assert [webhook["id"] for webhook in bridge.webhooks(source=name)] == [kept]
     again = bridge.post(name, issue(1), by_github(issue(1), "delivery-1")).json()
     assert (again["duplicate"], again["id"] != gone) == (False, True)

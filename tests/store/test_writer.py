@@ -340,3 +340,24 @@ async def test_a_closed_writer_refuses_instead_of_keeping_a_caller_waiting(engin
     writer.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await writer.run(note, "a")
+
+
+async def test_what_no_transaction_can_hold_runs_between_two(sqlite_url: str) -> None:
+    engine = database.writing_engine(sqlite_url)
+    writer = Writer(engine, 5)
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    between = [asyncio.create_task(writer.between(lambda driver: driver.in_transaction)) for _ in range(2)]
+    emptied = asyncio.create_task(
+        writer.between(lambda driver: driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+    )
+    gate.opened.set()
+    await waiting
+    assert await asyncio.gather(*between) == [False, False]
+    assert await emptied == [(0, 0, 0)]
+    with pytest.raises(StoreUnavailable, match="OperationalError"):
+        await writer.between(lambda driver: driver.execute("PRAGMA nothing; SELECT"))
+    writer.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await writer.between(lambda _: None)
+    engine.dispose()

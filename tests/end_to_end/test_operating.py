@@ -532,7 +532,7 @@ def test_what_a_running_bridge_refuses_is_told_in_a_line(
     ("admin", "told"),
     [
         ("nobody", "bridge: the running bridge does not answer at http://127.0.0.1:PORT/api/PATH (ConnectError)\n"),
-        ("webhooks", "bridge: the running bridge answered 404\n"),
+        ("webhooks", "bridge: there is nothing at this path\n"),
         ("none", f"bridge: the store belongs to a running bridge that has no admin port, {ADD_IT}\n"),
     ],
     ids=["nobody", "webhooks", "none"],

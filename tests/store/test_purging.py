@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Hand
 
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Attempt, Dead, Decision, Delivered, EventState, Mapping, Outcome, RetryAt, Webhook
 from bridge.store import database, free_space, purging, reading
 from bridge.store.store import Store, owned
 
-from .support import LEASE, WINDOW, Hand, a_webhook, an_attempt, an_event, mapped
+from .support import LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped
 
 READER = """
 import sqlite3, sys
@@ -115,7 +116,7 @@ def shown(path: Path) -> Any:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("path", "seed"), [(512, 0), (512, 1), (4096, 2)], indirect=["path"])
 async def test_nothing_of_what_was_erased_is_left_and_the_rest_is_as_it_was(path: Path, seed: int) -> None:
-    by, hand, marks = random.Random(seed), Hand(), dict[str, str]()
+    by, hand, marks = random.Random(seed), Hand(NOW), dict[str, str]()
     async with opened(path, hand) as store:
         await live(store, hand, by, marks, 150)
         claims = (await store.claim("crm", 1000, LEASE)).claims
@@ -137,7 +138,7 @@ async def test_nothing_of_what_was_erased_is_left_and_the_rest_is_as_it_was(path
 
 @pytest.mark.anyio
 async def test_others_are_stored_meanwhile(path: Path) -> None:
-    by, hand, marks = random.Random(7), Hand(), dict[str, str]()
+    by, hand, marks = random.Random(7), Hand(NOW), dict[str, str]()
     async with opened(path, hand) as store:
         await live(store, hand, by, marks, 100)
         purged = asyncio.Event()
@@ -184,7 +185,7 @@ async def test_space_that_was_free_before_is_overwritten_too(path: Path) -> None
         assert other.execute("PRAGMA freelist_count").fetchone()[0] > 100
     other.close()
     assert found(path) > 100
-    async with opened(path, Hand()) as store:
+    async with opened(path, Hand(NOW)) as store:
         await store.purge()
         assert found(path) == 0
     assert is_sound(path)
@@ -192,7 +193,7 @@ async def test_space_that_was_free_before_is_overwritten_too(path: Path) -> None
 
 def test_every_gap_is_overwritten_and_nothing_else(path: Path) -> None:
     async def lived() -> None:
-        by, hand, marks = random.Random(3), Hand(), dict[str, str]()
+        by, hand, marks = random.Random(3), Hand(NOW), dict[str, str]()
         async with opened(path, hand) as store:
             await live(store, hand, by, marks, 60)
             await store.purge()
@@ -267,7 +268,7 @@ def reader(path: Path) -> "Iterator[subprocess.Popen[str]]":
 @pytest.mark.timing
 async def test_a_reader_of_what_was_before_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "_PATIENCE", 0.3)
-    async with opened(path, Hand()) as store:
+    async with opened(path, Hand(NOW)) as store:
         webhook, mapping = one("erased", random.Random(1))
         await store.accept(webhook, mapping, WINDOW)
         with reader(path) as process:
@@ -291,10 +292,10 @@ async def test_a_reader_of_the_file_itself_is_named_before_anything_is_erased(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purging, "_PATIENCE", 0.3)
-    async with opened(path, Hand()):
+    async with opened(path, Hand(NOW)):
         pass  # its end empties the WAL
     with reader(path) as process:
-        async with opened(path, Hand()) as store:
+        async with opened(path, Hand(NOW)) as store:
             with pytest.raises(StoreUnavailable, match=f"^process {process.pid} "):
                 await store.check_purging()
 
@@ -303,7 +304,7 @@ async def test_a_reader_of_the_file_itself_is_named_before_anything_is_erased(
 @pytest.mark.timing
 async def test_a_reader_that_ends_in_time_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "_PATIENCE", 60.0)
-    async with opened(path, Hand()) as store:
+    async with opened(path, Hand(NOW)) as store:
         webhook, mapping = one("erased", random.Random(1))
         await store.accept(webhook, mapping, WINDOW)
         with reader(path) as process:
@@ -326,7 +327,7 @@ async def test_a_reader_that_ends_in_time_is_waited_for(path: Path, monkeypatch:
 @pytest.mark.anyio
 async def test_a_reading_of_this_process_is_named_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "_PATIENCE", 0.0)
-    async with opened(path, Hand()) as store:
+    async with opened(path, Hand(NOW)) as store:
         await store.accept(*one("keeper", random.Random(1)), WINDOW)
         with sqlite3.connect(path, isolation_level=None) as connection:
             connection.execute("BEGIN")
@@ -338,7 +339,7 @@ async def test_a_reading_of_this_process_is_named_so(path: Path, monkeypatch: py
 
 @pytest.mark.anyio
 async def test_those_who_purge_at_once_do_so_one_after_the_other(path: Path) -> None:
-    by, hand, marks = random.Random(5), Hand(), dict[str, str]()
+    by, hand, marks = random.Random(5), Hand(NOW), dict[str, str]()
     async with opened(path, hand) as store:
         await live(store, hand, by, marks, 60)
 

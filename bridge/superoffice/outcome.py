@@ -102,8 +102,9 @@ def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
         case _ if carriers.is_error(answer):
             return Outcome.REJECTED, f"SuperOffice rejected the event ({status}) {carriers.error_type(answer)}".strip()
         case _ if status < 300:
-            what = "a page of HTML, check what stands in front of the target" if said.is_page else "not SendEvent's"
-            return Outcome.UNKNOWN, f"the answer ({status}) is {what}, SuperOffice may have taken the event"
+            what = "a page of HTML" if said.is_page else "not SendEvent's"
+            check = "check the target's url and what stands in front of it"
+            return Outcome.UNKNOWN, f"the answer ({status}) is {what}, SuperOffice may have taken the event, {check}"
         case _:
             return Outcome.MISCONFIGURED, f"the answer ({status}) is not SendEvent's, check the target's url"
 

@@ -24,9 +24,10 @@ pytestmark = pytest.mark.anyio
 LOGIN = "SuperOffice refused the log-in ({}), check the target's authorization"
 NO_URL = "there is no SendEvent at this URL ({}), check the target's url"
 NOT_OURS = "the answer ({}) is not SendEvent's, check the target's url"
-UNCLEAR = "the answer ({}) is not SendEvent's, SuperOffice may have taken the event"
-A_PAGE = (
-    "the answer ({}) is a page of HTML, check what stands in front of the target, SuperOffice may have taken the event"
+UNCLEAR, A_PAGE = (
+    f"the answer ({{}}) is {what}, SuperOffice may have taken the event, "
+    "check the target's url and what stands in front of it"
+    for what in ("not SendEvent's", "a page of HTML")
 )
 REDIRECTS = "the target redirects ({}), put its final address into url"
 MAY_HAVE = "SuperOffice answered {}, it may have taken the event"

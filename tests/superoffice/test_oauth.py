@@ -10,7 +10,7 @@ import pytest
 from clocks import Hand
 
 from bridge.errors import StoreUnavailable
-from bridge.model import Outcome
+from bridge.model import Outcome, Unclear
 from bridge.settings.expansion import Expansion
 from bridge.superoffice.refresh_token import Keeping
 from bridge.times import iso
@@ -140,6 +140,15 @@ async def test_a_token_that_ended_early_is_renewed_and_the_event_sent_once_more(
     assert {(attempt.outcome, attempt.status) for attempt in attempts} == {(Outcome.DELIVERED, 200)}
     assert sandbox.log_ins.count == {"oauth": 2}
     assert sandbox.requests["crm"] == {"200": 9, "401": 8}
+
+
+@pytest.mark.parametrize(("fault", "unclear"), [("cut-after", None), ("502", None), ("204", Unclear.ANSWER)])
+async def test_what_is_sent_once_more_is_judged_by_itself(fault: str, unclear: Unclear | None) -> None:
+    sandbox = a_sandbox(Hand(), ("401 tenant=crm", f"{fault} tenant=crm"))
+    async with logging_in(sandbox, "oauth", Hand()) as crm:
+        attempt = await crm.send(claim())
+    assert (attempt.outcome, attempt.unclear) == (Outcome.UNKNOWN, unclear)
+    assert sandbox.requests["crm"] == {"401": 1, fault: 1}
 
 
 @pytest.mark.parametrize("status", ["401", "403"])

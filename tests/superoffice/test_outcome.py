@@ -117,8 +117,8 @@ def test_a_page_says_so_and_what_to_look_at() -> None:
     page = judge(200, b"<!doctype html><title>Log in</title>", content_type="text/html")
     assert page.unclear is Unclear.PAGE
     assert page.detail == (
-        "the answer (200) is a page of HTML, check what stands in front of the target, "
-        "SuperOffice may have taken the event"
+        "the answer (200) is a page of HTML, SuperOffice may have taken the event, "
+        "check the target's url and what stands in front of it"
     )
     assert judge(404, b"<html>", content_type="text/html").unclear is None
 

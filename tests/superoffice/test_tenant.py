@@ -12,7 +12,7 @@ import structlog
 from clocks import Hand
 from structlog.testing import capture_logs
 
-from bridge.model import Attempt, Outcome, PauseReason, TenantState
+from bridge.model import Attempt, Outcome, PauseReason, TenantState, Unclear
 from bridge.observing import logs
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.superoffice.send_event import SuperOffice
@@ -225,6 +225,18 @@ async def test_an_event_follows_the_tenant_that_moved_within_one_attempt(
     await sent(crm)
     assert sandbox.requests[f"online2/{ID}"] == {"200": 2}
     assert asked(sandbox) == 2
+
+
+@pytest.mark.parametrize(("fault", "unclear"), [("cut-after", None), ("502", None), ("204", Unclear.ANSWER)])
+async def test_what_becomes_of_it_where_the_tenant_moved_to_is_judged_by_itself(
+    sandbox: Sandbox, crm: SuperOffice, fault: str, unclear: Unclear | None
+) -> None:
+    await sent(crm)
+    sandbox.tenants.set(ID, host="online2")
+    sandbox.script.add([f"{fault} tenant=online2/{ID}"])
+    (attempt,) = await sent(crm)
+    assert (attempt.outcome, attempt.unclear) == (Outcome.UNKNOWN, unclear)
+    assert posted(sandbox) == 3
 
 
 async def test_an_event_follows_to_another_port(sandbox: Sandbox, crm: SuperOffice) -> None:

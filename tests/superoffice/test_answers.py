@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from clocks import Hand
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,7 +162,7 @@ async def test_retry_after_in_seconds_is_kept_in_milliseconds(status: str) -> No
 async def test_retry_after_as_a_date_counts_from_the_clock() -> None:
     date = "Wed, 21 Oct 2026 07:28:00 GMT"
     sandbox = Sandbox([Fault(fault="503", retry_after=date)])
-    async with tenant(sandbox, clock=lambda: 1_792_567_680_000 - 90_000) as crm:
+    async with tenant(sandbox, clock=Hand(1_792_567_680_000 - 90_000)) as crm:
         assert (await crm.send(claim())).retry_after == 90_000
 
 

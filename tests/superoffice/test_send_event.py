@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from authorities import authority, server_tls
+from clocks import Hand
 
 from bridge.model import Attempt, Outcome, Unclear
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -339,7 +340,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_the_time_of_an_attempt_is_kept() -> None:
-    async with tenant(Sandbox(["slow seconds=0.1"]), clock=lambda: 1_764_003_600_000) as crm:
+    async with tenant(Sandbox(["slow seconds=0.1"]), clock=Hand(1_764_003_600_000)) as crm:
         attempt = await crm.send(claim())
     assert attempt.started_at == 1_764_003_600_000
     assert 100 <= attempt.duration < 5_000

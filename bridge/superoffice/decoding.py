@@ -6,7 +6,9 @@ Requests ask for `Accept-Encoding: identity`; what stands in front of a target m
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from bridge import content_codings, jsontext
 from bridge.errors import Undecodable
@@ -17,7 +19,7 @@ _HTML = ("text/html", "application/xhtml+xml")
 _BEGINS_AS_HTML = re.compile(r"<(!doctype\s+html|html)\b", re.IGNORECASE)
 
 
-class Said(NamedTuple):
+class Said(Struct, frozen=True):
     """An answer's body. `value` is what it says as JSON, where `is_json`; `text` is it in UTF-8, where it is text."""
 
     value: Any

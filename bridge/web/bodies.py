@@ -11,7 +11,9 @@ from bridge.errors import Refused
 from bridge.receiving.addresses import of_one_holder
 from bridge.receiving.limits import Limits
 from bridge.web.exchanges import whole_body
+from bridge.web.reading import FIELDS
 
+_PER_PIECE = 50  # bytes of memory, whatever a piece's length
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -25,12 +27,12 @@ class Bodies:
     async def read(
         self, scope: Scope, headers: Headers, receive: Receive, client: str, max_body: int, max_head: int | None
     ) -> bytes:
-        """The whole body that `client` sends, of at most `max_body` bytes, after a head of at most `max_head`.
+        """The whole body that `client` sends, of at most `max_body` bytes, after a head of at most `max_head`, if any.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.
         """
-        self._check_head(scope, headers, max_body, max_head or self._limits.head)
+        self._check_head(scope, headers, max_body, max_head)
         body = whole_body(receive)
         if body is not None:  # nothing to wait for: a timer would cost as much as the signature
             if len(body) > max_body:
@@ -57,13 +59,14 @@ class Bodies:
         except TimeoutError:
             pass
 
-    def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int) -> None:
-        size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
-        fields = dict(headers)
+    def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int | None) -> None:
+        fields = scope[FIELDS]
         if int(fields.get(b"content-length", 0)) > max_body:
             raise _too_large(max_body)
-        if size > min(max_head, self._limits.head) or len(headers) > self._limits.headers:
-            raise Refused(431, "headers_too_large", "the headers are too large")
+        if max_head is not None:
+            size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
+            if size > max_head:
+                raise Refused(431, "headers_too_large", "the headers are too large")
         if b"content-encoding" in fields:
             encoding = b""
             for name, value in headers:
@@ -73,14 +76,16 @@ class Bodies:
                 raise Refused(415, "content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
 
     async def _pieces(self, unfinished: "Unfinished", receive: Receive, max_body: int) -> bytes:
+        size = 0
         while (message := await receive())["type"] != "http.disconnect":
             if unfinished.ousted:
                 raise _too_many()
             piece = message.get("body", b"")
-            if len(unfinished.content) + len(piece) > max_body:
+            size += len(piece)
+            if size > max_body:
                 raise _too_large(max_body)
             if not message.get("more_body", False):
-                return b"".join((unfinished.content, piece))
+                return b"".join((*unfinished.pieces, piece))
             self.room.hold(unfinished, piece, max_body)
         raise Refused(400, "body_cut_off", "the body was cut off")
 
@@ -88,12 +93,13 @@ class Bodies:
 class Unfinished:
     """What has come of one body, from an address, before its `clock` runs out; `ousted` where others need its room."""
 
-    __slots__ = ("address", "clock", "content", "ousted")
+    __slots__ = ("address", "clock", "held", "ousted", "pieces")
 
     def __init__(self, address: str, clock: asyncio.Timeout) -> None:
         self.address = address
         self.clock = clock
-        self.content = bytearray()
+        self.pieces: list[bytes] = []
+        self.held = 0  # bytes of memory
         self.ousted = False
 
 
@@ -105,19 +111,20 @@ class Room:
     """
 
     def __init__(self, most: int) -> None:
-        self.held = 0  # bytes
+        self.held = 0  # bytes of memory
         self._most = most
         self._of: dict[str, dict[Unfinished, None]] = {}  # an address's bodies, held longest first
 
     def hold(self, unfinished: Unfinished, piece: bytes, max_body: int) -> None:
-        """Keep one more piece of a body, of which no more than `max_body` bytes will come: one alone always fits."""
-        most = max(self._most, max_body)
-        while self.held + len(piece) > most:
+        """Keep one more piece of a body, of which no more than `max_body` bytes will come; one alone always fits."""
+        size = len(piece) + _PER_PIECE
+        while self.held + size > max(self._most, max_body) and self.held > unfinished.held:
             self._oust()
             if unfinished.ousted:
                 return
-        unfinished.content += piece
-        self.held += len(piece)
+        unfinished.pieces.append(piece)
+        unfinished.held += size
+        self.held += size
         self._of.setdefault(unfinished.address, {})[unfinished] = None
 
     def leave(self, unfinished: Unfinished) -> None:
@@ -125,15 +132,15 @@ class Room:
         of_address = self._of.get(unfinished.address, {})
         if unfinished in of_address:
             del of_address[unfinished]
-            self.held -= len(unfinished.content)
+            self.held -= unfinished.held
             if not of_address:
                 del self._of[unfinished.address]
 
     def _oust(self) -> None:
-        bodies = max(self._of.values(), key=lambda bodies: sum(len(body.content) for body in bodies))
+        bodies = max(self._of.values(), key=lambda bodies: sum(body.held for body in bodies))
         longest = next(iter(bodies))
         self.leave(longest)
-        longest.content.clear()
+        longest.pieces.clear()
         longest.ousted = True
         if not longest.clock.expired():
             longest.clock.reschedule(asyncio.get_running_loop().time())

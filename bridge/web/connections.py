@@ -8,20 +8,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bridge.deadlines import Deadlines
+from bridge.errors import Refused
 from bridge.receiving.limits import Limits
 from bridge.web.problems import problem
+from bridge.web.reading import Reader
 
-Refused = Callable[[str, str], None]
+Told = Callable[[str, str], None]
 
 
 class Connections:
     """Makes the connections of one port. `refused` hears why one was refused, and the client's address."""
 
-    def __init__(self, limits: Limits, refused: Refused) -> None:
+    def __init__(self, limits: Limits, refused: Told) -> None:
         self.limits = limits
         self.refused = refused
         self.heads = Deadlines(limits.head_within, Connection.head_is_too_slow)
@@ -45,17 +46,12 @@ class Connections:
         self._waiting.pop(connection, None)
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Reader):
     """One connection. It relies on uvicorn's own attributes: tests/web/test_connections.py would tell of a change."""
 
     def __init__(self, connections: Connections, **of_uvicorn: Any) -> None:
-        super().__init__(**of_uvicorn)
+        super().__init__(connections.limits, **of_uvicorn)
         self._connections = connections
-        self._limits = connections.limits
-        self._fruitless = 0  # bytes that came since the last one that ended a head or belonged to a body
-        self._in_body = False
-        self._upgrading = False
-        self._deaf = False  # what comes now is thrown away
 
     @property
     def address(self) -> str:
@@ -78,70 +74,16 @@ class Connection(HttpToolsProtocol):
         super().pause_writing()
         self.loop.call_soon(self.transport.abort)
 
-    def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            return
+    def head_begins(self) -> None:
         self._connections.idle.stop(self)
-        self._fruitless += len(data)
-        try:
-            self._feed(data)
-        except httptools.HttpParserError:
-            self._refuse(400, "bad_request", "this is no HTTP/1.1 request that could be read safely")
-            return
-        if self._fruitless:  # a head, or what may stand around the pieces of a body, is not complete yet
-            if self._fruitless > self._limits.head or len(self.headers or ()) > self._limits.headers:
-                self._refuse(431, "headers_too_large", "the headers are too large")
-            elif not self._in_body:
-                self._connections.heads.start(self)
+        self._connections.heads.start(self)
 
-    def _feed(self, data: bytes) -> None:
-        while True:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                if not self._upgrading:  # CONNECT: what follows is no HTTP
-                    self._deaf = True
-                    self.cycle.keep_alive = False
-                    return
-                data = self._without_upgrade() + data[upgrade.args[0] :]
-            else:
-                return
-
-    def _without_upgrade(self) -> bytes:
-        """The same head without the wish for another protocol, which a server may ignore (RFC 9110, 7.8).
-
-        The parser takes whatever follows such a head for the other protocol, the request's body too. Java's HttpClient
-        asks for h2c in every request.
-        """
-        self._upgrading = False
-        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        headers = [b"%s: %s\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
-        self.parser = httptools.HttpRequestParser(self)
-        return b"".join([line, *headers, b"\r\n"])
-
-    def on_headers_complete(self) -> None:
-        self._fruitless = 0
+    def head_ends(self) -> None:
+        self._connections.idle.stop(self)
         self._connections.heads.stop(self)
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            self._upgrading = True
-            return
-        if len(self.pipeline) >= self._limits.pipelined:
-            raise httptools.HttpParserError
-        self._in_body = True
-        super().on_headers_complete()
-        self.headers = []  # for what stands after a chunked body: uvicorn would add it to the request's headers
 
-    def on_body(self, body: bytes) -> None:
-        self._fruitless = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._fruitless = 0
-        if self._upgrading:
-            return
-        self._in_body = False
+    def request_ends(self) -> None:
         self._connections.works(self)
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
@@ -152,26 +94,27 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
             self._connections.idle.start(self)
         answered = self.cycle.response_complete  # all of them: it is the last
-        if answered and self._in_body:
+        if answered and self.body is not None:
             self.transport.close()  # nobody would ever read the rest
-        elif answered or self._in_body:
+        elif answered or self.body is not None:
             self._connections.waits(self)
 
     def head_is_too_slow(self) -> None:
         """Its time is over."""
-        if self._fruitless:
-            self._refuse(408, "head_too_slow", f"the headers did not arrive within {self._limits.head_within:g} s")
+        if self.head:
+            detail = f"the headers did not arrive within {self.limits.head_within:g} s"
+            self.refuse(Refused(408, "head_too_slow", detail))
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, reason: str, detail: str) -> None:
+    def refuse(self, error: Refused) -> None:
         """Take no more of this connection; what came before is still answered."""
-        self._deaf = True
+        self.deaf = True
         self._connections.heads.stop(self)
-        self._connections.refused(reason, self.address)
+        self._connections.refused(error.reason, self.address)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._last_words(status, detail)
+            self._last_words(error)
         elif not cycle.more_body:
             cycle.keep_alive = False
         elif self.pipeline or cycle.response_started:
@@ -179,11 +122,11 @@ class Connection(HttpToolsProtocol):
         else:
             cycle.disconnected = True
             cycle.message_event.set()
-            self._last_words(status, detail)
+            self._last_words(error)
 
-    def _last_words(self, status: int, detail: str) -> None:
-        _, headers, body = problem(status, detail, (b"connection", b"close"))
+    def _last_words(self, error: Refused) -> None:
+        status, headers, body = problem(error.status, error.detail, (b"connection", b"close"))
         lines = [b"%s: %s\r\n" % header for header in headers]
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.write_eof()
-        self.loop.call_later(self._limits.linger, self.transport.close)
+        self.loop.call_later(self.limits.linger, self.transport.close)

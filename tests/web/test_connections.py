@@ -150,29 +150,96 @@ async def test_a_trickled_body_is_408_however_lively(port: Port, pieces: str) ->
 
 
 @pytest.mark.parametrize(
-    ("beginning", "piece"),
+    ("beginning", "piece", "expected", "reason"),
     [
-        (b"POST /", b"a" * 1000),
-        (b"POST / HTTP/1.1\r\nX: ", b"y" * 1000),
-        (b"POST / HTTP/1.1\r\n", b"X: y\r\n" * 10),
-        (b"", b"\r\n" * 500),
+        (b"POST /", b"a" * 1000, 414, "target_too_long"),
+        (b"POST / HTTP/1.1\r\nX: ", b"y" * 1000, 431, "headers_too_large"),
+        (b"POST / HTTP/1.1\r\n", b"X: y\r\n" * 10, 431, "headers_too_large"),
+        (b"", b"\r\n" * 500, 431, "headers_too_large"),
     ],
     ids=["path", "one header", "many headers", "nothing but line ends"],
 )
-async def test_a_head_that_never_ends_is_431_soon(port: Port, beginning: bytes, piece: bytes) -> None:
+async def test_a_head_that_never_ends_is_refused_soon(
+    port: Port, beginning: bytes, piece: bytes, expected: int, reason: str
+) -> None:
     async with port.connection() as connection:
         await connection.write(beginning)
         await flood(connection, piece, 2500)
         status, headers, _ = await connection.answer()
-        assert (status, headers["connection"]) == (431, "close")
+        assert (status, headers["connection"]) == (expected, "close")
     async with port.connection() as connection:
         await connection.write(beginning)
         assert await flood(connection, piece) < 50_000_000
+    assert port.refused(reason, source="") == 2
+
+
+@pytest.mark.parametrize("path", ["/webhooks/github", "/healthz", "/nothing"])
+async def test_a_whole_head_is_bounded_at_every_path(port: Port, path: str) -> None:
+    for request, expected in (
+        (head(b"{}", path=path + "?" + "q" * 2000), 414),
+        (head(b"{}", path=path, x="y" * 2000), 431),
+        (head(b"{}", path=path).replace(b"\r\n\r\n", b"\r\nX: y" * 20 + b"\r\n\r\n"), 431),
+    ):
+        async with port.connection() as connection:
+            await connection.write(request + b"{}")
+            status, headers, content = await connection.answer()
+            assert (status, headers["connection"], content["status"]) == (expected, "close", expected)
+            assert await connection.closed()
+    assert port.refused("target_too_long", source="") == 1
     assert port.refused("headers_too_large", source="") == 2
+    assert port.stored() == []
+
+
+WHOLE = head(b"{}") + b"{}"
+LINE = b"POST /webhooks/github HTTP/1.1"
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    ("changed", "by", "status", "reason"),
+    [
+        (b"Host: localhost\r\n", b"", 400, "host_invalid"),
+        (b"Host: localhost", b"Host: localhost\r\nhost: localhost", 400, "host_invalid"),
+        (b"Host: localhost", b"Host:", 400, "host_invalid"),
+        (b"Host: localhost", b"Host: local host", 400, "host_invalid"),
+        (b"Host: localhost", b"Host: me@localhost", 400, "host_invalid"),
+        (b"Host: localhost", b"Host: http://localhost", 400, "host_invalid"),
+        (b"HTTP/1.1", b"HTTP/1.0", 202, ""),
+        (LINE + b"\r\nHost: localhost", LINE.replace(b"1.1", b"1.0"), 202, ""),
+        (LINE + b"\r\nHost:", LINE.replace(b"1.1", b"1.0") + b"\r\nHost: a\r\nHost:", 400, "host_invalid"),
+        (LINE, b"\r\n\r\n" + LINE, 202, ""),
+        *(
+            (b"HTTP/1.1", version, 505, "version_not_supported")
+            for version in (b"HTTP/0.9", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/3.0", b"HTTP/9.9")
+        ),
+        (WHOLE, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported"),
+        *(
+            (b" HTTP/1.1", version, 400, "bad_request")
+            for version in (b"", b" ", b" HTTP/1.10", b" HTTP/11", b" http/1.1", b" RTSP/1.0", b" HTTP/1.1 ")
+        ),
+    ],
+)
+async def test_a_head_is_one_of_http_1(
+    port: Port, changed: bytes, by: bytes, status: int, reason: str, size: int
+) -> None:
+    request = WHOLE.replace(changed, by, 1)
+    assert request != WHOLE
+    async with port.connection() as connection:
+        for start in range(0, len(request), size):
+            await connection.write(request[start : start + size])
+            await asyncio.sleep(0)
+        found, headers, content = await connection.answer()
+        assert found == status
+        if reason:
+            assert (headers["content-type"], headers["connection"]) == ("application/problem+json", "close")
+            assert (content["status"], content["type"], bool(content["detail"])) == (status, "about:blank", True)
+            assert await ended(connection)
+    assert port.refused(reason, source="") == (1 if reason else None)
+    assert port.stored() == ([] if reason else [2])
 
 
 @pytest.mark.parametrize(
-    "tail", [b"0\r\nX: " + b"y" * 5000, b"0\r\n" + b"X: y\r\n" * 50, b"1;" + b"x" * 5000], ids=["one", "many", "chunk"]
+    "tail", [b"0\r\nX: " + b"y" * 5000, b"0\r\n" + b"X: y\r\n" * 900, b"1;" + b"x" * 5000], ids=["one", "many", "chunk"]
 )
 async def test_what_stands_around_a_chunked_body_is_bounded(port: Port, tail: bytes) -> None:
     async with port.connection() as connection:
@@ -212,6 +279,40 @@ async def test_the_wish_for_another_protocol_is_ignored(port: Port) -> None:
                     await asyncio.sleep(0)
             assert [(await connection.answer())[0] for _ in range(4)] == [202, 202, 202, 202]
     assert port.stored() == [2] * 12
+
+
+async def test_a_handshake_of_websockets_is_a_plain_request(port: Port) -> None:
+    wish = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    for path, status in ((b"/healthz", 200), (b"/webhooks/github", 405), (b"/nothing", 404)):
+        async with port.connection() as connection:
+            await connection.write(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + wish)
+            assert (await connection.answer())[0] == status
+            assert status != 200 or await usable(connection)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 10_000])
+async def test_requests_are_read_the_same_in_pieces_of_any_size(port: Port, size: int) -> None:
+    chunked = (
+        head(b'{"a": 1}', content_length="", transfer_encoding="chunked") + b"8 ; a = b\r\n" + b'{"a": 1}\r\n0\r\n\r\n'
+    )
+    empty = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    upgrade = head(b"{}", connection="Upgrade", upgrade="h2c") + b"{}"
+    requests = WHOLE + chunked + empty + upgrade + b"\r\n" + empty
+    async with port.connection() as connection:
+        for start in range(0, len(requests), size):
+            await connection.write(requests[start : start + size])
+            await asyncio.sleep(0)
+        assert [(await connection.answer())[0] for _ in range(5)] == [202, 202, 200, 202, 200]
+    assert port.stored() == [2, 8, 2]
+
+
+async def test_a_chunk_that_nobody_would_take_is_400_at_once(port: Port) -> None:
+    for size in (b"FFFFFFFFFFFFFFFF", b"7FFFFFFFFFFFFFFF", b"100000000"):
+        async with port.connection() as connection:
+            await connection.write(head(content_length="", transfer_encoding="chunked") + size + b"\r\n")
+            assert (await connection.answer())[0] == 400
+    assert port.refused("bad_request", source="") == 3
+    assert port.refused("body_too_slow") is None
 
 
 async def test_requests_sent_ahead_are_answered_in_order_up_to_a_limit_then_the_connection_ends(port: Port) -> None:

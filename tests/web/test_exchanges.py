@@ -41,6 +41,9 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         pass
 
+    def write_eof(self) -> None:
+        pass
+
 
 def connected(app: ASGIApp) -> tuple[Connection, Transport]:
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none", proxy_headers=False)
@@ -78,7 +81,7 @@ async def exchange(answer: Answer, request: bytes, *later: bytes) -> tuple[list[
 
 
 def post(*lines: bytes, method: bytes = b"POST", length: int = 2) -> bytes:
-    return b"\r\n".join([method + b" / HTTP/1.1", b"Content-Length: %d" % length, *lines, b"", b""])
+    return b"\r\n".join([method + b" / HTTP/1.1", b"Host: a", b"Content-Length: %d" % length, *lines, b"", b""])
 
 
 async def test_a_whole_request_is_answered_in_one_write() -> None:

@@ -68,7 +68,9 @@ class Clock:
 
     def seen(self) -> Seen:
         """What the clocks show now, for `go_on` of a later run."""
-        return Seen(running=self.running(), wall=self.wall(), since_boot=self._since_boot(), boot=self._boot())
+        since_boot = self._since_boot()
+        running = self._booted_at + since_boot
+        return Seen(running=running, wall=self.wall(), since_boot=since_boot, boot=self._boot())
 
     def go_on(self, last: Seen) -> None:
         """Let the running clock go on from where it was last seen, in an earlier run.
@@ -76,10 +78,11 @@ class Clock:
         How long that is ago the machine knows, unless it was started since, or is another one. Then the wall clock
         says it, as far as it can be believed: it may have been set meanwhile, so it adds `MOST_ADDED` at most.
         """
-        passed = self._since_boot() - last.since_boot
+        since_boot = self._since_boot()
+        passed = since_boot - last.since_boot
         if passed < 0 or last.boot is None or last.boot != self._boot():
             passed = min(max(0, self.wall() - last.wall), MOST_ADDED)
-        self._booted_at = last.running + passed - self._since_boot()
+        self._booted_at = last.running + passed - since_boot
         self._ahead = last.wall - last.running
 
     def step(self) -> int:

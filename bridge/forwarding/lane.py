@@ -57,7 +57,7 @@ class Lane:
         self._store = store
         self._tell = Telling(name, metrics, store.clock)
         self._clock = store.clock
-        self._due_at: int | None = 0  # when the store has something for us, as far as we know
+        self._due_at: int | None = 0  # when the store has something for us, as far as we know; 0: now
         self._looked_at = 0
         self._stirred = asyncio.Event()
         self._woken = False
@@ -70,7 +70,7 @@ class Lane:
     def wake(self) -> None:
         """There may be new work in the store."""
         self._woken = True
-        self._due_at = self._clock.running()
+        self._due_at = 0
         self._stirred.set()
 
     def holds(self, claim: Claim) -> bool:

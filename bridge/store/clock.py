@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select, update
 
 from bridge.clock import Seen
 from bridge.store.tables import clock
@@ -11,14 +11,15 @@ from bridge.store.tables import clock
 
 def load(connection: Connection, asks: Sequence[None]) -> Sequence[Seen | None]:
     """What was seen last; None before the first run."""
-    row = connection.execute(select(clock)).one_or_none()
+    row = connection.execute(select(clock)).first()
     return [None if row is None else Seen(**row._mapping)] * len(asks)
 
 
 def save(connection: Connection, seen: Sequence[Seen]) -> Sequence[None]:
     """Remember what is seen now."""
-    connection.execute(delete(clock))
-    connection.execute(clock.insert(), asdict(seen[-1]))
+    values = asdict(seen[-1])
+    if not connection.execute(update(clock).values(values)).rowcount:
+        connection.execute(clock.insert().values(values))
     return [None] * len(seen)
 
 

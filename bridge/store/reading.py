@@ -148,7 +148,8 @@ def _portions(ids: list[str]) -> Iterator[list[str]]:
 
 def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]], ahead: int) -> dict[str, Any]:
     """`ahead`: the wall clock, of the running one that due times are by."""
-    is_pending, is_waiting = row.state == EventState.PENDING, row.next_attempt_at == WAITING
+    is_pending = row.state == EventState.PENDING
+    is_waiting = is_pending and row.next_attempt_at == WAITING
     return {
         "id": row.id,
         "webhook_id": row.webhook_id,
@@ -158,7 +159,7 @@ def _event(row: Row[Any], result: Any, tried: int | list[dict[str, Any]], ahead:
         "type": row.type,
         "attributes": attributes(row.text.decode(), row.form, row.attributes),
         "state": row.state,
-        "reason": "waits for an earlier event of its order_by" if is_pending and is_waiting else row.reason,
+        "reason": "waits for an earlier event of its order_by" if is_waiting else row.reason,
         "attempts": tried,
         "next_attempt_at": iso(row.next_attempt_at + ahead) if is_pending and not is_waiting else None,
         "created_at": iso(row.created_at),

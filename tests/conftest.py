@@ -1,8 +1,12 @@
 """What tests of several rooms need."""
 
 import faulthandler
+import itertools
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,11 @@ from running import Bridge, Superoffice, superoffice
 _MEANT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("bridge", deadline=None, suppress_health_check=_MEANT)
 settings.load_profile("bridge")
+
+# What tests prove survives no power cut, and need not: they write to memory where there is enough of it.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30:
+    tempfile.tempdir = os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,24 +56,25 @@ def sandbox() -> Iterator[Superoffice]:
 @pytest.fixture
 def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     """Makes bridges, in this test's directory, that end with the test."""
-    made: list[Bridge] = []
+    numbers = itertools.count()
 
     def make(*arguments: Any, **settings: Any) -> Bridge:
-        made.append(Bridge(tmp_path / f"bridge-{len(made)}", *arguments, **settings))
-        return made[-1]
+        bridge = Bridge(tmp_path / f"bridge-{next(numbers)}", *arguments, **settings)
+        stack.callback(bridge.close)
+        return bridge
 
-    yield make
-    for bridge in made:
-        bridge.close()
+    with ExitStack() as stack:
+        yield make
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     # Not below pytest's own directory: root's server runs as another user, whom any other pytest locks out of that.
-    with tempfile.TemporaryDirectory(prefix="bridge-postgresql-") as directory:
-        server = Server(Path(directory) / "data")
+    with (
+        tempfile.TemporaryDirectory(prefix="bridge-postgresql-") as directory,
+        closing(Server(Path(directory) / "data")) as server,
+    ):
         yield server
-        server.close()
 
 
 @pytest.fixture
@@ -73,8 +83,16 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: Server) -> str:
-    return postgresql.database()
+def postgresql_url(postgresql: Server) -> Iterator[str]:
+    with postgresql.database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql: Server) -> Iterator[str]:
+    """A database without a table."""
+    with postgresql.database("template1") as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

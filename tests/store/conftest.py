@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from clocks import Hand
+from running import HANG
 from sqlalchemy import Engine
 
 from bridge.store import database
@@ -19,7 +20,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A database without a table, of both kinds."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
-    return request.getfixturevalue("postgresql").database("template1")
+    return request.getfixturevalue("empty_postgresql_url")
 
 
 @pytest.fixture
@@ -46,6 +47,6 @@ def hand() -> Hand:
 
 @pytest.fixture
 def store(engine: Engine, hand: Hand) -> Iterator[Store]:
-    store = Store(engine, hand)
+    store = Store(engine, hand, commit_within=HANG)
     yield store
     store.close()

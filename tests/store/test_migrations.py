@@ -40,10 +40,10 @@ def test_it_is_to_the_letter_what_the_tables_would_make_on_sqlite(sqlite_url: st
 
 
 def test_it_is_to_the_letter_what_the_tables_would_make_on_postgresql(
-    postgresql_url: str, request: pytest.FixtureRequest
+    postgresql_url: str, empty_postgresql_url: str
 ) -> None:
     migrated = create_engine(postgresql_url)
-    made = create_engine(request.getfixturevalue("postgresql").database("template1"))
+    made = create_engine(empty_postgresql_url)
     metadata.create_all(made)
     with migrated.connect() as connection, made.connect() as other:
         for query in (COLUMNS, INDEXES):

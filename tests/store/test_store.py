@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clocks import Hand
+from running import HANG
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from bridge.errors import StoreError, StoreLocked, StoreUnavailable, StoreVersion
@@ -68,7 +69,7 @@ async def test_what_was_stored_too_late_is_a_duplicate_when_it_comes_again(engin
 
 @pytest.mark.anyio
 async def test_what_is_accepted_in_time_is_not_hurried(engine: Engine, url: str) -> None:
-    store = Store(engine, Hand(NOW), commit_within=20)
+    store = Store(engine, Hand(NOW), commit_within=HANG)
     with stopped_commits(url) as resume:
         accepting = asyncio.create_task(store.accept(*one(), WINDOW))
         await asyncio.sleep(0)

@@ -122,7 +122,8 @@ class Undecodable(Unreadable):
 class MappingError(BridgeError):
     """A rule cannot be carried out on this webhook. `hint` says what to do; `expression` is the rule's own text.
 
-    A hint that takes work to find is given as a function: most of 10,000 broken items are only counted.
+    A hint that takes work to find is given as a function: most of 10,000 broken items are only counted. The log tells
+    `field`, `message` and `expression`, so nothing of the webhook is in them, or another one is given for the log.
     """
 
     def __init__(self, message: str, hint: str | Callable[[], str] = "", expression: str = "") -> None:
@@ -131,6 +132,8 @@ class MappingError(BridgeError):
         self._hint = hint
         self.expression = expression
         self.field = ""  # which part of the rule, such as `when` or `attributes.order`
+        self.logged_field: str | None = None  # where the webhook has a say in `field`
+        self.logged_message: str | None = None  # where it has one in `message`
         self.values: Mapping[str, Any] = {}  # of the webhook, for who may see it: never in the message, nor in a log
 
     @property

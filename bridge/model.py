@@ -177,6 +177,7 @@ class Why(Struct, frozen=True, kw_only=True):
     clause: str | None = None  # the first clause that was false
     values: MappingOf[str, Any] | None = None  # what that clause, or the error, looked at, bounded
     error: str | None = None
+    logged: str | None = None  # the error as the log tells it, with nothing of the webhook; never stored
     events: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:

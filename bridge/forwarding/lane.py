@@ -46,6 +46,7 @@ class Lane:
         lease: int,
         store: Store,
         metrics: Metrics,
+        log_answers: bool = False,
     ) -> None:
         self.name = name
         self._send = send
@@ -55,7 +56,7 @@ class Lane:
         self._room = max_in_flight
         self.lease = lease
         self._store = store
-        self._tell = Telling(name, metrics, store.clock)
+        self._tell = Telling(name, metrics, store.clock, answers=log_answers)
         self._clock = store.clock
         self._due_at: int | None = 0  # when the store has something for us, as far as we know; 0: now
         self._looked_at = 0
@@ -203,7 +204,7 @@ class Lane:
         self._tell.attempt(claim, attempt, decision, target, late=recorded.late)
         if recorded.moved and recorded.state is not _PENDING:
             reason = decision.reason if isinstance(decision, _WITH_REASON) else None
-            self._tell.ended(claim, recorded.state, reason, moment)
+            self._tell.ended(claim, recorded.state, reason, moment, attempt)
             # The next of its key is due now; and it may have been remapped to one since a claim that is late.
             if claim.order_key is not None or recorded.late:
                 self.wake()

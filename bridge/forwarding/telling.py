@@ -7,6 +7,7 @@ from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, P
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
+from bridge.superoffice import carriers
 from bridge.times import iso
 
 _TAKEN: Final = Outcome.DELIVERED
@@ -16,12 +17,13 @@ _PASSING = (PauseReason.BREAKER, PauseReason.TENANT)  # what mostly ends without
 
 
 class Telling:
-    """Tells of one target."""
+    """Tells of one target; `answers`: also what it said of an event that it did not take, in its own words."""
 
-    def __init__(self, target: str, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, target: str, metrics: Metrics, clock: Clock, *, answers: bool = False) -> None:
         self._target = target
         self._metrics = metrics
         self._clock = clock
+        self._answers = answers
 
     def attempt(self, claim: Claim, attempt: Attempt, decision: Decision, target: TargetState, *, late: bool) -> None:
         """An attempt came to its end, and this is the target's state after it."""
@@ -48,25 +50,31 @@ class Telling:
             late=late,
         )
 
-    def ended(self, claim: Claim, state: EventState, reason: str | None, now: int) -> None:
-        """An event reached a final state."""
+    def ended(
+        self, claim: Claim, state: EventState, reason: str | None, now: int, attempt: Attempt | None = None
+    ) -> None:
+        """An event reached a final state, by this attempt where there was one."""
         delivered = state is _DELIVERED
-        name = logs.EVENT_DELIVERED if delivered else logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD
         seconds = (now - claim.stored_at) / 1000
         self._metrics.events[self._target, state].inc()
         if delivered:
             self._metrics.delivery_seconds[self._target].observe(seconds)
-        (log.info if delivered else log.error)(
-            name,
-            event_id=claim.event_id,
-            webhook_id=claim.webhook_id,
-            source=claim.source,
-            rule=claim.rule,
-            target=claim.target,
-            attempts=claim.attempt,
-            reason=reason,
-            seconds=seconds,
-        )
+        fields = {
+            "event_id": claim.event_id,
+            "webhook_id": claim.webhook_id,
+            "source": claim.source,
+            "rule": claim.rule,
+            "target": claim.target,
+            "attempts": claim.attempt,
+            "reason": reason,
+            "seconds": seconds,
+        }
+        if delivered:
+            log.info(logs.EVENT_DELIVERED, **fields)
+            return
+        said = carriers.error_message(carriers.members(attempt.result)) if self._answers and attempt else None
+        more = {"message": said} if said else {}
+        log.error(logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD, **fields, **more)
 
     def changed(self, before: TargetState, after: TargetState, detail: str) -> None:
         """The target is in another state than before; a probe that only failed again is no news."""

@@ -80,6 +80,7 @@ class _Compiling:
             named=tuple(named),
             type=settings.event.type,
             attributes=attributes,
+            names_attributes=not isinstance(settings.event.attributes, str),
             headers=headers,
             on_unknown=settings.on_unknown or defaults.on_unknown,
             max_age=settings.max_age if settings.max_age is not None else defaults.max_age,

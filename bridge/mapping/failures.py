@@ -16,6 +16,7 @@ class Errors:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self._told: list[str] = []
+        self._logged: list[str] = []
         self._count = 0
 
     def add(self, place: str, error: MappingError) -> None:
@@ -23,14 +24,20 @@ class Errors:
         self._count += 1
         if self._count <= _TOLD:
             self._told.append(place + told(error))
+            self._logged.append(place + logged(error))
             self.values |= {f"{place}{name}": bounded(value) for name, value in error.values.items()}
 
     def told(self) -> str | None:
         """All of them in a line; None where there are none."""
-        if not self._count:
-            return None
-        more = self._count - len(self._told)
-        return "; ".join([*self._told, *([f"and {more:,} more"] if more else [])])
+        return self._in_a_line(self._told)
+
+    def logged(self) -> str | None:
+        """The same for the log, which holds nothing of a webhook."""
+        return self._in_a_line(self._logged)
+
+    def _in_a_line(self, first: list[str]) -> str | None:
+        more = self._count - len(first)
+        return "; ".join([*first, *([f"and {more:,} more"] if more else [])]) or None
 
 
 def in_field(field: str, function: Callable[[S], Any], scope: S) -> Any:
@@ -49,5 +56,14 @@ def with_field(field: str, error: MappingError) -> MappingError:
 
 def told(error: MappingError) -> str:
     """One error in words: where, what, in which expression, what to do."""
-    text = f"{error.field}: {error.message}" if error.field else error.message
-    return text + (f" in `{error.expression}`" if error.expression else "") + (f", {error.hint}" if error.hint else "")
+    return _words(error.field, error.message, error.expression) + (f", {error.hint}" if error.hint else "")
+
+
+def logged(error: MappingError) -> str:
+    """The same for the log: a hint may name a key of the webhook."""
+    field = error.field if error.logged_field is None else error.logged_field
+    return _words(field, error.message if error.logged_message is None else error.logged_message, error.expression)
+
+
+def _words(field: str, message: str, expression: str) -> str:
+    return (f"{field}: " if field else "") + message + (f" in `{expression}`" if expression else "")

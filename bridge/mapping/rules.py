@@ -21,7 +21,7 @@ from bridge.errors import Exceeded, MappingError
 from bridge.mapping.attributes import Style, Value, final_text
 from bridge.mapping.bounds import MAX_ITEMS, Allowance
 from bridge.mapping.expressions import Expression
-from bridge.mapping.failures import Errors, in_field, told, with_field
+from bridge.mapping.failures import Errors, in_field, logged, told, with_field
 from bridge.mapping.headers import Headers
 from bridge.mapping.spelling import spell
 from bridge.mapping.steps import Steps, to_the_end
@@ -77,6 +77,7 @@ class Rule:
     named: tuple[str, ...]  # the targets that it names outright
     type: str
     attributes: Value
+    names_attributes: bool  # the rule itself: else the webhook has a say in their names
     headers: Headers | None
     on_unknown: OnUnknown
     max_age: int | None
@@ -206,11 +207,18 @@ class Rules:
                     events.append(event)
                     left.take(event)
         except Exceeded as error:
-            return [], Why(rule=rule.name, matched=matched, error=told(error)), True
+            return [], Why(rule=rule.name, matched=matched, error=told(error), logged=logged(error)), True
         except MappingError as error:
             errors.add("", error)
         ids = tuple([event.id for event in events])
-        why = Why(rule=rule.name, matched=matched, values=errors.values or None, error=errors.told(), events=ids)
+        why = Why(
+            rule=rule.name,
+            matched=matched,
+            values=errors.values or None,
+            error=errors.told(),
+            logged=errors.logged(),
+            events=ids,
+        )
         return events, why, False
 
     def _make(self, rule: Rule, target: str, webhook: Webhook, scope: Scope, key: str, occurrence: int) -> Event:
@@ -218,7 +226,12 @@ class Rules:
         id_ = event_id(webhook.id, rule.identity, target, key, occurrence)
         event_scope = {**scope, "event": {"id": id_}}
         values = rule.attributes(event_scope)
-        text = final_text(values, facts.style)
+        try:
+            text = final_text(values, facts.style)
+        except MappingError as error:
+            if not rule.names_attributes:
+                error.logged_field = "attributes"
+            raise
         form, rest = untold(values, text, facts.style.format, escaped=facts.style.escape is not None)
         order_by = None if rule.order_by is None else in_field("order_by", rule.order_by, event_scope)
         return Event(
@@ -241,7 +254,9 @@ class Rules:
         facts = self.targets.get(target)
         if facts is None:
             name = target[:100]
-            raise with_field("target", MappingError(f"there is no target `{name}`", lambda: self._nearest(name)))
+            error = MappingError(f"there is no target `{name}`", lambda: self._nearest(name))
+            error.logged_message = "there is no target of this name"
+            raise with_field("target", error)
         if facts.event_types is not None and rule.type not in facts.event_types:
             raise with_field("event.type", MappingError(f"target {target} does not know event type `{rule.type}`"))
         return facts

@@ -230,7 +230,7 @@ class Intake:
         self._metrics.intake[request.source].observe(seconds)
         more: dict[str, Any] = {}
         if receipt.state is not _MAPPED:
-            more = {"why": _clauses(mapping)}
+            more = {"why": _because(receipt.state, mapping)}
             if receipt.state is not _IGNORED:
                 more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
         (log.info if receipt.state is _MAPPED or receipt.state is _IGNORED else log.warning)(
@@ -253,7 +253,10 @@ class Intake:
             log.info(logs.EVENT_DISCARDED, event_id=event_id, reason="remapped")
 
 
-def _clauses(mapping: Mapping) -> str:
-    """What was false, of the first rules: the rules' own text, never the values that a body gave."""
-    told = [f"{why.rule}: {why.clause}" for why in mapping.why if why.clause]
+def _because(state: WebhookState, mapping: Mapping) -> str:
+    """What was false of the first rules, or what broke: in the rules' own words, never with values of a body."""
+    if state is _IGNORED:
+        told = [f"{why.rule}: {why.clause}" for why in mapping.why if why.clause]
+    else:
+        told = [f"{why.rule}: {why.logged}" for why in mapping.why if why.logged] or [mapping.error or ""]
     return "; ".join(told)[:_WHY_LENGTH]

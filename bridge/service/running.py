@@ -109,6 +109,7 @@ class _Bridge:
             lease=2 * settings.timeout + 10_000,
             store=self._store,
             metrics=self._metrics,
+            log_answers=settings.log_answers,
         )
 
     async def run(self, signals: Signals) -> None:

@@ -256,6 +256,9 @@ class TargetSettings(Strict):
     breaker: BreakerSettings = Field(
         BreakerSettings(), description="when to send a target that fails one event at a time"
     )
+    log_answers: bool = Field(
+        False, description="whether the log tells what SuperOffice says of an event that it did not take"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -194,6 +194,7 @@ def _webhooks(connection: Connection, query: Select[Any]) -> list[dict[str, Any]
 
 def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
     why = _decoded(row.why) or {"error": None, "rules": []}
+    broke = "; ".join(f"{rule['rule']}: {rule['error']}" for rule in why["rules"] if rule["error"])
     return {
         "id": row.id,
         "source": row.source,
@@ -202,7 +203,7 @@ def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
         "dedupe_key": row.dedupe_key,
         "size": len(row.body),
         "events": event_ids,
-        "error": why["error"],
+        "error": why["error"] or broke or None,
         "why": why["rules"],
     }
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from bridge import jsontext
 
+_MESSAGE_LENGTH = 500
+
 
 def wrapper(event_type: str, attributes: str) -> bytes:
     """The body of SendEvent. TableRight and FieldProperties are the server's to fill, so they are left out."""
@@ -38,6 +40,12 @@ def is_service_error(answer: dict[str, Any]) -> bool:
     The framework's `{"Message": "No HTTP resource was found ..."}` is not one: it means a wrong URL.
     """
     return answer.get("error") is True or answer.get("errortype") is not None or answer.get("errormessage") is not None
+
+
+def error_message(answer: dict[str, Any]) -> str | None:
+    """What an error object says, in the server's own words: it may quote what was sent."""
+    message = answer.get("message") or answer.get("errormessage")
+    return message[:_MESSAGE_LENGTH] if isinstance(message, str) and is_error(answer) else None
 
 
 def error_type(answer: dict[str, Any]) -> str:

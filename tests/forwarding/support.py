@@ -133,6 +133,7 @@ def lane(
     bucket: Bucket | None = None,
     lease: int = 30_000,
     after: int | None = None,
+    log_answers: bool = False,
     **retry: Any,
 ) -> Lane:
     """A lane; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
@@ -147,6 +148,7 @@ def lane(
         lease=lease,
         store=store,
         metrics=Metrics(),
+        log_answers=log_answers,
     )
 
 

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from clocks import Hand
@@ -155,6 +156,33 @@ async def test_each_final_state_is_told_once_and_is_what_the_store_says(base: Ba
         assert (line["event_id"], line["reason"], line["attempts"]) == (ids[state], reason, 1)
         assert line["log_level"] == ("info" if state == "delivered" else "error")
     assert base.states() == [*outcomes]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"Error": True, "ErrorType": "ArgumentException", "Message": "no such flow"}, "no such flow"),
+        ({"error": True, "errorMessage": "no such flow"}, "no such flow"),
+        ({"Message": "x" * 600}, "x" * 500),
+        ({"Message": 7}, None),
+        ({"Error": True, "Message": None}, None),
+        ({"EventType": "Run", "Message": "a result's own"}, None),
+        ("a page", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("log_answers", [True, False])
+async def test_what_the_target_says_of_an_event_is_told_where_it_may_be(
+    result: Any, told: str | None, log_answers: bool, store: Store, log: Log
+) -> None:
+    for outcome, on_unknown, name in (
+        (Outcome.REJECTED, OnUnknown.RETRY, logs.EVENT_DEAD),
+        (Outcome.UNKNOWN, OnUnknown.HOLD, logs.EVENT_HELD),
+    ):
+        await accept(store, 1, on_unknown=on_unknown)
+        async with running(lane(store, Target(outcome, result=result).send, log_answers=log_answers)):
+            await log.told(name)
+        assert log.named(name)[0].get("message") == (told if log_answers else None)
 
 
 async def test_after_the_last_attempt_an_event_is_dead(base: Base, store: Store, log: Log) -> None:

@@ -116,6 +116,8 @@ def request(body: bytes, delivery: str | None = None, **headers: str) -> Request
     )
 
 
+CLOSED = "name: closed, when: body.action == 'closed', event: {type: T, attributes: {a: b}}"
+OPENED = "name: opened, event: {type: T, attributes: {who: '{{ body.sender.login }}'}}"
 MANY = "name: many, for_each: body.lines, event: {type: T}"
 
 
@@ -340,3 +342,60 @@ async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_d
     moment = 1.0
     assert not (await intake.receive(request(b'{"number": 7}', "two"))).duplicate
     assert len(house.webhooks()) == 2
+
+
+# what the line says
+
+
+@pytest.mark.anyio
+async def test_the_line_of_a_failed_webhook_says_what_broke_and_not_what_was_false(house: House) -> None:
+    body = b'{"action": "opened", "sender": {"Login": "private"}}'
+    with logged() as log:
+        await house.with_rules(rules(CLOSED, OPENED)).receive(request(body))
+    (line,) = log.named(logs.WEBHOOK_ACCEPTED)
+    told = "attributes.who: `body.sender.login` is missing: `body.sender` has no such key in `{{ body.sender.login }}`"
+    assert (line["state"], line["failed_rules"], line["why"]) == ("failed", ["opened"], f"opened: {told}")
+    (webhook,) = house.webhooks()
+    nearest = "the nearest key is `Login`; `| default(...)` gives a value where it may be"
+    assert webhook["error"] == f"opened: {told}, {nearest}"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("target: '{{ body.x }}', event: {type: T}", "target: there is no target of this name"),
+        ("event: {type: T, attributes: '{{ body }}'}", "attributes: the value holds a `;`, which separates pairs"),
+        (
+            "event: {type: T, attributes: {a: '{{ body.x }}'}}",
+            "attributes.a: the value holds a `;`, which separates pairs",
+        ),
+        (
+            "when: body.x | int, event: {type: T}",
+            "when: `body.x | int`: needs a number, not text that is no plain number in `body.x | int`",
+        ),
+        ("event: {type: T, attributes: {a: \"{{ {'1': 2}[body.x] }}\"}}", "attributes.a: "),
+        (
+            "for_each: body.lines, event: {type: T, attributes: {a: '{{ item.id }}'}}",
+            "item 0: attributes.a: `item.id` is missing",
+        ),
+    ],
+)
+async def test_the_line_holds_nothing_of_the_webhook(rule: str, told: str, house: House) -> None:
+    body = b'{"x": "private;", "private": 1, "lines": [{"ids": "private"}]}'
+    with logged() as log:
+        await house.with_rules(rules(f"name: a, {rule}")).receive(request(body))
+    (line,) = log.named(logs.WEBHOOK_ACCEPTED)
+    assert line["why"].startswith(f"a: {told}")
+    assert "private" not in str(line)
+
+
+@pytest.mark.anyio
+async def test_the_line_of_an_unreadable_webhook_says_so_too(house: House) -> None:
+    with logged() as log:
+        await house.intake.receive(request(b"private"))
+        await house.with_rules(Failing(rules=(), dedupe=None, targets={})).receive(request(b"{}"))
+    unreadable, failed = log.named(logs.WEBHOOK_ACCEPTED)
+    assert unreadable["why"].startswith("the body is not JSON")
+    assert "private" not in unreadable["why"]
+    assert failed["why"] == "the bridge itself failed (ZeroDivisionError), please report it"

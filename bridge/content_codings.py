@@ -20,12 +20,20 @@ _GZIP_STEP = 1024  # bytes at a time, which become 1 MiB at most
 _MOST_PARTS = 1000  # members or frames, which cost time however little comes out of them
 
 ACCEPTED = ("gzip", "deflate", "br", "zstd")
-SUPPORTED = frozenset(["", "identity", "x-gzip", *ACCEPTED])
+GZIP_MARK = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: the two bytes of its id, and the only method that there is
+_NONE = frozenset(["", "identity", "none", "utf-8", "utf8", "us-ascii", "iso-8859-1", "7bit", "8bit", "binary"])
+"""No coding, and what senders write there by mistake: charsets, and the encodings of mail."""
+SUPPORTED = _NONE | {"x-gzip", *ACCEPTED}
 
 
 def is_supported(content_encoding: bytes) -> bool:
     """Whether a body with this Content-Encoding can be read."""
     return content_encoding.decode("latin-1").strip().lower() in SUPPORTED
+
+
+def is_none(content_encoding: bytes) -> bool:
+    """Whether a body with this Content-Encoding is as it stands."""
+    return content_encoding.decode("latin-1").strip().lower() in _NONE
 
 
 def decompress(content_encoding: str, raw: bytes, limit: int) -> bytes:
@@ -37,7 +45,7 @@ def decompress(content_encoding: str, raw: bytes, limit: int) -> bytes:
     name = content_encoding.strip().lower()
     if name not in SUPPORTED:
         raise Undecodable(f"the Content-Encoding is none of {', '.join(ACCEPTED)}")
-    if name in ("", "identity") or not raw:
+    if name in _NONE or not raw:
         return raw
     try:
         body = _DECOMPRESSORS[name](raw, limit)

@@ -4,12 +4,14 @@ msgspec reads, since it keeps integers beyond 64 bits; orjson writes, and the st
 """
 
 import json
+import re
 from typing import Any
 
 import msgspec
 import orjson
 
 _TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+_LONE_AT_THE_END = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}"[^"\\]{0,10}\Z')
 _decode = msgspec.json.Decoder().decode
 
 
@@ -23,6 +25,22 @@ def decode(text: bytes) -> Any:
         return _decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(_fault(text, str(error))) from None
+
+
+def _fault(text: bytes, told: str) -> str:
+    """What is wrong and where: the parser counts from within a string, and calls half a pair of surrogates an end."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte {error.start})"
+    if told == "Input data was truncated":
+        found = _LONE_AT_THE_END.search(text)
+        return f"half a surrogate pair (byte {found.start()})" if found else "it ends too early"
+    if "out of range" in told:
+        return "a number is out of range"
+    return told.removeprefix("JSON is malformed: ")
 
 
 def encode(value: Any) -> bytes:

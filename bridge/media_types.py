@@ -1,11 +1,13 @@
 """A Content-Type header: the media type, the charset that text is in, the boundary of multipart."""
 
+import codecs
 import re
 from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.errors import Undecodable
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST = 500  # characters of a Content-Type; RFC 2046 allows a boundary 70
 
 _PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"\s]*))""", re.ASCII)
@@ -29,6 +31,12 @@ _CHARSETS = {
 }
 
 
+# What browsers read where nothing is named: bytes that the code page leaves open are control characters.
+_WINDOWS_1252 = "".join(
+    chr(byte) if byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes([byte]).decode("cp1252") for byte in range(256)
+)
+
+
 class MediaType(NamedTuple):
     """A Content-Type in parts: `type` such as `application/json`, in lower case.
 
@@ -48,9 +56,20 @@ class MediaType(NamedTuple):
         if self.charset is None:
             raise Undecodable("the Content-Type names a charset that is not known")
         try:
-            return raw.decode(self.charset or "utf-8")
+            return raw.decode(self.charset or "utf-8") if self.charset != "cp1252" else _windows_1252(raw)
         except ValueError:
             raise Undecodable(f"the body is not in the charset {self.charset or 'utf-8'}") from None
+
+    def as_browsers_would(self) -> "MediaType":
+        """The same in windows-1252, where no charset is named: for text that is not in UTF-8.
+
+        Source: the WHATWG Encoding Standard, 4.2, and its default for the western world.
+        """
+        return self._replace(charset="cp1252")
+
+
+def _windows_1252(raw: bytes) -> str:
+    return codecs.charmap_decode(raw, "strict", _WINDOWS_1252)[0]
 
 
 @lru_cache(maxsize=64)

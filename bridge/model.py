@@ -201,6 +201,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
     error: str | None = None  # why the webhook as a whole is unreadable or failed
     size: int = 0  # bytes that the events take in the store
     bounded: bool = False  # it failed by a bound of size or time: it has no events, and only a remap tries again
+    repaired: bool = False  # the body was read although it was not quite as its sender said
     dedupe_key: str | None = None
 
 

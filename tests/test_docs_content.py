@@ -45,7 +45,7 @@ def test_each_body_is_read_as_the_page_shows(content: str, request_: str, expect
     head, _, raw = request_.rstrip("\n").partition("\n\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head.splitlines())}
     sent = raw.replace("\n", "\r\n").encode()
-    assert body.read(headers, sent, Content(content)) == json.loads(expected)
+    assert body.read(headers, sent, Content(content)).value == json.loads(expected)
 
 
 def test_the_page_shows_each_content_that_has_a_structure() -> None:

@@ -40,6 +40,6 @@ def _decoded(value: str) -> str:
     if quoted := _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", quoted[1])
     try:
-        return unquote_to_bytes(value.encode("latin-1")).decode()
+        return unquote_to_bytes(value).decode()
     except ValueError:
         raise Unreadable("an attribute of the CloudEvent is not UTF-8 after percent-decoding") from None

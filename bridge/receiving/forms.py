@@ -4,6 +4,7 @@ An uploaded file is `{"name", "type", "size", "text"}`: its text only where it i
 """
 
 import re
+from base64 import b64decode
 from binascii import a2b_qp
 from itertools import islice
 from typing import Any
@@ -21,6 +22,7 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # a percent sign that stands for itself
+_PART_OF_ANOTHER = re.compile(rb"\r\ncontent-disposition\s*:", re.IGNORECASE)
 _PARAMETER = re.compile(r""";\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\["\\]|\\(?!["\\]))*)"|([^;"\s]*))""", re.ASCII)
 
 
@@ -60,10 +62,12 @@ def multipart(media: MediaType, raw: bytes) -> dict[str, Any]:
     end = next((number for number, piece in enumerate(pieces) if number and piece.startswith(b"--")), None)
     if end is None:
         raise _too_many() if len(pieces) > MAX_FIELDS + 1 else Unreadable("the multipart body has no end")
-    return _gathered([_part(piece) for piece in pieces[1:end]])
+    if _PART_OF_ANOTHER.search(pieces[0]) or (end == 1 and pieces[0].strip()):
+        raise Unreadable("the parts of the multipart body have another boundary than its Content-Type names")
+    return _gathered([_part(piece, media) for piece in pieces[1:end]])
 
 
-def _part(piece: bytes) -> tuple[str, Any]:
+def _part(piece: bytes, around: MediaType) -> tuple[str, Any]:
     piece = piece.lstrip(b" \t")  # may follow a delimiter
     head, separator, content = piece.partition(b"\r\n\r\n")
     if not piece.startswith(b"\r\n") or not separator or len(head) > _MAX_HEAD:
@@ -78,10 +82,28 @@ def _part(piece: bytes) -> tuple[str, Any]:
         raise Unreadable("a part of the multipart body has no name")
     name = parameters["name"]
     media = media_type(headers.get("content-type", ""))
+    content = _transferred(headers.get("content-transfer-encoding", ""), content)
     file_name = parameters.get("filename")
     if file_name is None:
-        return name, media.decode(content)
+        return name, (media if media.charset != "" else around).decode(content)
     return name, {"name": file_name, "type": media.type, "size": len(content), "text": _file_text(media, content)}
+
+
+def _transferred(encoding: str, content: bytes) -> bytes:
+    """A part's content, undone from mail's encodings: RFC 7578, 4.7 deprecates them, and some senders go on.
+
+    Raises:
+        Unreadable: it is not in the encoding that it says.
+    """
+    match encoding.lower():
+        case "base64":
+            try:
+                return b64decode(b"".join(content.split()), validate=True)
+            except ValueError:
+                raise Unreadable("a part of the multipart body is no base64, as it says") from None
+        case "quoted-printable":
+            return a2b_qp(content)
+    return content
 
 
 def _file_text(media: MediaType, content: bytes) -> str | None:

@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge import jsontext
+from bridge.errors import Unreadable
 from bridge.model import Request
+from bridge.receiving.body import json as read_json
 from bridge.receiving.verification.headers import Headers
 from bridge.settings.secrets import Secret
 
@@ -74,8 +75,8 @@ class Asked:
     def body(self) -> Any:
         """The body's JSON; None where it is none."""
         try:
-            return jsontext.decode(self.request.body)
-        except ValueError:
+            return read_json(self.request.body)
+        except Unreadable:
             return None
 
     def member(self, name: str) -> Any:

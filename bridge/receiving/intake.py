@@ -233,6 +233,8 @@ class Intake:
             more = {"why": _because(receipt.state, mapping)}
             if receipt.state is not _IGNORED:
                 more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
+        if mapping.repaired:
+            more["repaired"] = True
         (log.info if receipt.state is _MAPPED or receipt.state is _IGNORED else log.warning)(
             logs.WEBHOOK_ACCEPTED,
             webhook_id=receipt.webhook_id,

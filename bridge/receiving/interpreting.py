@@ -6,6 +6,8 @@ Most take less than a millisecond, on the event loop. What takes long goes on of
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from bridge.errors import Unreadable
 from bridge.mapping.rules import Rules
 from bridge.mapping.steps import Course, Steps, to_the_end
@@ -30,7 +32,8 @@ def steps(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Steps:
         if _is_long(rules, webhook):
             yield None
         read = body.read(webhook.headers, webhook.body, rules.content, rules.max_body, rules.max_depth)
-        return (yield from rules.steps(webhook, read, explain=explain))
+        mapping = yield from rules.steps(webhook, read.value, explain=explain)
+        return replace(mapping, repaired=True) if read.repaired else mapping
     except Unreadable as error:
         return rules.without_events(webhook, WebhookState.UNREADABLE, str(error))
     except Exception as error:

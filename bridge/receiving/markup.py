@@ -27,7 +27,7 @@ def read(media: MediaType, raw: bytes, max_depth: int) -> dict[str, Any]:
         target=(document := _Document(max_depth)), encoding="utf-8" if named else None, forbid_dtd=True
     )
     try:
-        parser.feed(media.decode(raw).encode() if named else raw)
+        parser.feed(media.decode(raw).removeprefix("\ufeff").encode() if named else raw)
         parser.close()
     except DefusedXmlException:
         raise Unreadable("the XML has a DTD or entities, which are not read") from None

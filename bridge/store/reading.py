@@ -202,6 +202,7 @@ def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
         "received_at": iso(row.received_at),
         "dedupe_key": row.dedupe_key,
         "size": len(row.body),
+        "repaired": row.repaired,
         "events": event_ids,
         "error": why["error"] or broke or None,
         "why": why["rules"],

@@ -44,6 +44,7 @@ webhooks = Table(
     Column("why", LargeBinary),  # JSON: error, rules; only where not every rule that should have fired did
     # Whether it failed by a bound of size or time: its duplicates don't map it again.
     Column("bounded", Boolean, nullable=False, server_default=false()),
+    Column("repaired", Boolean, nullable=False, server_default=false()),  # read, but not quite as its sender said
     Column("stored_at", BigInteger),  # None in rows of before there were two clocks: `received_at` stands for it
 )
 
@@ -114,16 +115,6 @@ Index(
     events.c.seq,
     sqlite_where=_is_ordered,
     postgresql_where=_is_ordered,
-)
-is_delivered_in_order = and_(events.c.order_key.is_not(None), events.c.state == literal_column("'delivered'"))
-Index(
-    "ix_events_delivered_in_order",
-    events.c.target,
-    events.c.source,
-    events.c.order_key,
-    events.c.seq,
-    sqlite_where=is_delivered_in_order,
-    postgresql_where=is_delivered_in_order,
 )
 Index("ix_events_sending", events.c.lease_until, sqlite_where=is_sending, postgresql_where=is_sending)
 

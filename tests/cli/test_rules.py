@@ -174,7 +174,7 @@ def test_try_of_what_cannot_be_read_says_so(command: Command, config: Path) -> N
     (config / "paid.json").write_text("{")
     code, out, _ = command("--config", str(config), "try", "shop", str(config / "paid.json"))
     assert code == 0
-    assert out.startswith("unreadable: the body is not JSON in UTF-8: ")
+    assert out.startswith("unreadable: the body is not JSON: ")
 
 
 def test_try_and_send_of_an_unknown_source_name_those_that_there_are(

@@ -213,7 +213,7 @@ Stored = Callable[[], list[dict[str, Any]]]
     [
         *(b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b"[" * 500_000),
         *(b'{"a": NaN}', b'{"a": 1e400}', b'{"a": -Infinity}', b"1" * 5000),
-        *(b'{"a": "\xff"}', b'{"a": "\xed\xa0\x80"}', b'{"a": "\\ud800"}', b"\xff\xfe{\x00}\x00"),
+        *(b'{"a": "\xff"}', b'{"a": "\xed\xa0\x80"}', b'{"a": "\\ud8"}', b"\xff\xfe{\x00}\x00"),
         *(b"", b" ", b"\x00", b"{", b"{} {}", b"action=opened"),
     ],
     ids=lambda body: repr(body[:20]),

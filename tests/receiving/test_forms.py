@@ -209,3 +209,45 @@ def test_a_form_full_of_stray_percent_signs_is_unreadable() -> None:
     assert len(forms.url_encoded(FORM, b"a=" + b"%" * forms.MAX_FIELDS)["a"]) == forms.MAX_FIELDS
     with pytest.raises(Unreadable, match="percent signs"):
         forms.url_encoded(FORM, b"a=" + b"%" * (forms.MAX_FIELDS + 1))
+
+
+OTHER = (
+    b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n--b--",
+    b"--x\r\nContent-Disposition: x; name=a\r\n\r\n1\r\n--b\r\ncontent-disposition: x; name=c\r\n\r\n1\r\n--b--",
+    b"something\r\n--b--",
+)
+
+
+@pytest.mark.parametrize("raw", OTHER)
+def test_parts_with_another_boundary_than_the_header_names_are_unreadable(raw: bytes) -> None:
+    with pytest.raises(Unreadable, match="another boundary"):
+        forms.multipart(MULTIPART, raw)
+
+
+def test_a_multipart_form_without_parts_is_empty() -> None:
+    assert forms.multipart(MULTIPART, b"--b--\r\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "value"),
+    [
+        ("base64", b"w6VzZQ==", "åse"),
+        ("BASE64", b"w6Vz\r\nZQ==", "åse"),
+        ("quoted-printable", b"=C3=A5se =3D =\r\nend", "åse = end"),
+        ("8bit", "å=C3".encode(), "å=C3"),
+        ("binary", b"w6VzZQ==", "w6VzZQ=="),
+    ],
+)
+def test_a_part_in_an_encoding_of_mail_is_decoded(encoding: str, content: bytes, value: str) -> None:
+    head = f"content-disposition: form-data; name=a{{}}\r\ncontent-transfer-encoding: {encoding}\r\n\r\n"
+    field = head.format("").encode() + content
+    file = head.format("; filename=f").encode() + content
+    assert forms.multipart(MULTIPART, b"--b\r\n" + field + b"\r\n--b--") == {"a": value}
+    found = forms.multipart(MULTIPART, b"--b\r\n" + file + b"\r\n--b--")["a"]
+    assert (found["text"], found["size"]) == (value, len(value.encode()))
+
+
+def test_a_part_that_is_no_base64_as_it_says_is_unreadable() -> None:
+    part = b"content-disposition: form-data; name=a\r\ncontent-transfer-encoding: base64\r\n\r\nw6V!"
+    with pytest.raises(Unreadable, match="base64"):
+        forms.multipart(MULTIPART, b"--b\r\n" + part + b"\r\n--b--")

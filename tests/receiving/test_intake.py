@@ -399,3 +399,28 @@ async def test_the_line_of_an_unreadable_webhook_says_so_too(house: House) -> No
     assert unreadable["why"].startswith("the body is not JSON")
     assert "private" not in unreadable["why"]
     assert failed["why"] == "the bridge itself failed (ZeroDivisionError), please report it"
+
+
+@pytest.mark.anyio
+async def test_what_was_put_right_is_marked_in_the_record_and_in_the_line(house: House) -> None:
+    mended, sound = b'{"number": 7, "text": "see you \\ud83d"}', b'{"number": 8}'
+    with logged() as log:
+        for body, delivery in ((mended, "one"), (sound, "two")):
+            await house.intake.receive(request(body, delivery))
+    assert [webhook["repaired"] for webhook in house.webhooks()] == [False, True]  # newest first
+    assert [line.get("repaired") for line in log.named(logs.WEBHOOK_ACCEPTED)] == [True, None]
+
+
+@pytest.mark.anyio
+async def test_a_remap_tells_anew_whether_something_was_put_right(house: House) -> None:
+    receipt = await house.intake.receive(request(b'{"number": 7, "text": "\\ud83d"}', "one"))
+    webhook = await house.store.load(receipt.webhook_id)
+    await house.store.remap(webhook, replace(interpret(house.source.rules, webhook), repaired=False))
+    assert [stored["repaired"] for stored in house.webhooks()] == [False]
+
+
+@pytest.mark.anyio
+async def test_a_rule_sees_a_header_in_utf_8(house: House) -> None:
+    house.intake = house.with_rules(rules("name: a, when: \"headers['x-topic'] == 'Åse/création'\", event: {type: T}"))
+    receipt = await house.intake.receive(request(b"{}", "one", **{"X-Topic": "Åse/création"}))
+    assert receipt.state is WebhookState.MAPPED

@@ -183,6 +183,7 @@ async def test_a_webhook_reads_as_documented(state: WebhookState, store: Store, 
         "received_at": "2023-11-14T22:13:20.000Z",
         "dedupe_key": "k",
         "size": 14,
+        "repaired": False,
         "events": [event.id for event in made],
         "error": error or broke,
         "why": kept,  # where every rule did what it should there is nothing to explain, and it is not stored

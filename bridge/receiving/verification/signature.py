@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
 
 from bridge import jsontext
-from bridge.errors import NotVerified
+from bridge.errors import NotVerified, Unreadable
 from bridge.model import Request
 from bridge.receiving import cloud_events
+from bridge.receiving.body import json as read_json
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.headers import Headers
 from bridge.receiving.verification.keys import key_of, position_of_match, signing
@@ -182,8 +183,8 @@ def _is_text(body: bytes) -> bool:
 def _field(body: bytes, key: bytes) -> bytes | None:
     """A key of a proven body as it is written in JSON; None where it is not there, or the body is no object."""
     try:
-        value = jsontext.decode(body)
-    except ValueError:
+        value = read_json(body)
+    except Unreadable:
         return None
     found = value.get(key.decode()) if isinstance(value, dict) else None
     return None if found is None else jsontext.as_text(found).encode()

@@ -5,6 +5,7 @@ What is read here serves the proof alone; nothing of it is stored or logged.
 
 from typing import Any
 
+from bridge import content_codings
 from bridge.errors import NotVerified, Unreadable
 from bridge.media_types import MediaType, media_type
 from bridge.model import Content, Request
@@ -24,10 +25,10 @@ def read(request: Request, headers: Headers, content: Content) -> dict[str, Any]
     """
     if content is Content.JSON and request.body.count(b"[") + request.body.count(b"{") > MOST_BRACKETS:
         raise NotVerified(Reason.BODY_MALFORMED)
-    if headers.get(b"content-encoding").strip().lower() not in (b"", b"identity"):
+    if not content_codings.is_none(headers.get(b"content-encoding")):
         raise NotVerified(Reason.BODY_MALFORMED)
     try:
-        value = body.read({"content-type": _content_type(headers)}, request.body, content)
+        value = body.read({"content-type": _content_type(headers)}, request.body, content).value
     except Unreadable:
         raise NotVerified(Reason.BODY_MALFORMED) from None
     if not isinstance(value, dict):

@@ -26,11 +26,18 @@ quick: .venv/ready
 
 TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+# By libfaketime a test sets the clock of one process. Where it is not and cannot be installed, that test is skipped.
+INSTALL_FAKETIME := apt-get install -qq --yes faketime
+FAKETIME := command -v faketime >/dev/null || $(INSTALL_FAKETIME) >/dev/null 2>&1 \
+	|| { apt-get update -qq && $(INSTALL_FAKETIME); } >/dev/null 2>&1 || true
+
 test: .venv/ready $(NPM)
+	$(FAKETIME)
 	$(TESTS) -m "not faults"
 
 # The tests that wait, time out or measure, on a machine that is busy; with ALL=1 all of them.
 test-busy: .venv/ready $(NPM)
+	$(FAKETIME)
 	tests/busy.sh $(TESTS) -m "not faults$(if $(ALL),, and timing)"
 
 # They go on for minutes, so their limits are other ones (pyproject.toml).

@@ -197,12 +197,12 @@ class Looking:
     def batches(self, query: Any) -> list[list[str]]:
         """The ids that a selection names now. What comes in meanwhile is not among them."""
         cursor: int | None = 0
-        ids: list[str] = []
+        batches: list[list[str]] = []
         with reading.reading(self.store_url) as connection:
             while cursor is not None:
-                cursor, found = changes.ids_after(connection, query, cursor, BATCH)
-                ids += found
-        return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+                cursor, ids = changes.ids_after(connection, query, cursor, BATCH)
+                batches += [ids] if ids else []
+        return batches
 
 
 def _list(answer: dict[str, Any], name: str, entry: dict[str, Any]) -> None:

@@ -5,12 +5,12 @@ is a line of the log that says who did it, to what and why.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import PauseReason
+from bridge.model import Mapping, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.looking import LISTED, Looking
@@ -22,6 +22,7 @@ from bridge.store.store import Store
 from bridge.times import iso
 
 _TOLD = 20  # ids in a line of the log
+_AT_ONCE = 4 << 20  # bytes of events, from which on no more webhooks are mapped before these are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +84,28 @@ class Operator:
             return answer
         told: list[str] = []
         for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
-            found = await asyncio.to_thread(self.looking.load, ids)
-            mapped = [
-                (one, await self.interpreter.interpret_aside(rules, one))
-                for one in found
-                if (rules := self.looking.rules.get(one.source))
-            ]
-            receipts = await asyncio.gather(*(self.store.remap(*pair, again=again) for pair in mapped))
-            for receipt in receipts:
-                _tell_discarded(receipt.discarded, "remapped")
-            answer["done"] += len(receipts)
-            told += [receipt.webhook_id for receipt in receipts][: _TOLD - len(told)]
-            self.wake(self.looking.target_urls)  # what a discarded event kept waiting may be for any of them
+            async for receipts in self._remapped(await asyncio.to_thread(self.looking.load, ids), again):
+                for receipt in receipts:
+                    _tell_discarded(receipt.discarded, "remapped")
+                answer["done"] += len(receipts)
+                told += [receipt.webhook_id for receipt in receipts][: _TOLD - len(told)]
+                self.wake(self.looking.target_urls)  # what a discarded event kept waiting may be for any of them
         _tell("remap", asker, selection=selection, ids=told, webhooks=answer["done"])
         return answer
+
+    async def _remapped(self, webhooks: Iterable[Webhook], again: bool) -> AsyncIterator[list[Receipt]]:
+        """Map webhooks again, several at once, but for those that make much: it is all in memory until it is stored."""
+        mapped: list[tuple[Webhook, Mapping]] = []
+        for webhook in webhooks:
+            if rules := self.looking.rules.get(webhook.source):
+                mapped.append((webhook, await self.interpreter.interpret_aside(rules, webhook)))
+            if sum(mapping.size for _, mapping in mapped) > _AT_ONCE:
+                yield await self._stored(mapped, again)
+                mapped = []
+        yield await self._stored(mapped, again)
+
+    async def _stored(self, mapped: Iterable[tuple[Webhook, Mapping]], again: bool) -> list[Receipt]:
+        return await asyncio.gather(*(self.store.remap(*one, again=again) for one in mapped))
 
     async def erase(self, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Delete webhooks with their events and attempts, for good: nothing of them is left in the store's files.

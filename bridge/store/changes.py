@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, select, update
+from sqlalchemy import Connection, Select, exists, func, select, update
 
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
+from bridge.store.deleting import delete_some
 from bridge.store.order import advance, key_of, to_the_end
+from bridge.store.portions import portion, size_of
 from bridge.store.reading import Filter, filtered_events, filtered_webhooks
-from bridge.store.retention import delete_webhooks
-from bridge.store.tables import attempts, events, webhooks
+from bridge.store.tables import attempts, events, is_delivered_in_order, webhooks
 from bridge.times import iso_or_none
 
 
@@ -23,6 +24,8 @@ class Action(StrEnum):
     DISCARD = "discard"  # never send it
     RELEASE = "release"  # send a held one again
 
+
+_MOVED = [events.c[name] for name in ("id", "seq", "target", "source", "order_key", "max_age")]
 
 FROM: dict[Action, tuple[EventState, ...]] = {
     Action.REPLAY: (EventState.DEAD, EventState.HELD, EventState.DELIVERED, EventState.DISCARDED),
@@ -64,13 +67,13 @@ def change(connection: Connection, changes: Sequence[Change]) -> Sequence[Change
 
 
 def _change(connection: Connection, asked: Change) -> Changed:
-    query = select(events).where(events.c.id.in_(asked.ids), events.c.state.in_(FROM[asked.action]))
+    query = select(*_MOVED).where(events.c.id.in_(asked.ids), events.c.state.in_(FROM[asked.action]))
     rows = connection.execute(query.order_by(events.c.seq).with_for_update()).all()
-    late = _overtaking(connection, query) if asked.action is Action.REPLAY and any(map(key_of, rows)) else []
+    ordered = [row.id for row in rows if row.order_key is not None] if asked.action is Action.REPLAY else []
+    late = _overtaking(connection, query) if ordered else []
     for row in rows:
         connection.execute(update(events).where(events.c.id == row.id).values(**_values(asked, row)))
-        if asked.action is Action.REPLAY and row.order_key is not None:
-            to_the_end(connection, [row.id])
+    to_the_end(connection, ordered)
     advance(connection, map(key_of, rows), asked.now)
     return Changed(
         ids=tuple(row.id for row in rows), targets=frozenset(row.target for row in rows), out_of_order=tuple(late)
@@ -94,14 +97,10 @@ def _values(asked: Change, row: Any) -> dict[str, Any]:
 
 def _overtaking(connection: Connection, query: Select[Any], limit: int | None = None) -> list[str]:
     """Those of some events of whose key a later one was delivered, in order of commit."""
-    key = (events.c.target, events.c.source, events.c.order_key)
-    delivered = select(*key, func.max(events.c.seq).label("last")).where(
-        events.c.order_key.is_not(None), events.c.state == EventState.DELIVERED
-    )
-    last, chosen = delivered.group_by(*key).subquery(), query.subquery()
-    same = [chosen.c[column.name] == last.c[column.name] for column in key]
-    overtaking = select(chosen.c.id).join(last, and_(*same, last.c.last > chosen.c.seq))
-    return list(connection.execute(overtaking.order_by(chosen.c.seq).limit(limit)).scalars())
+    chosen = query.subquery()
+    same = [events.c[name] == chosen.c[name] for name in ("target", "source", "order_key")]
+    later = exists().where(*same, is_delivered_in_order, events.c.seq > chosen.c.seq)
+    return list(connection.execute(select(chosen.c.id).where(later).order_by(chosen.c.seq).limit(limit)).scalars())
 
 
 def selected_events(selection: Selection, action: Action) -> Select[Any]:
@@ -147,12 +146,12 @@ def preview_webhooks(connection: Connection, selection: Selection) -> dict[str, 
 
 
 def ids_after(connection: Connection, query: Select[Any], cursor: int, count: int) -> tuple[int | None, list[str]]:
-    """The next few ids of a selection in order of commit, and where to go on (None: nowhere)."""
+    """The next few ids of a selection, at most `count`, in order of commit, and where to go on (None: nowhere)."""
     found = query.subquery()
-    rows = connection.execute(
-        select(found.c.seq, found.c.id).where(found.c.seq > cursor).order_by(found.c.seq).limit(count)
-    ).all()
-    return (rows[-1].seq if len(rows) == count else None), [row.id for row in rows]
+    following = select(found.c.seq, found.c.id, size_of(found)).where(found.c.seq > cursor)
+    rows = connection.execute(following.order_by(found.c.seq).limit(count + 1)).all()
+    some = portion(rows, count)
+    return (some[-1].seq if len(some) < len(rows) else None), [row.id for row in some]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,16 +162,18 @@ class Erase:
     now: int
 
 
-def erase(connection: Connection, asks: Sequence[Erase]) -> Sequence[bool]:
-    """Delete webhooks with all that came of them; one whose event is being sent stays, and its answer is False."""
+def erase(connection: Connection, asks: Sequence[Erase]) -> Sequence[bool | None]:
+    """Delete webhooks with all that came of them, or something of them (None): ask again for the rest.
+
+    One whose event is being sent stays, or what is left of it, and its answer is False.
+    """
     ids = [ask.webhook_id for ask in asks]
     sending = select(events.c.webhook_id).where(events.c.webhook_id.in_(ids), events.c.state == EventState.SENDING)
     busy = set(connection.execute(sending).scalars())
-    ordered = select(events).where(events.c.webhook_id.in_(set(ids) - busy), events.c.order_key.is_not(None))
-    keys = [key_of(row) for row in connection.execute(ordered)]
-    gone = delete_webhooks(connection, set(ids) - busy)
-    advance(connection, keys, max(ask.now for ask in asks))
-    return [id_ in gone for id_ in ids]
+    there = set(connection.execute(select(webhooks.c.id).where(webhooks.c.id.in_(set(ids) - busy))).scalars())
+    are_gone, made = delete_some(connection, there)
+    advance(connection, map(key_of, made), max(ask.now for ask in asks))
+    return [(True if are_gone else None) if id_ in there else False for id_ in ids]
 
 
 def existing(connection: Connection, ids: Sequence[str], table: str) -> None:

@@ -11,6 +11,7 @@ from zlib import crc32
 from sqlalchemy import Connection, Integer, bindparam, func, literal_column, select, text, update
 from sqlalchemy.sql.elements import ClauseElement
 
+from bridge import jsontext
 from bridge.store.prepared import Prepared
 from bridge.store.tables import events, is_blocking
 
@@ -37,17 +38,37 @@ _advance = Prepared(
 _advance_all = Prepared(
     lambda _: text("""
         UPDATE events SET next_attempt_at = :now
-        FROM unnest(CAST(:targets AS text[]), CAST(:sources AS text[]), CAST(:keys AS text[]))
-            AS its (target, source, name)
+        FROM json_array_elements(CAST(:keys AS json)) AS its (key)
         CROSS JOIN LATERAL (
             SELECT min(seq) AS seq FROM events
-            WHERE target = its.target AND source = its.source AND order_key = its.name
+            WHERE target = its.key ->> 0 AND source = its.key ->> 1 AND order_key = its.key ->> 2
                 AND state IN ('pending', 'sending', 'held')
         ) AS first
         WHERE events.seq = first.seq AND next_attempt_at = :waiting
     """),
-    ("now", "waiting", "targets", "sources", "keys"),
+    ("now", "waiting", "keys"),
 )
+
+
+_TAKEN = {
+    "sqlite": text("""
+        SELECT key FROM json_each(:keys) WHERE EXISTS (
+            SELECT 1 FROM events
+            WHERE target = json_extract(value, '$[0]') AND source = json_extract(value, '$[1]')
+                AND order_key = json_extract(value, '$[2]') AND state IN ('pending', 'sending', 'held')
+        )
+    """),
+    "postgresql": text("""
+        SELECT place - 1
+        FROM json_array_elements(CAST(:keys AS json)) WITH ORDINALITY AS its (key, place)
+        WHERE EXISTS (
+            SELECT 1 FROM events
+            WHERE target = its.key ->> 0 AND source = its.key ->> 1
+                AND order_key = its.key ->> 2 AND state IN ('pending', 'sending', 'held')
+        )
+    """),
+}
+_taken = Prepared(_TAKEN.__getitem__, ("keys",))
 
 
 def _behind_all(dialect: str) -> ClauseElement:
@@ -74,19 +95,39 @@ def key_of(row: Any) -> Key | None:
     return None if row.order_key is None else Key(row.target, row.source, row.order_key)
 
 
+def free(connection: Connection, keys: Iterable[Key]) -> set[Key]:
+    """Those of some keys of which no event waits or is being sent, so that a new one would be due at once."""
+    ordered = _locked(connection, keys)
+    if not ordered:
+        return set()
+    taken = {place for (place,) in _taken.rows(connection, (_as_json(ordered),))}
+    return {key for place, key in enumerate(ordered) if place not in taken}
+
+
 def advance(connection: Connection, keys: Iterable[Key | None], now: int) -> None:
     """Make the first event of each key due, if it waits for its turn."""
-    ordered = sorted({key for key in keys if key is not None})
-    if not ordered:
-        return
-    if connection.dialect.name == "postgresql":
-        # Of two processes, one that adds to a key and one that ends its first, neither would see what the other does.
-        # So they go one after the other, until the end of their transactions.
-        locks = {crc32("\n".join(key).encode()) % _LOCKS for key in ordered}
-        _lock.change(connection, [(lock,) for lock in sorted(locks)])
-        _advance_all.change(connection, [(now, WAITING, *map(list, zip(*ordered, strict=True)))])
+    ordered = _locked(connection, (key for key in keys if key is not None))
+    if ordered and connection.dialect.name == "postgresql":
+        _advance_all.change(connection, [(now, WAITING, _as_json(ordered))])
     else:
         _advance.change(connection, [(now, *key) for key in ordered])
+
+
+def _locked(connection: Connection, keys: Iterable[Key]) -> list[Key]:
+    """The keys, each once, of which nobody else changes events until the end of the transaction.
+
+    Of two processes on PostgreSQL, one that adds to a key and one that ends its first, neither would see what the other
+    does. So they go one after the other.
+    """
+    ordered = sorted(set(keys))
+    if ordered and connection.dialect.name == "postgresql":
+        locks = {crc32("\n".join(key).encode()) % _LOCKS for key in ordered}
+        _lock.change(connection, [(lock,) for lock in sorted(locks)])
+    return ordered
+
+
+def _as_json(keys: Sequence[Key]) -> str:
+    return jsontext.encode(keys).decode()
 
 
 def to_the_end(connection: Connection, event_ids: Sequence[str]) -> None:

@@ -26,7 +26,8 @@ from bridge.store import (
 from bridge.store.purging import Purging
 from bridge.store.writer import Writer
 
-_REMAP_COST = 64 << 10  # of its statements, which take a millisecond
+_STATEMENTS = 64 << 10  # the cost of a few that are not prepared: a millisecond
+_PORTION = 2 << 20  # the cost of what touches many rows
 _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
 
 
@@ -83,7 +84,10 @@ class Store:
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
         remap = remapping.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
-        return await self._writer.run(remapping.remap, remap, in_time=True, cost=_REMAP_COST + mapping.size)
+        cost = _STATEMENTS + mapping.size
+        while not isinstance(done := await self._writer.run(remapping.remap, remap, in_time=True, cost=cost), Receipt):
+            remap = done
+        return done
 
     async def load(self, webhook_id: str) -> Webhook:
         """A stored webhook, as it was verified."""
@@ -140,11 +144,17 @@ class Store:
     async def change(self, action: changes.Action, ids: Sequence[str]) -> changes.Changed:
         """Do what an operator asks to events."""
         asked = changes.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
-        return await self._writer.run(changes.change, asked)
+        return await self._writer.run(changes.change, asked, cost=_PORTION)
 
     async def erase(self, webhook_id: str) -> bool:
-        """Delete a webhook with all that came of it; False where one of its events is being sent just now."""
-        return await self._writer.run(changes.erase, changes.Erase(webhook_id=webhook_id, now=self.clock.running()))
+        """Delete a webhook with all that came of it; False where one of its events is being sent just now.
+
+        Of one with thousands of events, those may be gone by then of which none was being sent before.
+        """
+        asked = changes.Erase(webhook_id=webhook_id, now=self.clock.running())
+        while (is_gone := await self._writer.run(changes.erase, asked, cost=_STATEMENTS)) is None:
+            pass
+        return is_gone
 
     async def check_purging(self) -> None:
         """Make sure that `purge` would succeed now.
@@ -168,7 +178,7 @@ class Store:
 
     async def forget(self, before: int, cursor: int) -> tuple[int | None, int]:
         """Delete a few webhooks stored before a moment; return where to go on (None: nowhere) and how many went."""
-        return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor))
+        return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor), cost=_PORTION)
 
     async def keep_secret(self, secret: handed_over.HandedOver) -> bool:
         """Keep a secret that a sender handed over; False where too many of its source are unread."""

@@ -116,6 +116,16 @@ Index(
     sqlite_where=_is_ordered,
     postgresql_where=_is_ordered,
 )
+is_delivered_in_order = and_(events.c.order_key.is_not(None), events.c.state == literal_column("'delivered'"))
+Index(
+    "ix_events_delivered_in_order",
+    events.c.target,
+    events.c.source,
+    events.c.order_key,
+    events.c.seq,
+    sqlite_where=is_delivered_in_order,
+    postgresql_where=is_delivered_in_order,
+)
 Index("ix_events_sending", events.c.lease_until, sqlite_where=is_sending, postgresql_where=is_sending)
 
 attempts = Table(

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
-from bridge.store.order import WAITING, Key, advance
+from bridge.store.order import WAITING, Key, free
 from bridge.store.prepared import Insertion, Prepared
 from bridge.store.tables import dedupe, events, webhooks
 
@@ -58,11 +58,10 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     new = [a for a in acceptances if a.webhook.id not in repeats] if repeats else acceptances
     if new:
         _insert_webhook.insert(connection, [_webhook_row(a) for a in new])
-    rows = [event_row(a, event) for a in new for event in a.mapping.events]
+    first = free(connection, {key for a in new for event in a.mapping.events if (key := its_key(a, event))})
+    rows = [event_row(a, event, first) for a in new for event in a.mapping.events]
     if rows:
         insert_event.insert(connection, rows)
-        for moment, keys in _ordered(new).items():
-            advance(connection, keys, moment)
     repeated = receipts(connection, set(repeats.values()))
     return [
         repeated[repeats[a.webhook.id]]
@@ -138,16 +137,6 @@ def its_key(a: Acceptance, event: Event) -> Key | None:
     return None if event.order_key is None else Key(event.target, a.webhook.source, event.order_key)
 
 
-def _ordered(acceptances: Sequence[Acceptance]) -> dict[int, set[Key]]:
-    """The order keys of new events, by the moment of their acceptance."""
-    keys: dict[int, set[Key]] = {}
-    for a in acceptances:
-        for event in a.mapping.events:
-            if key := its_key(a, event):
-                keys.setdefault(a.now, set()).add(key)
-    return keys
-
-
 def load(connection: Connection, ids: Sequence[str]) -> Sequence[Webhook]:
     """Stored webhooks, as they were verified.
 
@@ -203,9 +192,14 @@ def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
     )
 
 
-def event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
-    """The values of `EVENT_COLUMNS`."""
+def event_row(a: Acceptance, event: Event, first: set[Key]) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS`. An event is due at once where it has no key, or is the `first` of it."""
     target = a.targets.get(event.target) or TargetState(name=event.target)
+    due = a.now
+    if event.order_key is not None and event.send:
+        key = Key(event.target, a.webhook.source, event.order_key)
+        due = a.now if key in first else WAITING
+        first.discard(key)
     return (
         event.id,
         a.webhook.id,
@@ -219,7 +213,7 @@ def event_row(a: Acceptance, event: Event) -> tuple[Any, ...]:
         event.on_unknown._value_,
         _PENDING if event.send else _DISCARDED,
         None if event.send else "shadow",
-        a.now if event.order_key is None else WAITING,
+        due,
         a.created_at,
         event.max_age,
         target.clock(a.now) + event.max_age,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from clocks import Hand
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 
 from bridge.errors import StoreError
 from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
@@ -226,6 +226,21 @@ async def test_ids_come_in_portions_in_order_of_commit(store: Store, url: str) -
     assert [*first, *second, *third] == made
 
 
+async def test_a_portion_of_what_is_long_is_smaller(store: Store, url: str) -> None:
+    webhook = a_webhook()
+    made = [an_event(webhook, str(number), text="x" * 2**20) for number in range(5)]
+    await store.accept(webhook, mapped(*made), WINDOW)
+    query = changes.selected_events(Selection(), Action.DISCARD)
+    portions: list[list[str]] = []
+    cursor: int | None = 0
+    with reading.reading(url) as connection:
+        while cursor is not None:
+            cursor, ids = changes.ids_after(connection, query, cursor, 200)
+            portions.append(ids)
+    assert list(map(len, portions)) == [2, 2, 1]
+    assert [id_ for ids in portions for id_ in ids] == [each.id for each in made]
+
+
 # what is shown first
 
 
@@ -309,6 +324,31 @@ async def test_an_erased_webhook_is_gone_with_all_that_came_of_it(store: Store, 
     assert await store.erase(webhook.id)
     assert left(look) == [1, 2, 2, 1]
     assert not await store.erase(webhook.id)  # there is nothing more to erase
+
+
+async def test_what_thousands_came_of_goes_in_pieces_and_frees_those_that_waited(
+    engine: Engine, store: Store, look: Engine
+) -> None:
+    webhook = a_webhook()
+    await store.accept(webhook, mapped(*(an_event(webhook, str(n), order_key="k") for n in range(4_500))), WINDOW)
+    other, mapping = one(order_key="k")
+    await store.accept(other, mapping, WINDOW)
+    commits: list[Connection] = []
+    event.listen(engine, "commit", commits.append)
+    assert await store.erase(webhook.id)
+    assert len(commits) == 3
+    assert left(look) == [1, 1, 0, 0]
+    assert [claim.webhook_id for claim in (await store.claim("crm", 10, LEASE)).claims] == [other.id]
+
+
+async def test_what_is_long_goes_in_pieces_too(engine: Engine, store: Store, look: Engine) -> None:
+    webhook = a_webhook()
+    await store.accept(webhook, mapped(*(an_event(webhook, str(n), text="x" * 2**20) for n in range(5))), WINDOW)
+    commits: list[Connection] = []
+    event.listen(engine, "commit", commits.append)
+    assert await store.erase(webhook.id)
+    assert len(commits) == 3
+    assert left(look) == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("state", [s for s in ALL if s is not EventState.SENDING])

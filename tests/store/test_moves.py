@@ -19,6 +19,7 @@ from bridge.model import (
     Outcome,
     Pause,
     PauseReason,
+    Receipt,
     RetryAt,
     TargetState,
     Webhook,
@@ -211,6 +212,7 @@ class World:
         webhook = self.webhooks[which % len(self.webhooks)]
         made = [an_event(webhook, item, max_age=50) for item in sorted(items)]
         (receipt,) = remap(self.connection, [Remap(acceptance=self._acceptance(webhook, made, broken=broken))])
+        assert isinstance(receipt, Receipt)
         own = [an_event(webhook, item).id for item in "abcd"]
         before = [id_ for id_ in self.expected if id_ in own]
         for event in made:

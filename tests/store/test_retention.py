@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from clocks import Hand
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
 from bridge.model import Dead, Decision, Delivered, Held, Outcome, RetryAt
 from bridge.store.retention import Forget, forget
@@ -54,6 +54,19 @@ async def test_what_is_old_goes_with_all_that_came_of_it_but_not_what_is_undecid
     assert _forget(engine, NOW + 1) == 2
     assert webhook_ids(engine) == [*kept, young.id]
     assert _counts(engine) == [4, 4, 3, 2]
+
+
+async def test_what_thousands_came_of_goes_in_pieces(store: Store, engine: Engine) -> None:
+    for count in (4_500, 1):
+        webhook = a_webhook()
+        made = [an_event(webhook, str(number), send=False) for number in range(count)]
+        await store.accept(webhook, mapped(*made, key=webhook.id), WINDOW)
+    store.close()
+    pieces: list[Any] = []
+    event.listen(engine, "commit", pieces.append)
+    assert _forget(engine, NOW + 1) == 2
+    assert len(pieces) == 3
+    assert _counts(engine) == [0, 0, 0, 0]
 
 
 async def test_a_key_that_a_younger_webhook_took_over_stays_its_own(store: Store, engine: Engine, hand: Hand) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from clocks import Hand
 from msgspec.structs import replace
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, event, select
 
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
@@ -335,6 +335,25 @@ async def test_remap_discards_what_is_pending_and_no_longer_made(kept: bool, sto
     assert (row.state, row.reason) == ("discarded", "remapped")
     assert event_row(look, kept_event.id).state == ("pending" if kept else "discarded")
     assert event_row(look, other[1].events[0].id).state == "pending"
+
+
+async def test_a_remap_of_thousands_goes_in_portions_and_ends_as_one(
+    engine: Engine, store: Store, look: Engine, hand: Hand
+) -> None:
+    webhook = a_webhook()
+    made = [an_event(webhook, str(number)) for number in range(2_500)]
+    await store.accept(webhook, failed(*made), WINDOW)
+    commits: list[Connection] = []
+    event.listen(engine, "commit", commits.append)
+    changed = [replace(one, type="Changed") for one in made[:1_500]]
+    added = [an_event(webhook, f"new {number}") for number in range(1_000)]
+    receipt = await store.remap(webhook, mapped(*changed, *added))
+    assert len(commits) == 3
+    assert receipt.discarded == tuple(one.id for one in made[1_500:])
+    assert (len(receipt.event_ids), receipt.state) == (3_500, WebhookState.MAPPED)
+    receipt = await store.remap(webhook, mapped())
+    assert len(receipt.discarded) == 2_500
+    assert set(states(look)) == {"discarded"}
 
 
 async def test_remap_leaves_what_is_dead_and_no_longer_made(store: Store, look: Engine) -> None:

@@ -9,6 +9,8 @@ from alembic import op
 revision = "0006"
 down_revision = "0005"
 
+DELIVERED_IN_ORDER = sa.text("order_key IS NOT NULL AND state = 'delivered'")
+
 
 def upgrade() -> None:
     op.add_column("webhooks", sa.Column("bounded", sa.Boolean(), nullable=False, server_default=sa.false()))
@@ -27,3 +29,11 @@ def upgrade() -> None:
     op.add_column("webhooks", sa.Column("stored_at", sa.BigInteger(), nullable=True))
     op.add_column("events", sa.Column("stored_at", sa.BigInteger(), nullable=True))
     op.add_column("targets", sa.Column("paused_at_wall", sa.BigInteger(), nullable=True))
+    op.create_index(
+        "ix_events_delivered_in_order",
+        "events",
+        ["target", "source", "order_key", "seq"],
+        unique=False,
+        sqlite_where=DELIVERED_IN_ORDER,
+        postgresql_where=DELIVERED_IN_ORDER,
+    )

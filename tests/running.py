@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import io
 import json
 import os
 import random
@@ -12,13 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
+import structlog
 
+from bridge.cli.main import main
 from bridge.store import reading
 
 T = TypeVar("T")
@@ -275,13 +279,27 @@ class Bridge:
         return found()
 
     def run(self, *arguments: str, secrets: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the CLI on this configuration."""
-        environment = os.environ | (self.environment if secrets else {})
-        return run("--config", str(self.config), *arguments, environment=environment)
+        """Run a command of the CLI on this configuration, in this process."""
+        return run_here("--config", str(self.config), *arguments, environment=self.environment if secrets else {})
+
+
+def run_here(*arguments: str, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the CLI in this process: one of its own takes a second to start. The environment is added."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bridge", *arguments])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        structlog.reset_defaults()  # what the command set up is for its own process
+    assert isinstance(ended.value.code, int)
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(arguments, ended.value.code, *said)
 
 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run a command of the CLI."""
+    """Run a command of the CLI in a process of its own."""
     return subprocess.run(
         (*_COMMAND, *arguments),
         capture_output=True,

@@ -77,8 +77,8 @@ class Webhooks:
         compiled = self._intake.sources.get(source)
         client = (compiled.callers if compiled else self._callers).client(_peer(scope), headers)
         if compiled is None or not compiled.settings.enabled:
-            reason = "source_disabled" if compiled else "unknown_source"
-            self._intake.refused(source if compiled else None, reason, client, 0, _path(scope))
+            known = source if compiled else None
+            self._intake.refused(known, "source_disabled" if compiled else "unknown_source", client, 0, _path(scope))
             return problem(404, "there is no such source", _CLOSE)
         handshake = compiled.handshake
         sends = scope["method"] in compiled.settings.methods

@@ -221,7 +221,7 @@ rules:
         bridge.post("github", body, headers)
     for unreadable in (b'{"private_word": "confidential"', b"confidential", b"\xffconfidential"):
         bridge.post("github", unreadable, by_github(unreadable))
-    bridge.post("confidential", body, signed)
+    bridge.post("nobody", body, signed)
     ignored = bridge.post("hushed", b'{"t": "x"}', by_github(b'{"t": "x"}')).json()["id"]
     bridge.client.get("/webhooks/github", params={"token": "confidential"})
     bridge.admin.get("/readyz", headers={"Authorization": "Bearer confidential"})

@@ -25,6 +25,8 @@ from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
 _EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
+_CLAIMED_AT_ONCE = 32  # of them, until they are this long together
+_CLAIMED_BYTES = 4 << 20
 
 _CLAIMED = (
     *("seq", "expires_at", "attempts", "id", "webhook_id", "source", "rule", "target", "type", "text", "retries"),
@@ -87,7 +89,7 @@ _ATTEMPT_COLUMNS = (
     *("event_id", "number", "started_at", "duration", "outcome", "status", "detail", "result", "late", "probe"),
 )
 _insert_attempt = Prepared(lambda _: attempts.insert().inline(), _ATTEMPT_COLUMNS)
-_SEQ, _EXPIRES_AT = _CLAIMED.index("seq"), _CLAIMED.index("expires_at")
+_SEQ, _EXPIRES_AT, _TEXT = map(_CLAIMED.index, ("seq", "expires_at", "text"))
 _ON_UNKNOWN = {each.value: each for each in OnUnknown}
 _STATES = {each.value: each for each in EventState}
 _PENDING, _SENDING = EventState.PENDING.value, EventState.SENDING.value
@@ -148,10 +150,12 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
     claims: list[Claim] = []
     expired: list[Claim] = []
     more = True
-    while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE:
-        count = ask.limit - len(claims)
+    size = 0
+    while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE and size < _CLAIMED_BYTES:
+        count = min(ask.limit - len(claims), _CLAIMED_AT_ONCE)
         rows = _claimable.rows(connection, (ask.target, ask.now, count))
         more = len(rows) == count
+        size += sum([len(row[_TEXT]) for row in rows])
         old = [row for row in rows if row[_EXPIRES_AT] <= ask.clock]
         fresh = [row for row in rows if row[_EXPIRES_AT] > ask.clock] if old else rows
         if old:
@@ -163,7 +167,7 @@ def _claim_for(connection: Connection, ask: Ask) -> Claimed:
             _claim.change(connection, [(ask.claimed_at, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
             claims += [_as_claim(row, claimed=1, probe=ask.probe) for row in fresh]
     next_due_at: int | None = ask.now
-    if len(claims) < ask.limit:
+    if len(claims) < ask.limit and size < _CLAIMED_BYTES:
         ((next_due_at,),) = _next_due.rows(connection, (ask.target,))
     return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
 

@@ -68,6 +68,20 @@ async def _claim_one(store: Store) -> Claim:
 # claim
 
 
+async def test_a_claim_takes_less_of_what_is_long_and_says_that_there_is_more(store: Store, hand: Hand) -> None:
+    webhook = a_webhook()
+    made = [an_event(webhook, str(number), text="x" * 2**20) for number in range(70)]
+    await store.accept(webhook, mapped(*made), WINDOW)
+    taken: list[str] = []
+    for count in (32, 32, 6):
+        claimed = await store.claim("crm", 100, LEASE)
+        assert len(claimed.claims) == count
+        assert claimed.next_due_at == hand.running()
+        taken += ids(claimed.claims)
+    assert taken == [event.id for event in made]
+    assert (await store.claim("crm", 100, LEASE)).next_due_at is None
+
+
 async def test_a_claim_carries_all_that_an_attempt_needs(store: Store, look: Engine, hand: Hand) -> None:
     webhook = a_webhook(source="github")
     made = an_event(webhook, rule="r", text="a=ü", type="T", on_unknown=OnUnknown.HOLD, max_age=HOUR)

@@ -212,6 +212,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     event_ids: tuple[str, ...]
     state: WebhookState
     duplicate: bool
+    differs: bool = False  # a duplicate with another body than the first
     bounded: bool = False  # as the mapping that is stored
     discarded: tuple[str, ...] = ()  # events that a remap no longer makes
 

@@ -21,6 +21,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.webhooks = counters("bridge_webhooks", "Verified webhooks by what became of them", ("source", "state"))
         self.duplicates = counters("bridge_webhook_duplicates", "Webhooks that repeat an earlier one", ("source",))
+        self.differing = counters(
+            "bridge_webhook_duplicates_differing", "Duplicates that bring another body than the first", ("source",)
+        )
         self.refused = counters("bridge_webhooks_refused", "Requests that were not accepted", ("source", "reason"))
         self.handshakes = counters("bridge_handshakes", "Handshakes by their outcome", ("source", "outcome"))
         self.intake = histograms(
@@ -32,8 +35,9 @@ class Metrics:
         self.delivery_seconds = histograms(
             "bridge_delivery_seconds", "From the accepted webhook to the delivered event", ("target",), _LONG
         )
-        counted = (self.webhooks, self.duplicates, self.refused, self.handshakes, self.intake, self.attempts)
-        self.registry.register(Counted((*counted, self.attempt_seconds, self.events, self.delivery_seconds)))
+        came = (self.webhooks, self.duplicates, self.differing, self.refused, self.handshakes, self.intake)
+        sent = (self.attempts, self.attempt_seconds, self.events, self.delivery_seconds)
+        self.registry.register(Counted((*came, *sent)))
         self.registry.register(_LogLines())
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:

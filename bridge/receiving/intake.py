@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
@@ -118,7 +120,7 @@ class Intake:
             if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)
                 mapping = await self._interpreter.interpret(source.rules, stored)
-                receipt = await self._store.remap(stored, mapping)
+                receipt = replace(await self._store.remap(stored, mapping), differs=receipt.differs)
                 self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
         except (NotVerified, Refused) as error:
             self.refused(request.source, error.reason, request.client, len(request.body))
@@ -134,7 +136,7 @@ class Intake:
     async def _call_off(self, webhook: Webhook, key: str) -> None:
         """Have no duplicate mapped that would take long."""
         window = self.sources[webhook.source].settings.dedupe_window
-        if first := await self._store.repeated(webhook.source, key, window):
+        if first := await self._store.repeated(webhook, key, window):
             raise _Repeated(first)
 
     async def shake(self, request: Request) -> Reply | None:
@@ -225,17 +227,20 @@ class Intake:
     def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:
         if receipt.duplicate:
             self._metrics.duplicates[request.source].inc()
+            if receipt.differs:
+                self._metrics.differing[request.source].inc()
         else:
             self._metrics.webhooks[request.source, receipt.state].inc()
         self._metrics.intake[request.source].observe(seconds)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"differs": True} if receipt.differs else {}
         if receipt.state is not _MAPPED:
-            more = {"why": _because(receipt.state, mapping)}
+            more = {**more, "why": _because(receipt.state, mapping)}
             if receipt.state is not _IGNORED:
                 more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
         if mapping.repaired:
             more["repaired"] = True
-        (log.info if receipt.state is _MAPPED or receipt.state is _IGNORED else log.warning)(
+        is_as_it_may_be = (receipt.state is _MAPPED or receipt.state is _IGNORED) and not receipt.differs
+        (log.info if is_as_it_may_be else log.warning)(
             logs.WEBHOOK_ACCEPTED,
             webhook_id=receipt.webhook_id,
             source=request.source,

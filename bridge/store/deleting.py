@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete,
 
 from bridge.store.portions import portion, size_of
 from bridge.store.prepared import Prepared
-from bridge.store.tables import attempts, dedupe, events, webhooks
+from bridge.store.tables import attempts, dedupe, duplicates, events, webhooks
 
 _MOST = 2_000  # rows of a table, in one transaction
 
@@ -31,6 +31,7 @@ def delete_some(connection: Connection, ids: set[str]) -> tuple[bool, list[Row[A
         keys = select(webhooks.c.source, webhooks.c.dedupe_key).where(webhooks.c.id.in_(ids))
         its_keys = tuple_(dedupe.c.source, dedupe.c.key).in_(keys)
         connection.execute(delete(dedupe).where(its_keys, dedupe.c.webhook_id.in_(ids)))
+        connection.execute(delete(duplicates).where(duplicates.c.webhook_id.in_(ids)))
         connection.execute(delete(webhooks).where(webhooks.c.id.in_(ids)))
     return not left, made
 

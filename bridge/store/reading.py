@@ -12,7 +12,7 @@ from bridge import jsontext
 from bridge.attribute_text import attributes
 from bridge.errors import StoreError, StoreUnavailable, StoreVersion
 from bridge.model import EventState
-from bridge.store import clock, database
+from bridge.store import clock, database, duplicates
 from bridge.store.order import WAITING
 from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
@@ -121,7 +121,7 @@ def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
     found = _webhooks(connection, select(webhooks).where(webhooks.c.id == webhook_id))
     if not found:
         raise StoreError(f"there is no webhook {webhook_id}, `bridge webhooks list` shows the newest")
-    return found[0]
+    return found[0] | {"duplicates": duplicates.shown(connection, webhook_id)}
 
 
 def event_states(connection: Connection, webhook_id: str) -> dict[str, str]:

@@ -73,13 +73,13 @@ class Store:
         cost = len(webhook.body) + mapping.size
         return await self._writer.run(webhooks.accept, acceptance, in_time=True, cost=cost)
 
-    async def repeated(self, source: str, key: str, window: int) -> Receipt | None:
-        """Look whether a webhook with this dedupe key would be a duplicate: the first one's receipt, None if it is new.
+    async def repeated(self, webhook: Webhook, key: str, window: int) -> Receipt | None:
+        """Look whether a webhook with this dedupe key is a duplicate: the first one's receipt, None if it is new.
 
         `accept` tells by itself. This is for who would rather know before much work goes into a mapping.
         """
-        identity = webhooks.Identity(source, key, self.clock.running() - window)
-        return await self._writer.run(webhooks.repeated, identity, in_time=True)
+        look = webhooks.Look(webhook, key, self.clock.running() - window, self.clock.wall())
+        return await self._writer.run(webhooks.look, look, in_time=True)
 
     async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""

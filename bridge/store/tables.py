@@ -58,6 +58,17 @@ dedupe = Table(
     Column("claimed_at", BigInteger, nullable=False),
 )
 
+# The webhooks that came again, apart from them: to count there would write a body anew.
+duplicates = Table(
+    "duplicates",
+    metadata,
+    Column("webhook_id", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("differing", Integer, nullable=False),  # how many brought another body
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,

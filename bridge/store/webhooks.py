@@ -1,9 +1,11 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
@@ -11,6 +13,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
+from bridge.store import duplicates
+from bridge.store.duplicates import Duplicate
 from bridge.store.order import WAITING, Key, free
 from bridge.store.prepared import Insertion, Prepared
 from bridge.store.tables import dedupe, events, webhooks
@@ -62,9 +66,9 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     rows = [event_row(a, event, first) for a in new for event in a.mapping.events]
     if rows:
         insert_event.insert(connection, rows)
-    repeated = receipts(connection, set(repeats.values()))
+    repeated = _repeated(connection, acceptances, repeats) if repeats else {}
     return [
-        repeated[repeats[a.webhook.id]]
+        repeated[a.webhook.id]
         if a.webhook.id in repeats
         else Receipt(
             webhook_id=a.webhook.id,
@@ -94,24 +98,45 @@ def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> di
     return {id_: first for id_, first in firsts.items() if id_ != first}
 
 
-class Identity(Struct, frozen=True):
-    """A dedupe key of a source; a claim on it that was made at `expired` or before, in milliseconds, is over."""
+def _repeated(
+    connection: Connection, acceptances: Sequence[Acceptance], repeats: MappingOf[str, str]
+) -> dict[str, Receipt]:
+    """The receipts of webhooks that repeat others, by their ids."""
+    came = {
+        a.webhook.id: Duplicate(repeats[a.webhook.id], a.webhook.body, a.created_at)
+        for a in acceptances
+        if a.webhook.id in repeats
+    }
+    firsts = receipts(connection, set(repeats.values()))
+    differ = duplicates.note(connection, list(came.values()))
+    return {
+        id_: replace(firsts[one.first], differs=True) if differs else firsts[one.first]
+        for (id_, one), differs in zip(came.items(), differ, strict=True)
+    }
 
-    source: str
+
+class Look(Struct, frozen=True):
+    """A webhook with its dedupe key; a claim made at `expired` or before is over. `at` is by the wall clock."""
+
+    webhook: Webhook
     key: str
     expired: int
+    at: int
 
 
-def repeated(connection: Connection, identities: Sequence[Identity]) -> Sequence[Receipt | None]:
-    """Which stored webhook a new one with this key would repeat; None where it would be the first."""
-    return [_first(connection, one) for one in identities]
+def look(connection: Connection, looks: Sequence[Look]) -> Sequence[Receipt | None]:
+    """Which stored webhook each one repeats; None where it would be the first."""
+    return [_first(connection, one) for one in looks]
 
 
-def _first(connection: Connection, identity: Identity) -> Receipt | None:
-    claimed = (dedupe.c.source == identity.source, dedupe.c.key == identity.key)
-    holder = select(dedupe.c.webhook_id).where(*claimed, dedupe.c.claimed_at > identity.expired)
+def _first(connection: Connection, look: Look) -> Receipt | None:
+    claimed = (dedupe.c.source == look.webhook.source, dedupe.c.key == look.key)
+    holder = select(dedupe.c.webhook_id).where(*claimed, dedupe.c.claimed_at > look.expired)
     first = connection.execute(holder).scalar()
-    return None if first is None else receipts(connection, {first}).get(first)
+    if first is None:
+        return None
+    (differs,) = duplicates.note(connection, [Duplicate(first, look.webhook.body, look.at)])
+    return replace(receipts(connection, {first})[first], differs=differs)
 
 
 def receipts(connection: Connection, ids: set[str]) -> dict[str, Receipt]:

@@ -189,6 +189,28 @@ async def test_a_duplicate_repeats_the_first_receipt(house: House) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_duplicate_with_another_body_is_a_warning_and_counted(house: House) -> None:
+    first = await house.intake.receive(request(b'{"number": 1}', "one"))
+    with logged() as log:
+        again = await house.intake.receive(request(b'{"number": 2}', "one"))
+        same = await house.intake.receive(request(b'{"number": 1}', "one"))
+    assert (again.webhook_id, again.event_ids, again.differs) == (first.webhook_id, first.event_ids, True)
+    assert not same.differs
+    lines = log.named(logs.WEBHOOK_ACCEPTED)
+    assert [(line["log_level"], line.get("differs")) for line in lines] == [("warning", True), ("info", None)]
+    assert [event["attributes"] for event in house.events()] == [{"number": 1}]
+    assert house.count("webhook_duplicates", source="github") == 2
+    assert house.count("webhook_duplicates_differing", source="github") == 1
+
+
+@pytest.mark.anyio
+async def test_a_duplicate_of_a_failed_webhook_differs_though_that_is_mapped_again(house: House) -> None:
+    failed = await house.intake.receive(request(b'{"note": "n"}', "one"))
+    again = await house.intake.receive(request(b'{"note": 5}', "one"))
+    assert (again.webhook_id, again.state, again.differs) == (failed.webhook_id, WebhookState.FAILED, True)
+
+
+@pytest.mark.anyio
 async def test_without_a_delivery_id_nothing_is_a_duplicate(house: House) -> None:
     receipts = [await house.intake.receive(request(b'{"number": 7}')) for _ in range(2)]
     assert len({receipt.webhook_id for receipt in receipts}) == 2

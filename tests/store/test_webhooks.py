@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from clocks import Hand
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, Engine, event, func, select
 
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
@@ -25,7 +25,7 @@ from bridge.model import (
 )
 from bridge.store import database, reading
 from bridge.store.store import Store
-from bridge.store.tables import dedupe, events, webhooks
+from bridge.store.tables import dedupe, duplicates, events, webhooks
 
 from .support import (
     DAY,
@@ -98,7 +98,8 @@ async def test_a_duplicate_repeats_the_first_receipt_and_stores_nothing(store: S
     receipt = await store.accept(first, mapped(an_event(first, "a"), an_event(first, "b"), key="k"), WINDOW)
     hand.turn(DAY)
     again = a_webhook(body=b"another body")
-    assert await store.accept(again, mapped(an_event(again, "c"), key="k"), WINDOW) == replace(receipt, duplicate=True)
+    repeated = await store.accept(again, mapped(an_event(again, "c"), key="k"), WINDOW)
+    assert repeated == replace(receipt, duplicate=True, differs=True)
     assert webhook_ids(look) == [first.id]
     assert len(states(look)) == 2
 
@@ -386,11 +387,49 @@ async def test_remap_replaces_why(store: Store, url: str) -> None:
         assert [why["error"] for why in shown["why"] or []] == ([error] if error else [])
 
 
+async def test_duplicates_are_counted_at_the_first_and_those_with_another_body_told(
+    store: Store, url: str, hand: Hand
+) -> None:
+    def told() -> Any:
+        with reading.reading(url) as connection:
+            return reading.show_webhook(connection, first.id)["duplicates"]
+
+    first = a_webhook(body=b'{"v": 1}')
+    await store.accept(first, mapped(key="one"), WINDOW)
+    assert told() == {"count": 0, "differing": 0, "first_at": None, "last_at": None}
+    same, other = (a_webhook(body=body) for body in (b'{"v": 1}', b'{"v": 2}'))
+    hand.turn(MINUTE)
+    receipts = await together(store, *(store.accept(one, mapped(key="one"), WINDOW) for one in (same, other)))
+    assert [(receipt.webhook_id, receipt.differs) for receipt in receipts] == [(first.id, False), (first.id, True)]
+    hand.turn(MINUTE)
+    looked = await store.repeated(other, "one", WINDOW)
+    assert looked
+    assert looked.differs
+    times = {"first_at": "2023-11-14T22:14:20.000Z", "last_at": "2023-11-14T22:15:20.000Z"}
+    assert told() == {"count": 3, "differing": 2, **times}
+    assert (await store.load(first.id)).body == b'{"v": 1}'
+
+
+async def test_of_two_in_one_batch_the_second_is_told_to_differ(store: Store) -> None:
+    first, second = a_webhook(body=b"1"), a_webhook(body=b"2")
+    receipts = await together(store, *(store.accept(one, mapped(key="one"), WINDOW) for one in (first, second)))
+    assert [(receipt.duplicate, receipt.differs) for receipt in receipts] == [(False, False), (True, True)]
+
+
+async def test_what_is_known_of_duplicates_goes_with_the_first(store: Store, look: Engine) -> None:
+    webhook, mapping = _keyed("one")
+    await store.accept(webhook, mapping, WINDOW)
+    await store.accept(*_keyed("one"), WINDOW)
+    assert await store.erase(webhook.id)
+    with look.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(duplicates)).scalar() == 0
+
+
 async def test_a_duplicate_tells_whether_the_first_failed_by_a_bound_and_a_remap_settles_it(store: Store) -> None:
     key = "one"
     webhook, mapping = a_webhook(), Mapping(state=WebhookState.FAILED, error="too much", bounded=True, dedupe_key=key)
     assert not (await store.accept(webhook, mapping, WINDOW)).duplicate
-    for receipt in (await store.accept(*_keyed(key), WINDOW), await store.repeated("shop", key, WINDOW)):
+    for receipt in (await store.accept(*_keyed(key), WINDOW), await store.repeated(a_webhook(), key, WINDOW)):
         assert receipt == Receipt(
             webhook_id=webhook.id, event_ids=(), state=WebhookState.FAILED, duplicate=True, bounded=True
         )
@@ -402,14 +441,14 @@ async def test_a_duplicate_tells_whether_the_first_failed_by_a_bound_and_a_remap
 
 async def test_whom_a_webhook_would_repeat_is_known_before_it_is_mapped(store: Store, hand: Hand) -> None:
     first, mapping = _keyed("one")
-    assert await store.repeated("shop", "one", WINDOW) is None
+    assert await store.repeated(a_webhook(), "one", WINDOW) is None
     await store.accept(first, mapping, WINDOW)
     hand.turn(WINDOW - 1)
-    assert await store.repeated("shop", "one", WINDOW) == await store.accept(*_keyed("one"), WINDOW)
-    assert await store.repeated("other", "one", WINDOW) is None
-    assert await store.repeated("shop", "two", WINDOW) is None
+    assert await store.repeated(a_webhook(), "one", WINDOW) == await store.accept(*_keyed("one"), WINDOW)
+    assert await store.repeated(a_webhook(source="other"), "one", WINDOW) is None
+    assert await store.repeated(a_webhook(), "two", WINDOW) is None
     hand.turn(1)
-    assert await store.repeated("shop", "one", WINDOW) is None, "its window is over"
+    assert await store.repeated(a_webhook(), "one", WINDOW) is None, "its window is over"
     assert not (await store.accept(*_keyed("one"), WINDOW)).duplicate
 
 

@@ -37,3 +37,12 @@ def upgrade() -> None:
         sqlite_where=DELIVERED_IN_ORDER,
         postgresql_where=DELIVERED_IN_ORDER,
     )
+    op.create_table(
+        "duplicates",
+        sa.Column("webhook_id", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("differing", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("webhook_id"),
+    )

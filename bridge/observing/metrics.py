@@ -25,6 +25,9 @@ class Metrics:
             "bridge_webhook_duplicates_differing", "Duplicates that bring another body than the first", ("source",)
         )
         self.refused = counters("bridge_webhooks_refused", "Requests that were not accepted", ("source", "reason"))
+        self.admin_refused = counters(
+            "bridge_admin_refused", "Requests to the admin port that were not served", ("reason",)
+        )
         self.handshakes = counters("bridge_handshakes", "Handshakes by their outcome", ("source", "outcome"))
         self.intake = histograms(
             "bridge_intake_seconds", "From the whole request to the durable commit", ("source",), _FAST
@@ -37,7 +40,7 @@ class Metrics:
         )
         came = (self.webhooks, self.duplicates, self.differing, self.refused, self.handshakes, self.intake)
         sent = (self.attempts, self.attempt_seconds, self.events, self.delivery_seconds)
-        self.registry.register(Counted((*came, *sent)))
+        self.registry.register(Counted((*came, *sent, self.admin_refused)))
         self.registry.register(_LogLines())
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:

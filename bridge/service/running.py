@@ -138,8 +138,8 @@ class _Bridge:
         serving = [Serving(application, listener, self._webhooks.connections)]
         if self._settings.admin:
             listener = listen(self._settings.admin.host, self._settings.admin.port)
-            application = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
-            serving.append(Serving(application, listener))
+            guarded = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
+            serving.append(Serving(guarded, listener, guarded.connections))
         for one in serving:
             one.start()
         return serving

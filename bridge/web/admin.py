@@ -1,17 +1,15 @@
-"""The admin port, for operators and their monitoring; every request shows the bearer token."""
+"""The admin port, for operators and their monitoring; `guard` lets nobody in without the token."""
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
@@ -22,34 +20,15 @@ from bridge.operations.operator import Operator
 from bridge.operations.requests import LATEST, InvalidRequest, asker_name, perform, read
 from bridge.settings.secrets import Secret
 from bridge.store import reading
-from bridge.web.problems import problem
+from bridge.web.guard import Guard
+from bridge.web.problems import not_served, problem, response
 
-_BODY_LIMIT = 1024 * 1024
 _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
-
-
-class _Bearer:
-    """Lets a request pass that shows the token."""
-
-    def __init__(self, app: ASGIApp, token: Secret) -> None:
-        self._app = app
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        shown = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), b"")
-        if scope["type"] == "http" and not hmac.compare_digest(shown, b"Bearer " + self._token.reveal().encode()):
-            status, headers, body = problem(
-                401, "send Authorization: Bearer and the admin token", (b"www-authenticate", b"Bearer")
-            )
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-            return
-        await self._app(scope, receive, send)
 
 
 def application(
     token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]], operator: Operator
-) -> Starlette:
+) -> Guard:
     """The admin port's application. `reasons` says why the bridge is not ready; nothing to say means it is."""
 
     async def readyz(_: Request) -> Response:
@@ -71,23 +50,26 @@ def application(
         name = asker_name(_text(request, b"x-operator"))
         return JSONResponse(await perform(operator, request.path_params["path"], payload, name))
 
-    return Starlette(
+    served = Starlette(
         routes=[
             Route("/readyz", readyz),
             Route("/metrics", show_metrics),
             Route("/api/{kind:str}", records, methods=["GET"]),
             Route("/api/{kind:str}/{id:str}", records, methods=["GET"]),
-            Route("/api/{path:path}", change, methods=["POST"], max_body_size=_BODY_LIMIT),
+            Route("/api/{path:path}", change, methods=["POST"]),
         ],
-        middleware=[Middleware(_Bearer, token=token)],
         exception_handlers={
             InvalidRequest: _refused(400),
             UnknownName: _refused(400),
             ValueError: _refused(400),
             StoreUnavailable: _refused(503),
             StoreError: _refused(404),
+            HTTPException: lambda _, error: response(not_served(error)),
+            Exception: lambda *_: response(problem(500, "the bridge itself failed, its log says where")),
         },
     )
+    served.router.redirect_slashes = False
+    return Guard(served, token, metrics)
 
 
 def _records(looking: Looking, request: Request) -> Any:
@@ -123,8 +105,4 @@ def _text(request: Request, name: bytes) -> str:
 
 
 def _refused(status: int) -> Callable[[Request, Exception], Response]:
-    def answer(_: Request, error: Exception) -> Response:
-        code, headers, body = problem(status, str(error))
-        return Response(body, code, {name.decode(): value.decode() for name, value in headers})
-
-    return answer
+    return lambda _, error: response(problem(status, str(error)))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from bridge.content_codings import ACCEPTED, is_supported
 from bridge.errors import Refused
 from bridge.receiving.addresses import of_one_holder
 from bridge.receiving.limits import Limits
 from bridge.web.exchanges import whole_body
+from bridge.web.problems import Answer
 from bridge.web.reading import FIELDS
 
 _PER_PIECE = 50  # bytes of memory, whatever a piece's length
@@ -50,14 +51,21 @@ class Bodies:
         finally:
             self.room.leave(unfinished)
 
-    async def skip(self, receive: Receive) -> None:
-        """Throw away the rest of a refused body: a socket closed over unread bytes would take the answer along."""
+    async def leave(self, answer: Answer, receive: Receive, send: Send) -> None:
+        """Answer a request whose body is not read to its end: its connection cannot carry another one.
+
+        The rest is thrown away for a while: a socket closed over unread bytes would take the answer along.
+        """
+        status, headers, body = answer
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
         try:
             async with asyncio.timeout(self._limits.linger):
                 while (await receive()).get("more_body", False):
                     pass
         except TimeoutError:
             pass
+        await send({"type": "http.response.body", "body": b""})
 
     def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int | None) -> None:
         fields = scope[FIELDS]

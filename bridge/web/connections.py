@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections of the public port: uvicorn's, with the bounds that uvicorn leaves to a proxy.
+"""HTTP/1.1 connections of a port: uvicorn's, with the bounds that uvicorn leaves to a proxy.
 
 Until a request's headers are complete, no application hears of it: how many bytes, how much time and how many
 connections that takes is bounded here. Bodies are bounded where they are read (`bodies`).
@@ -15,6 +15,8 @@ from bridge.errors import Refused
 from bridge.receiving.limits import Limits
 from bridge.web.problems import problem
 from bridge.web.reading import Reader
+
+_MAPPED = "::ffff:"  # how a socket that takes both writes an address of IPv4 (RFC 4291, 2.5.5.2)
 
 Told = Callable[[str, str], None]
 
@@ -60,6 +62,8 @@ class Connection(Reader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client and self.client[0].startswith(_MAPPED):
+            self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         self._connections.waits(self)
         self._connections.heads.start(self)
 

@@ -40,9 +40,9 @@ def unauthorized(detail: str, challenge: str) -> Answer:
     return problem(401, detail, (b"www-authenticate", challenge.encode()))
 
 
-def not_allowed(methods: str, *headers: tuple[bytes, bytes]) -> Answer:
+def not_allowed(methods: str) -> Answer:
     """405, with the methods that may be used."""
-    return problem(405, f"send by {methods}", (b"allow", methods.encode()), *headers)
+    return problem(405, f"send by {methods}", (b"allow", methods.encode()))
 
 
 def for_error(error: BridgeError, challenge: str) -> Answer:

@@ -26,13 +26,20 @@ from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
 from bridge.web.problems import Answer, for_error, not_allowed, not_served, problem, response, unavailable
 
-_CLOSE = (b"connection", b"close")
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
 _PATH_SHOWN = 200  # characters of a path in a log line
 _WEBHOOKS = "/webhooks/"
 _MAPPED: Final = WebhookState.MAPPED  # as an attribute of its class, each look at it costs more than a call
 _ANY = Callers()
+
+
+class _Unread(Exception):
+    """A request is answered before its body is read."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Webhooks:
@@ -59,17 +66,22 @@ class Webhooks:
         self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, headers, body = answer = await self._answer(scope, receive)
-        unread = _CLOSE in headers
-        if not unread and answer_at_once(receive, answer):
+        try:
+            answer = await self._answer(scope, receive)
+        except _Unread as unread:
+            await self.bodies.leave(unread.answer, receive, send)
             return
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": unread})
-        if unread:
-            await self.bodies.skip(receive)
-            await send({"type": "http.response.body", "body": b""})
+        if not answer_at_once(receive, answer):
+            status, headers, body = answer
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        """The answer to a request that was read.
+
+        Raises:
+            _Unread: it is refused before that.
+        """
         if self.closing:
             return unavailable("the bridge is stopping, please send it again")
         source = scope["path"][len(_WEBHOOKS) :]
@@ -79,18 +91,18 @@ class Webhooks:
         if compiled is None or not compiled.settings.enabled:
             known = source if compiled else None
             self._intake.refused(known, "source_disabled" if compiled else "unknown_source", client, 0, _path(scope))
-            return problem(404, "there is no such source", _CLOSE)
+            raise _Unread(problem(404, "there is no such source"))
         handshake = compiled.handshake
         sends = scope["method"] in compiled.settings.methods
         if not sends and (handshake is None or scope["method"] not in handshake.methods):
-            return self._no_such_method(compiled, scope, client, _CLOSE)
+            raise _Unread(self._no_such_method(compiled, scope, client))
         try:
             self._intake.admit(compiled, client)
             limits = compiled.settings.max_body or self._max_body, compiled.settings.max_headers
             body = await self.bodies.read(scope, headers, receive, client, *limits)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
-            return _closing(for_error(error, compiled.verifier.challenge))
+            raise _Unread(for_error(error, compiled.verifier.challenge)) from None
         request = Request(
             source=source,
             method=scope["method"],
@@ -123,11 +135,9 @@ class Webhooks:
         self._intake.refused(None, "method" if error.status_code == 405 else "unknown_path", client, 0, _path(scope))
         return response(not_served(error))
 
-    def _no_such_method(
-        self, source: CompiledSource, scope: Scope, client: str, *headers: tuple[bytes, bytes]
-    ) -> Answer:
+    def _no_such_method(self, source: CompiledSource, scope: Scope, client: str) -> Answer:
         self._intake.refused(source.name, "method", client, 0, _path(scope))
-        return not_allowed(", ".join(source.settings.methods), *headers)
+        return not_allowed(", ".join(source.settings.methods))
 
 
 def _peer(scope: Scope) -> str:
@@ -138,12 +148,6 @@ def _peer(scope: Scope) -> str:
 def _path(scope: Scope) -> str:
     """The path as it was sent, so its odd characters are escaped; its query may hold secrets and is left out."""
     return str(scope["raw_path"][:_PATH_SHOWN], "latin-1")
-
-
-def _closing(answer: Answer) -> Answer:
-    """The rest of the body is not read, so the connection cannot carry another request."""
-    status, headers, body = answer
-    return status, [*headers, _CLOSE], body
 
 
 def _replied(reply: Reply) -> Answer:

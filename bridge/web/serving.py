@@ -9,7 +9,6 @@ from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import BridgeError
 from bridge.web.connections import Connections
@@ -27,7 +26,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        every = family == socket.AF_INET6 and not host.strip(":0")  # address, those of IPv4 too
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=every)
     except OSError as error:
         raise BridgeError(
             f"cannot listen on {host}:{port}: {error.strerror}, free the port or choose another"
@@ -74,14 +74,14 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """One application on one listening socket; `connections` bound what strangers do where the port is public."""
+    """One application on one listening socket; `connections` bound what strangers do there."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, connections: Connections | None = None) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, connections: Connections) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=cast("type[asyncio.Protocol]", connections) if connections else HttpToolsProtocol,
+                http=cast("type[asyncio.Protocol]", connections),
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -67,7 +67,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, keys: str = "", **bridge: Any) -> AsyncIterator[House]:
+async def house(directory: Path, keys: str = "", host: str = "127.0.0.1", **bridge: Any) -> AsyncIterator[House]:
     (directory / "config" / "sources").mkdir(parents=True)
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | bridge))
     (directory / "config" / "sources" / "github.yaml").write_text(SOURCE + keys)
@@ -83,7 +83,7 @@ async def house(directory: Path, keys: str = "", **bridge: Any) -> AsyncIterator
         intake = Intake(built.sources, store, metrics, lambda _: None, monotonic=hand)
         callers = Callers(built.settings.trusted_proxies)
         webhooks = public.Webhooks(intake, built.settings.listen.max_body, callers=callers)
-        listener = listen("127.0.0.1", 0)
+        listener = listen(host, 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,8 @@ class Port:
             "bridge_webhooks_refused_total", {"source": source, "reason": reason}
         )
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator["Connection"]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
-        try:
-            yield Connection(reader, writer)
-        finally:
-            writer.close()
+    def connection(self) -> AbstractAsyncContextManager["Connection"]:
+        return connect(self.number)
 
 
 @dataclass(frozen=True)
@@ -87,6 +82,15 @@ class Connection:
         """Whether the other side ends the connection, in order and without another word."""
         async with asyncio.timeout(10):
             return await self.reader.read() == b""
+
+
+@asynccontextmanager
+async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
 
 
 async def until(enough: Callable[[], bool]) -> None:

@@ -1,0 +1,90 @@
+"""What stands before the admin port's application: the token, and the public port's bounds on all that strangers send.
+
+A right token is looked at and served at once, whatever came from its address before.
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bridge.errors import Refused
+from bridge.observing import logs
+from bridge.observing.logs import log
+from bridge.observing.metrics import Metrics
+from bridge.receiving.failures import Failures
+from bridge.receiving.limits import Limits
+from bridge.receiving.telling import Telling
+from bridge.settings.secrets import Secret
+from bridge.settings.source_schema import FailureSettings
+from bridge.web.bodies import Bodies
+from bridge.web.connections import Connections
+from bridge.web.problems import for_error, unauthorized
+from bridge.web.reading import FIELDS
+
+_LIMITS = Limits(connections=100)  # few people and scripts come here, and the public port needs the files
+_MAX_BODY = 1024 * 1024
+_FAILURES = FailureSettings()
+_CHALLENGE = "Bearer"
+
+
+class Guard:
+    """Lets those requests to an application pass that show the token; `connections` are those to serve it on."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: Secret,
+        metrics: Metrics,
+        limits: Limits = _LIMITS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._metrics = metrics
+        self._failures = Failures(monotonic)
+        self._telling = Telling(monotonic)
+        self.bodies = Bodies(limits)
+        self.connections = Connections(limits, self._tell)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope["client"][0]
+        shown = scope[FIELDS].get(b"authorization")
+        try:
+            if shown is None or not self._is_right(shown):
+                self._slow_down(client)
+                self._tell("token_missing" if shown is None else "token_mismatch", client)
+                answer = unauthorized("send Authorization: Bearer and the admin token", _CHALLENGE)
+                await self.bodies.leave(answer, receive, send)
+                return
+            body = await self.bodies.read(scope, scope["headers"], receive, client, _MAX_BODY, None)
+        except Refused as error:
+            self._tell(error.reason, client)
+            await self.bodies.leave(for_error(error, _CHALLENGE), receive, send)
+            return
+        await self._app(scope, _whole(body, receive), send)
+
+    def _is_right(self, shown: bytes) -> bool:
+        return hmac.compare_digest(shown, b"Bearer " + self._token.reveal().encode())
+
+    def _slow_down(self, client: str) -> None:
+        self._failures.check("", client)
+        self._failures.add("", client, _FAILURES)
+
+    def _tell(self, reason: str, client: str) -> None:
+        self._metrics.admin_refused[reason].inc()
+        left_out = self._telling.left_out("", reason)
+        if left_out is not None:
+            more = {"left_out": left_out} if left_out else {}
+            log.warning(logs.ADMIN_REFUSED, reason=reason, client=client, **more)
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """What an application receives of a request whose body was read."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

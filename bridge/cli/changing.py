@@ -16,7 +16,10 @@ EventStateOption = Annotated[EventState | None, typer.Option("--state", help="On
 WebhookStateOption = Annotated[WebhookState | None, typer.Option("--state", help="Only webhooks in this state.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The target's name in bridge.yaml.")]
 
-TARGET_COLUMNS = ("name", "state", "reason", "pending", "oldest", "paused_at", "next_probe_at", "tenant_state", "url")
+TARGET_COLUMNS = (
+    *("name", "state", "reason", "pending", "oldest", "held", "paused_at", "next_probe_at", "tenant_state"),
+    "url",
+)
 
 
 def add_to(app: typer.Typer, events: typer.Typer, webhooks: typer.Typer, targets: typer.Typer) -> None:
@@ -129,8 +132,11 @@ def list_targets(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def show_target(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
-    """Show one target."""
-    print_one(ask(context, f"targets/{name}"), as_json=as_json)
+    """Show one target: whether and why it is paused, and what waits. The exit code is 1 where events are stuck."""
+    target = ask(context, f"targets/{name}")
+    print_one(target, as_json=as_json)
+    if target["stuck"]:
+        raise typer.Exit(1)
 
 
 def pause(context: typer.Context, name: Name, by: By = "", note: Note = None, as_json: AsJson = False) -> None:

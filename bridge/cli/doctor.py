@@ -1,7 +1,7 @@
 """The command that looks at targets from the outside in: what would keep an event from being delivered now."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,10 @@ def doctor(
     target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Only this target.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at targets: DNS, TLS, tenant, version, clock, log-in, SendEvent. Sends no event; 1 if something is wrong."""
+    """Look at targets: DNS, TLS, tenant, version, clock, log-in, SendEvent, and which events wait. Sends none.
+
+    The exit code is 1 if something is wrong.
+    """
     from bridge.operations import doctor as doctors
     from bridge.operations.naming import unknown
     from bridge.service.building import build
@@ -45,6 +48,8 @@ def doctor(
         if target in (None, name)
     ]
     found = asyncio.run(doctors.examine(patients))
+    found += [doctors.waiting(shown) for shown in _shown(context) if target in (None, shown["name"])]
+    found.sort(key=lambda finding: finding.target)  # which keeps the order of each target's findings
     if as_json:
         print_json([finding.as_json() for finding in found])
     else:
@@ -53,6 +58,16 @@ def doctor(
             print_text(f"{finding.target}  {finding.state:8}  {finding.check}: {finding.message}{hint}")
     if any(finding.state is doctors.Health.WRONG for finding in found):
         raise typer.Exit(1)
+
+
+def _shown(context: typer.Context) -> list[dict[str, Any]]:
+    """What waits for each target; nothing where there is no store yet, or none that this version reads."""
+    from bridge.cli.asking import looking
+
+    try:
+        return looking(context).targets()
+    except StoreError:
+        return []
 
 
 def _keeps_token(built: "Built", target: str) -> bool:

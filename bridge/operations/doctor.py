@@ -66,6 +66,23 @@ class Patient:
     kept_token: bool = False
 
 
+def waiting(target: dict[str, Any]) -> Finding:
+    """What waits for a target, as `Looking.targets` shows it, and whether it goes on by itself."""
+    name, paused = target["name"], target["state"] == "paused"
+    told, hints = [], []
+    if target["detail"]:
+        told.append(f"paused since {target['paused_at']}, {target['detail']}" if paused else target["detail"])
+        hints.append(target["hint"])
+    if target["pending"]:
+        told.append(f"{target['pending']} wait to be sent, the oldest since {target['oldest']}")
+    if target["held"]:
+        told.append(f"{target['held']} are held: nobody can tell whether SuperOffice took them")
+        hints.append(f"look there, then release or discard them (`bridge events list --state held --target {name}`)")
+    state = Health.WRONG if target["stuck"] else Health.DOUBTFUL if paused else Health.OK
+    message = "; ".join(told) or "none waits"
+    return Finding(target=name, check="events", state=state, message=message, hint="; ".join(hints))
+
+
 async def examine(
     patients: Collection[Patient], clock: Callable[[], int] = now, patience: float = PATIENCE
 ) -> list[Finding]:

@@ -11,6 +11,7 @@ from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
 from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookState
 from bridge.operations import explain, naming
+from bridge.operations.pauses import UNKNOWN, WORDS
 from bridge.receiving.interpreting import interpret
 from bridge.settings.configuration import Names
 from bridge.store import changes, reading, targets, tenants, webhooks
@@ -154,9 +155,13 @@ class Looking:
             return webhooks.find(connection, ids)
 
     def targets(self) -> list[dict[str, Any]]:
-        """Every target that is configured, or that events still wait for."""
+        """Every target that is configured, or that events still wait for.
+
+        `stuck`: how many of its events do not go on by themselves now.
+        """
         with reading.reading(self.store_url) as connection:
             backlog = targets.backlog(connection)
+            held = targets.held(connection)
             states = targets.as_shown(connection)
             said = tenants.load(connection)
         return [
@@ -164,8 +169,9 @@ class Looking:
                 states.get(name) or TargetState(name=name),
                 said.get(name) if self.target_urls.get(name) is None else None,
                 backlog.get(name),
+                held.get(name, 0),
             )
-            for name in sorted({*self.target_urls, *backlog})
+            for name in sorted({*self.target_urls, *backlog, *held})
         ]
 
     def target(self, name: str) -> dict[str, Any]:
@@ -179,7 +185,13 @@ class Looking:
             raise StoreError(naming.unknown("target", name, self.target_urls))
         return found
 
-    def _target(self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None) -> dict[str, Any]:
+    def _target(
+        self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None, held: int
+    ) -> dict[str, Any]:
+        words = WORDS.get(state.reason) if state.paused_at is not None else None
+        if self.names.are_all and state.name not in self.names.target:
+            words = UNKNOWN
+        pending = waiting.pending if waiting else 0
         return {
             "name": state.name,
             "url": tenant.url if tenant else self.target_urls.get(state.name),
@@ -188,10 +200,14 @@ class Looking:
             "tenant_asked_at": iso(tenant.asked_at) if tenant else None,
             "state": "paused" if state.paused_at is not None else "open",
             "reason": state.reason or None,
+            "detail": words.what if words else None,
+            "hint": words.remedy if words else None,
             "paused_at": iso_or_none(state.paused_at),
             "next_probe_at": iso_or_none(state.next_probe_at),
-            "pending": waiting.pending if waiting else 0,
+            "pending": pending,
             "oldest": iso(waiting.oldest) if waiting else None,
+            "held": held,
+            "stuck": held + (pending if words else 0),
         }
 
     def batches(self, query: Any) -> list[list[str]]:

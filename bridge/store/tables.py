@@ -106,6 +106,7 @@ events = Table(
 # A partial index is used only where the query repeats its condition literally, not as a bound parameter.
 is_pending = events.c.state == literal_column("'pending'")
 is_sending = events.c.state == literal_column("'sending'")
+is_held = events.c.state == literal_column("'held'")
 
 Index(
     "ix_events_due",
@@ -137,6 +138,7 @@ Index(
     sqlite_where=is_delivered_in_order,
     postgresql_where=is_delivered_in_order,
 )
+Index("ix_events_held", events.c.target, sqlite_where=is_held, postgresql_where=is_held)
 Index("ix_events_sending", events.c.lease_until, sqlite_where=is_sending, postgresql_where=is_sending)
 
 attempts = Table(

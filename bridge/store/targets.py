@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from bridge.model import TargetState
 from bridge.store import clock
-from bridge.store.tables import events, is_pending, targets
+from bridge.store.tables import events, is_held, is_pending, targets
 
 _STATE = [targets.c[field.name] for field in fields(TargetState)]
 
@@ -67,3 +67,9 @@ def backlog(connection: Connection) -> dict[str, Backlog]:
     oldest = func.min(events.c.created_at), func.min(stored_at)
     query = select(events.c.target, func.count(), *oldest).where(is_pending).group_by(events.c.target)
     return {target: Backlog(*waiting) for target, *waiting in connection.execute(query)}
+
+
+def held(connection: Connection) -> dict[str, int]:
+    """For each target with held events: how many."""
+    query = select(events.c.target, func.count()).where(is_held).group_by(events.c.target)
+    return {target: count for target, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy

@@ -1,5 +1,6 @@
 """Commands that change the record, without a bridge that runs: what they print, and what they refuse."""
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 from end_to_end.conftest import Command
+from store.support import one
 from store.test_purging import reader
 
 from bridge.store import purging
+from bridge.store.store import Store, owned
 
 BRIDGE = """
 store: {url: "sqlite:///bridge.db"}
@@ -146,6 +149,30 @@ def test_targets_are_listed_paused_and_resumed_where_no_bridge_runs(command: Com
             "",
             "bridge: there is no target crn, did you mean crm? the targets are crm, erp\n",
         )
+
+
+def test_a_target_whose_events_are_stuck_is_shown_with_why_and_ends_with_1(
+    command: Command, config: Path, sqlite_url: str
+) -> None:
+    show = ("--config", str(config), "targets", "show", "erp")
+    pause = ("--config", str(config), "targets", "pause", "erp")
+    assert command(*pause)[0] == 0
+    assert command(*show)[0] == 0  # nothing waits
+    with owned(sqlite_url) as engine:
+        store = Store(engine)
+        asyncio.run(store.accept(*one(target="erp"), 0))
+        store.close()
+    code, out, err = command(*show)
+    assert (code, err) == (1, "")
+    for told in (
+        "detail +an operator paused it",
+        "hint +`bridge targets resume` sends to it",
+        "pending +1 ",
+        "stuck +1 ",
+    ):
+        assert re.search(told, out)
+    assert command("--config", str(config), "targets", "list")[0] == 0
+    assert command("--config", str(config), "targets", "show", "crm")[0] == 0
 
 
 def test_a_configuration_whose_rules_are_wrong_refuses_only_to_remap(command: Command, config: Path) -> None:

@@ -1,5 +1,6 @@
 """`bridge doctor`: what it prints, how it ends, and that it needs no bridge and disturbs none."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import Any
 import pytest
 from end_to_end.conftest import Command
 from running import Bridge, Superoffice
+from store.support import an_attempt, one
+
+from bridge.model import Held, Outcome
+from bridge.store.store import Store, owned
 
 RULE = "verify: {scheme: none}\nrules:\n  - {name: sold, target: crm, event: {type: SaleSold}}\n"
 
@@ -69,6 +74,51 @@ def test_what_is_only_doubtful_ends_with_0(tmp_path: Path, sandbox: Superoffice,
     assert (code, err) == (0, "")
     (version,) = [finding for finding in json.loads(out) if finding["check"] == "version"]
     assert (version["state"], version["message"]) == ("doubtful", "the server is 12.4, which does not list Click")
+
+
+def test_what_waits_is_told_with_why_and_ends_with_1_where_it_is_stuck(
+    tmp_path: Path, sandbox: Superoffice, command: Command
+) -> None:
+    config = configuration(tmp_path, crm=sandbox.target("well"), erp=sandbox.target("well"))
+
+    def told(*arguments: str) -> tuple[int, list[str]]:
+        code, out, _ = command("--config", config, "doctor", *arguments)
+        return code, [line for line in out.splitlines() if " events: " in line]
+
+    assert told() == (0, [])  # there is no store yet
+    assert command("--config", config, "migrate")[0] == 0
+    assert told("crm") == (0, ["crm  ok        events: none waits"])
+    url = f"sqlite:///{tmp_path}/var/bridge.db"
+    with owned(url) as engine:
+        store = Store(engine)
+
+        async def fill() -> None:
+            await store.accept(*one(), 0)
+            await store.accept(*one(target="gone"), 0)
+            (claim,) = (await store.claim("crm", 1, 1000)).claims
+            await store.record(claim, an_attempt(Outcome.UNKNOWN), Held("unknown"))
+            await store.accept(*one(target="erp"), 0)
+
+        asyncio.run(fill())
+        store.close()
+    assert command("--config", config, "targets", "pause", "erp")[0] == 0
+    code, lines = told()
+    assert code == 1
+    held, paused, gone = lines
+    assert held == (
+        "crm  wrong     events: 1 are held: nobody can tell whether SuperOffice took them, look there, then release or "
+        "discard them (`bridge events list --state held --target crm`)"
+    )
+    assert paused.startswith("erp  wrong     events: paused since 20")
+    assert ", an operator paused it; 1 wait to be sent, the oldest since 20" in paused
+    assert paused.endswith(", `bridge targets resume` sends to it again")
+    assert gone.startswith("gone  wrong     events: it is not in the configuration any more; 1 wait to be sent")
+    code, out, _ = command("--config", config, "doctor", "erp", "--json")
+    assert code == 1
+    assert [finding["check"] for finding in json.loads(out)][-2:] == ["send_event", "events"]
+    assert command("--config", config, "targets", "resume", "erp")[0] == 0
+    (waits,) = told("erp")[1]
+    assert waits.startswith("erp  ok        events: 1 wait to be sent, the oldest since 20")
 
 
 def test_an_unknown_target_is_told_with_the_known_ones(tmp_path: Path, sandbox: Superoffice, command: Command) -> None:

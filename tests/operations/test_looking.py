@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from bridge.errors import StoreError
-from bridge.model import EventState, TargetState, TenantState
+from bridge.model import EventState, PauseReason, TargetState, TenantState
 from bridge.operations.looking import Looking
 from bridge.operations.naming import UnknownName
+from bridge.operations.pauses import WORDS
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 
@@ -205,14 +206,37 @@ async def test_of_new_events_and_of_failures_all_are_counted_and_a_hundred_liste
 
 async def test_targets_are_those_configured_and_those_that_events_wait_for(office: Office) -> None:
     await office.receive_lines("a", "b")
-    open_ = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
+    open_: dict[str, Any] = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
     open_ |= {"tenant": None, "tenant_state": None, "tenant_asked_at": None}
+    open_ |= {"detail": None, "hint": None, "held": 0, "stuck": 0}
     assert looking(office).targets() == [
         {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2} | {"oldest": MOMENT},
         {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
     ]
     left = replace(looking(office), target_urls={})
     assert [(one["name"], one["url"], one["pending"]) for one in left.targets()] == [("crm", None, 2)]
+
+
+async def test_what_does_not_go_on_by_itself_is_told_with_why(office: Office) -> None:
+    await office.receive_lines("a", "b", "c")
+    await office.end((await office.claim())[:1], EventState.HELD)
+    await office.store.release(await office.claim())
+    held = looking(office).target("crm")
+    assert [held[name] for name in ("state", "detail", "hint", "held", "stuck")] == ["open", None, None, 1, 1]
+    for reason, words in WORDS.items():
+        state = TargetState(name="crm", paused_at=NOW, reason=reason, by_operator=reason == "operator")
+        await office.store.save_target(state)
+        told = looking(office).target("crm")
+        assert (told["detail"], told["hint"], told["held"]) == (*words, 1)
+        assert told["stuck"] == 1 + told["pending"]
+    left = replace(looking(office), target_urls={}, names=replace(office.configuration.names(), target=frozenset()))
+    (told,) = left.targets()
+    assert told["detail"] == "it is not in the configuration any more"
+    assert told["stuck"] == 1 + told["pending"]
+
+
+def test_every_pause_has_words() -> None:
+    assert set(WORDS) == set(PauseReason)
 
 
 async def test_a_tenant_is_told_as_it_was_when_it_was_last_asked_for(office: Office) -> None:

@@ -46,3 +46,7 @@ def upgrade() -> None:
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("webhook_id"),
     )
+    is_held = sa.text("state = 'held'")
+    op.create_index(
+        "ix_events_held", "events", ["target"], unique=False, sqlite_where=is_held, postgresql_where=is_held
+    )

@@ -21,7 +21,7 @@ from bridge.operations.requests import LATEST, InvalidRequest, asker_name, perfo
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.web.guard import Guard
-from bridge.web.problems import not_served, problem, response
+from bridge.web.problems import failed, not_served, problem, response
 
 _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
@@ -65,7 +65,7 @@ def application(
             StoreUnavailable: _refused(503),
             StoreError: _refused(404),
             HTTPException: lambda _, error: response(not_served(error)),
-            Exception: lambda *_: response(problem(500, "the bridge itself failed, its log says where")),
+            Exception: failed,
         },
     )
     served.router.redirect_slashes = False

@@ -70,6 +70,11 @@ def not_served(error: HTTPException) -> Answer:
     return problem(error.status_code, "there is nothing at this path" if error.status_code == 404 else error.detail)
 
 
+def failed(*_: object) -> Response:
+    """The answer where the bridge itself failed: whoever serves the port logs where."""
+    return response(problem(500, "the bridge itself failed, its log says where"))
+
+
 def response(answer: Answer) -> Response:
     """An answer as Starlette's routes give it."""
     status, headers, body = answer

@@ -24,7 +24,7 @@ from bridge.times import now
 from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
-from bridge.web.problems import Answer, for_error, not_allowed, not_served, problem, response, unavailable
+from bridge.web.problems import Answer, failed, for_error, not_allowed, not_served, problem, response, unavailable
 
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
@@ -191,7 +191,7 @@ def application(webhooks: Webhooks, ready: Callable[[], Awaitable[bool]]) -> ASG
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-        exception_handlers={HTTPException: webhooks.not_served},
+        exception_handlers={HTTPException: webhooks.not_served, Exception: failed},
     )
     served.router.redirect_slashes = False  # where to is the sender's own Host header, and few senders follow
 

@@ -380,3 +380,14 @@ async def test_noise_is_answered_400_and_ends_its_connection_only(port: Port) ->
             assert (await connection.reader.read()).startswith(b"HTTP/1.1 400 ")
     async with port.connection() as connection:
         assert await usable(connection)
+
+
+async def test_a_port_that_fails_itself_says_so_as_a_problem(port: Port) -> None:
+    async def ready() -> bool:
+        raise RuntimeError("confidential")
+
+    transport = httpx.ASGITransport(public.application(port.webhooks, ready), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://bridge") as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (answer.json()["status"], "confidential" in answer.text) == (500, False)

@@ -20,6 +20,7 @@ from running import HANG, eventually, free_port
 from bridge.errors import NotVerified, Severity
 from bridge.model import Request
 from bridge.operations import schemes
+from bridge.receiving.verification import dropping
 from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.special import SPECIAL
@@ -274,3 +275,9 @@ def terminal(directory: Path, script: str) -> Iterator[None]:
             assert process.wait(HANG) in (0, 130, -2)
         finally:
             process.kill()
+
+
+def test_the_words_of_names_that_are_dropped_are_listed() -> None:
+    table = CONFIGURATION.partition("| names | words |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`([a-z]+)`", line.split("|")[2]) for line in table.splitlines()[2:]]
+    assert rows == [sorted(words) for words in (dropping.WORDS, dropping.ALONE, dropping.KEYS)]

@@ -13,7 +13,7 @@ from bridge.operations import rule_tests
 from bridge.operations.dry_run import as_json as dry_run_as_json
 from bridge.operations.dry_run import dry_run
 from bridge.operations.naming import unknown
-from bridge.receiving.verification.schemes import dropped_headers
+from bridge.receiving.verification.schemes import dropping_of
 from bridge.service.rules import build_rules
 
 Payload = Annotated[Path, typer.Argument(metavar="PAYLOAD", help="The file of the body.", exists=True, dir_okay=False)]
@@ -110,8 +110,8 @@ def try_(
     if source not in built:
         fail(unknown("source", source, built))
     found, rules = built[source]
-    dropped = dropped_headers(found.section.value.get("verify"))
-    mapping = dry_run(source, rules, payload.read_bytes(), _headers(header), _query(query), dropped=dropped)
+    given = (_headers(header), _query(query))
+    mapping = dry_run(source, rules, payload.read_bytes(), *given, dropping=dropping_of(found))
     told = dry_run_as_json(mapping)
     if as_json:
         print_json(told)

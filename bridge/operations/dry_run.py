@@ -1,6 +1,5 @@
 """What today's rules would make of a payload, without a sender, a store or a target."""
 
-from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from typing import Any
 from urllib.parse import urlencode
@@ -9,10 +8,9 @@ from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Request
 from bridge.receiving.interpreting import interpret
 from bridge.receiving.verification.credential import Anyone
+from bridge.receiving.verification.dropping import Dropping
 from bridge.receiving.verification.verifier import Verifier
 from bridge.times import now
-
-_UNPROVEN = Verifier("none", Anyone())
 
 
 def dry_run(
@@ -24,11 +22,11 @@ def dry_run(
     method: str = "POST",
     *,
     explain: bool = True,
-    dropped: Collection[str] = (),
+    dropping: Dropping | None = None,
 ) -> Mapping:
     """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match.
 
-    `dropped`: the headers that the source's scheme takes out, in lower case; no rule sees them.
+    `dropping` is what the source drops, so that no rule sees it.
     """
     received_at = now()
     request = Request(
@@ -36,14 +34,13 @@ def dry_run(
         method=method,
         path=f"/webhooks/{source}",
         query=urlencode(query or {}).encode(),
-        headers=tuple(
-            (_bytes(name.lower()), _bytes(value)) for name, value in headers.items() if name.lower() not in dropped
-        ),
+        headers=tuple((_bytes(name.lower()), _bytes(value)) for name, value in headers.items()),
         body=payload,
         received_at=received_at,
         client="",
     )
-    return interpret(rules, _UNPROVEN.verify(request, received_at), explain=explain)
+    unproven = Verifier("none", Anyone(), dropping)
+    return interpret(rules, unproven.verify(request, received_at), explain=explain)
 
 
 def as_json(mapping: Mapping) -> dict[str, Any]:

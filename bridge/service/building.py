@@ -8,6 +8,7 @@ from bridge.receiving.addresses import Callers
 from bridge.receiving.handshakes import compile_handshake
 from bridge.receiving.intake import CompiledSource
 from bridge.receiving.verification import Verifier, compile_verifier
+from bridge.receiving.verification.schemes import dropping_of
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service.rules import compiled_rules, refuse
 from bridge.settings.configuration import Names, Source
@@ -92,7 +93,8 @@ def _verifier(source: Source) -> tuple[Verifier | None, list[Problem]]:
     if not isinstance(root, dict) or not isinstance(root.get("verify"), dict):
         return None, []  # told as a problem of shape
     public_url = root.get("public_url")
-    return compile_verifier(source.section["verify"], public_url if isinstance(public_url, str) else "")
+    public_url = public_url if isinstance(public_url, str) else ""
+    return compile_verifier(source.section["verify"], public_url, dropping_of(source))
 
 
 def _callers(source: SourceSettings, bridge: BridgeSettings | None) -> Callers:

@@ -209,6 +209,12 @@ class SourceSettings(Strict):
     trusted_proxies: tuple[Network, ...] | None = Field(
         None, description="the networks of proxies whose word on the client's address is believed"
     )
+    keep_headers: tuple[Text, ...] = Field(
+        (), description="headers that are stored and seen by rules though their names look like secrets'"
+    )
+    keep_query: tuple[Text, ...] = Field(
+        (), description="query parameters that are stored and seen by rules though their names look like secrets'"
+    )
     dedupe: Expression | None = Field(None, description="an expression for the id that duplicates share")
     dedupe_window: Duration = Field(duration("14d"), gt=0, description="how long duplicates are recognised")
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = Field(

@@ -1,5 +1,6 @@
 """A request's headers by name, built once per request: strict for what a proof reads, lenient for the rest."""
 
+from collections.abc import KeysView
 from itertools import chain
 
 from bridge.errors import NotVerified
@@ -20,6 +21,11 @@ class Headers:
                 gathered.setdefault(name, []).append(value)
             self._values = {name: b", ".join(values) for name, values in gathered.items()}
             self._repeated = frozenset(name for name, values in gathered.items() if len(values) > 1)
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """All names."""
+        return self._values.keys()
 
     def one(self, name: bytes, missing: Reason) -> bytes:
         """The value of a header that a proof rests on.

@@ -20,6 +20,7 @@ from bridge.receiving.verification.compiling import (
     check_url,
 )
 from bridge.receiving.verification.credential import Anyone, Basic, Parameter, Token
+from bridge.receiving.verification.dropping import Dropping
 from bridge.receiving.verification.keys import KeyForm, key_of
 from bridge.receiving.verification.recipes import HEADER_NAME, Algorithm, Encoding, Recipe, faults, is_header_name
 from bridge.receiving.verification.sender import Sender, Shown
@@ -28,6 +29,7 @@ from bridge.receiving.verification.signature import Signature
 from bridge.receiving.verification.special import SPECIAL, Special
 from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier
+from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.keywords import JsonSchema
 from bridge.settings.parsing import SecretsToCome, Strict, parse
@@ -120,7 +122,9 @@ class Scheme(NamedTuple):
     compile: Compile
 
 
-def compile_verifier(section: Section, public_url: str = "") -> tuple[Verifier | None, list[Problem]]:
+def compile_verifier(
+    section: Section, public_url: str = "", dropping: Dropping | None = None
+) -> tuple[Verifier | None, list[Problem]]:
     """The verifier that a source's `verify` mapping describes, and all problems found; None where one is an error."""
     if not isinstance(section.value, dict):
         return None, [section.problem("must be a mapping", "such as {scheme: github, secrets: [...]}")]
@@ -132,7 +136,7 @@ def compile_verifier(section: Section, public_url: str = "") -> tuple[Verifier |
     proof, problems = SCHEMES[scheme].compile(section, public_url)
     if proof is None or any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
-    return Verifier(scheme, proof), problems
+    return Verifier(scheme, proof, dropping), problems
 
 
 _LISTED = "`bridge schemes` lists them"
@@ -286,8 +290,20 @@ def _scheme(sender: Sender) -> Scheme | Special:
 SCHEMES: Mapping[str, Scheme | Special] = {name: _scheme(sender) for name, sender in SENDERS.items()}
 
 
-def dropped_headers(verify: object) -> frozenset[str]:
-    """The headers, in lower case, that the scheme of a `verify` mapping takes out before anything is stored."""
+def dropping_of(source: Source) -> Dropping:
+    """What a source drops: what belongs to its scheme, and what looks like a secret, but for what it keeps."""
+    verify = source.section.value.get("verify") if isinstance(source.section.value, dict) else None
+    sender = SENDERS.get(str(verify.get("scheme"))) if isinstance(verify, dict) else None
+    parameters = [way.parameter for way in sender.proof if isinstance(way, Shown)] if sender else []
+    parameters += ["hub.verify_token"] if sender and "verify_token" in sender.keys else []
+    keep_headers = sender.own_headers if sender else frozenset()
+    if source.settings:
+        keep_headers = keep_headers.union(source.settings.keep_headers)
+    keep_query = source.settings.keep_query if source.settings else ()
+    return Dropping(_proving_headers(verify), filter(None, parameters), keep_headers, keep_query)
+
+
+def _proving_headers(verify: object) -> frozenset[str]:
     if not isinstance(verify, dict):
         return frozenset()
     names = [verify.get("header")]

@@ -1,11 +1,13 @@
 """What the bridge knows of one sender: how it proves itself, what it wants answered, and how well we know that."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.model import Content
 from bridge.receiving.verification.recipes import Recipe
 
+_HEADER = re.compile(r"headers\['([^']+)'\]")
 HASH = "sha256(body)"  # the dedupe of senders whose retries bring the same bytes and no id
 
 
@@ -64,6 +66,11 @@ class Sender:
         """Where the delivery id is, as an expression; empty where there is none."""
         headers = (recipe.delivery_id.partition(":")[2].lower() for recipe in self.recipes if recipe.delivery_id)
         return self.dedupe or next((f"headers['{header}']" for header in headers), "")
+
+    @property
+    def own_headers(self) -> frozenset[str]:
+        """The headers that hold its ids and the kinds of its events, whatever they are called."""
+        return frozenset(_HEADER.findall(f"{self.delivery_id} {self.event}"))
 
     @property
     def signs_id(self) -> bool:

@@ -1,24 +1,15 @@
 """The only maker of a `Webhook` from a request: asks for the proof, then strips what must not be stored.
 
-Never stored: the headers that carry the scheme's signature or credential, Authorization, Proxy-Authorization, Cookie,
-and the query parameters whose names say that they are secret (`DROPPED_PARAMETERS`), whatever their values are.
+`dropping` says what that is.
 """
 
 import hashlib
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import unquote_plus
 
 from bridge.model import Request, Webhook, new_webhook_id
+from bridge.receiving.verification.dropping import Dropping
 from bridge.receiving.verification.headers import Headers
-
-PRIVATE_HEADERS = frozenset([b"authorization", b"proxy-authorization", b"cookie"])
-
-_PARAMETERS = """
-access_token api_key apikey auth auth_token authorization client_secret code credential hmac hub.verify_token jwt key
-pass passwd password pwd secret sig signature signing_secret subscription_key token verify_token
-"""
-DROPPED_PARAMETERS = frozenset(_PARAMETERS.split())  # in lower case, with _ for -
 
 LONGEST_DELIVERY_ID = 255
 
@@ -48,10 +39,10 @@ class Verifier:
     credential stands in Authorization, how it is written there; nothing more of the scheme is told.
     """
 
-    def __init__(self, scheme: str, proof: Proof) -> None:
+    def __init__(self, scheme: str, proof: Proof, dropping: Dropping | None = None) -> None:
         self.scheme = scheme
         self._proof = proof
-        self._drops = PRIVATE_HEADERS | proof.drops
+        self._dropping = dropping or Dropping(name.decode() for name in proof.drops)
         in_authorization = b"authorization" in proof.drops
         kind = "Basic" if scheme == "basic" else "Bearer" if in_authorization else "Signature"
         self.challenge = f'{kind} realm="webhooks"'
@@ -73,8 +64,8 @@ class Verifier:
             source=request.source,
             received_at=request.received_at,
             method=request.method,
-            query=_without_secrets(request.query.decode("latin-1")) if request.query else "",
-            headers=headers.text(without=self._drops),
+            query=self._dropping.query(request.query.decode("latin-1")) if request.query else "",
+            headers=headers.text(without=self._dropping.headers(headers.names)),
             body=request.body,
             delivery_id=None if source is None else _bounded(headers.get(source)),
             secret=position,
@@ -109,11 +100,3 @@ def _bounded(value: bytes) -> str | None:
     if len(text) > LONGEST_DELIVERY_ID or not (text.isascii() and text.isprintable()):
         return "sha256:" + hashlib.sha256(value).hexdigest()
     return text or None
-
-
-def _without_secrets(query: str) -> str:
-    return "&".join(pair for pair in query.split("&") if _parameter(pair) not in DROPPED_PARAMETERS)
-
-
-def _parameter(pair: str) -> str:
-    return unquote_plus(pair.partition("=")[0]).strip().lower().replace("-", "_")

@@ -23,9 +23,11 @@ from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.public_key import STANDARD_V1
 from bridge.receiving.verification.recipes import Recipe
-from bridge.receiving.verification.schemes import dropped_headers
+from bridge.receiving.verification.schemes import dropping_of
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service import building
+from bridge.settings.configuration import Source
+from bridge.settings.document import Document, Section
 from bridge.store.store import Store, owned
 from bridge.web.problems import for_error
 
@@ -257,7 +259,8 @@ def test_headers_that_nobody_signed_do_not_become_the_body(house: House, name: s
     webhook = verified(house.sources[name].verifier, replace(asked, headers=(*asked.headers, *more)))
     assert webhook.headers["ce-type"] == "forged"
     assert not cloud_events.is_binary(webhook.headers)
-    assert cloud_events.MARK in dropped_headers(ALL[name].settings)
+    source = Source(name, None, Section(Document("x", {"verify": ALL[name].settings})))
+    assert dropping_of(source).is_proof("headers", cloud_events.MARK)
 
 
 def test_every_scheme_is_tried_and_by_every_forgery() -> None:

@@ -34,9 +34,9 @@ def test_a_webhook_is_the_request_as_it_was() -> None:
 def test_signatures_and_credentials_are_not_kept(settings: dict[str, Any]) -> None:
     proof = signed(compiled(settings))
     private = [(b"cookie", b"c"), (b"proxy-authorization", b"p"), (b"authorization", b"a")]
-    headers = [*(pair for pair in private if pair[0] not in dict(proof)), *proof, (b"x-signature-note", b"n")]
+    headers = [*(pair for pair in private if pair[0] not in dict(proof)), *proof, (b"x-sender-note", b"n")]
     kept = set(compiled(settings).verify(request(b"{}", headers), NOW).headers)
-    assert "x-signature-note" in kept
+    assert "x-sender-note" in kept
     assert not kept & {"cookie", "authorization", "proxy-authorization", proof[-1][0].decode()}
 
 

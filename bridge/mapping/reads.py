@@ -1,0 +1,90 @@
+"""Which headers and query parameters the expressions of a source read, as far as they say it by name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jinja2 import nodes
+
+from bridge.errors import ExpressionError
+from bridge.mapping.expressions import Expression, compile_expression, compile_template
+from bridge.settings.configuration import Source
+from bridge.settings.document import Section
+from bridge.settings.secrets import Expanded
+
+_NAMES = frozenset({"body", "event", "headers", "item", "query", "source", "webhook"})
+_READ = ("headers", "query")
+_EXPRESSIONS = ("when", "for_each", "key", "order_by")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One look at a header or a parameter: `kind` is `headers` or `query`, `at` where in the text of `place`.
+
+    `hidden`: the text holds a `${...}`, so nothing of it is to be told.
+    """
+
+    kind: str
+    name: str
+    place: Section
+    at: int
+    hidden: bool
+
+
+def reads(source: Source) -> Iterator[Read]:
+    """What the expressions of a source read, in the order of its file."""
+    root = source.section
+    if not isinstance(root.value, dict):
+        return
+    yield from _in_expression(root["dedupe"])
+    if isinstance(root.value.get("defaults"), dict):
+        yield from _in_templates(root["defaults"]["target"])
+    for _, rule in source.rules():
+        for field in _EXPRESSIONS:
+            yield from _in_expression(rule[field])
+        for place in (rule["target"], rule["event"]["attributes"], rule["headers"]):
+            yield from _in_templates(place)
+
+
+def _in_templates(place: Section) -> Iterator[Read]:
+    if not place.exists:
+        return
+    match place.value:
+        case str():
+            yield from _in(place, template=True)
+        case dict() as children:
+            for name in children:
+                yield from _in_templates(place[name])
+        case list() as items:
+            for number in range(len(items)):
+                yield from _in_templates(place[number])
+
+
+def _in_expression(place: Section) -> Iterator[Read]:
+    if place.exists and isinstance(place.value, str):
+        yield from _in(place, template=False)
+
+
+def _in(place: Section, *, template: bool) -> Iterator[Read]:
+    text = place.value
+    if not any(kind in text for kind in _READ):
+        return
+    try:
+        expression = (compile_template if template else compile_expression)(text, _NAMES)
+    except ExpressionError:  # told where it is compiled
+        return
+    for kind, name in _looked_up(expression):
+        yield Read(kind, name, place, max(0, text.find(name)), isinstance(text, Expanded))
+
+
+def _looked_up(expression: Expression) -> Iterator[tuple[str, str]]:
+    for node in (expression.node, *expression.node.find_all(nodes.Node)):
+        match node:
+            case nodes.Getattr(node=nodes.Name(name=kind), attr=str(name)) if kind in _READ:
+                yield kind, name
+            case nodes.Getitem(node=nodes.Name(name=kind), arg=nodes.Const(value=str(name))) if kind in _READ:
+                yield kind, name
+            case nodes.Compare(
+                expr=nodes.Const(value=str(name)),
+                ops=[nodes.Operand(op="in" | "notin", expr=nodes.Name(name=kind))],
+            ) if kind in _READ:
+                yield kind, name

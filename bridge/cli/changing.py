@@ -168,8 +168,7 @@ def secrets(
         print_json(handed_over)
         return
     for one in handed_over:
-        print_text(f"from {one['client']} at {one['received_at']}:")
-        typer.echo(one["secret"])  # on a line of its own, however long: it is to be copied
+        print_text(f"from {one['client']} at {one['received_at']}:", one["secret"])
     print_text("The bridge keeps this no longer. Put it under secrets of the source, and remove registering.")
 
 

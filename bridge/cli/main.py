@@ -7,7 +7,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli import changing, doctor, records, rules, schemes, starting
-from bridge.cli.printing import fail, print_problems
+from bridge.cli.printing import fail, print_problems, print_text
 from bridge.errors import BridgeError, ConfigError
 from bridge.observing import logs
 
@@ -34,7 +34,7 @@ app.add_typer(targets, name="targets")
 
 def _print_version(wanted: bool) -> None:
     if wanted:  # before the command is looked for: there need not be one
-        typer.echo(__version__)
+        print_text(__version__)
         raise typer.Exit
 
 

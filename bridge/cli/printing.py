@@ -1,4 +1,8 @@
-"""What commands print: tables for people, JSON for scripts, problems and failures on stderr."""
+"""What commands print: tables for people, JSON for scripts, problems and failures on stderr.
+
+Everything goes out here, and what strangers wrote is in much of it: what would act on a terminal is escaped, and so are
+line ends within a line or a cell. JSON stays as it is where a script reads it.
+"""
 
 import sys
 from collections.abc import Iterable
@@ -10,33 +14,37 @@ from rich.table import Table
 
 from bridge import jsontext
 from bridge.errors import Problem
+from bridge.printable import printable
 
 _TERMINAL = sys.stdout.isatty()
-_out = Console(highlight=False, soft_wrap=not _TERMINAL, width=None if _TERMINAL else 10_000)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False, emoji=False, soft_wrap=not _TERMINAL, width=None if _TERMINAL else 10_000)
+_err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
-def fail(message: str) -> NoReturn:
-    """End with exit code 1 and a line that says why."""
-    _err.print(f"bridge: {message}", markup=False)
+def fail(message: str, *more: str) -> NoReturn:
+    """End with exit code 1 and a line that says why, or a few."""
+    for line in (f"bridge: {message}", *more):
+        _print(_err, line)
     raise SystemExit(1)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:
     """Each problem on a line of its own, on stderr."""
     for problem in problems:
-        _err.print(f"{problem.severity}: {problem}", markup=False)
+        _print(_err, f"{problem.severity}: {problem}")
 
 
 def print_json(value: Any) -> None:
     """One JSON value on a line."""
-    sys.stdout.buffer.write(jsontext.encode(value) + b"\n")
+    text = jsontext.encode(value)
+    sys.stdout.buffer.write((printable(text.decode()).encode() if sys.stdout.isatty() else text) + b"\n")
     sys.stdout.flush()
 
 
-def print_text(text: str = "") -> None:
-    """A line."""
-    _out.print(text, markup=False)
+def print_text(*lines: str) -> None:
+    """Lines, however long."""
+    for line in lines or ("",):
+        _print(_out, line)
 
 
 def print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
@@ -66,7 +74,10 @@ def print_one(row: dict[str, Any], *, as_json: bool) -> None:
 def print_why(why: list[dict[str, Any]] | None) -> None:
     """For each rule, whether it matched, and why not."""
     for one in why or []:
-        _out.print(f"  {one['rule']}: {_because(one)}", markup=False)
+        print_text(f"  {one['rule']}: {_because(one)}")
+        if one["error"] or one["clause"]:
+            for lookup, value in (one["values"] or {}).items():
+                print_text(f"      {lookup}: {jsontext.encode(value).decode()}")
 
 
 def print_note(note: str | None) -> None:
@@ -75,23 +86,24 @@ def print_note(note: str | None) -> None:
         print_text(f"Note: {note}.")
 
 
+def _print(console: Console, line: str) -> None:
+    console.print(printable(line), markup=False, soft_wrap=True)
+
+
 def _because(why: dict[str, Any]) -> str:
-    values = "".join(
-        f"\n      {lookup}: {jsontext.encode(value).decode()}" for lookup, value in (why["values"] or {}).items()
-    )
     if why["error"]:
-        return f"broke: {why['error']}{values}"
+        return f"broke: {why['error']}"
     if why["matched"]:
         return f"matched, {len(why['events'])} event(s)"
-    return f"did not match, false was {why['clause']}{values}" if why["clause"] else "did not match"
+    return f"did not match, false was {why['clause']}" if why["clause"] else "did not match"
 
 
 def _cell(value: Any) -> str:
-    return str(len(value)) if isinstance(value, list) else escape(jsontext.as_text(value))
+    return str(len(value)) if isinstance(value, list) else escape(printable(jsontext.as_text(value)))
 
 
 def _entry(entry: Any) -> str:
     if not isinstance(entry, dict):
-        return escape(jsontext.as_text(entry) if entry != [] else "")
+        return escape(printable(jsontext.as_text(entry) if entry != [] else ""))
     told = {name: value for name, value in entry.items() if value not in (None, "", False, [], {})}
-    return escape("  ".join(f"{name}={jsontext.as_text(value)}" for name, value in told.items()))
+    return escape(printable("  ".join(f"{name}={jsontext.as_text(value)}" for name, value in told.items())))

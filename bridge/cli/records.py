@@ -83,7 +83,7 @@ def explain(
         print_one(story, as_json=True)
         return
     print_one(story["webhook"], as_json=False)
-    print_text("\nToday's rules:" + (f" {story['error']}" if story["error"] else ""))
+    print_text("", "Today's rules:" + (f" {story['error']}" if story["error"] else ""))
     print_why(story["why"])
     print_note(story["note"])
     for event in story["events"]:

@@ -89,7 +89,7 @@ def run_tests(
         except OSError as error:
             fail(f"{junit} cannot be written: {error.strerror}")
     if coverage:
-        print_text(f"{len(untested)} rules that no test covers" + "".join(f"\n  {name}" for name in untested))
+        print_text(f"{len(untested)} rules that no test covers", *(f"  {name}" for name in untested))
     print_text(f"{len(results) - len(failed)} passed, {len(failed)} failed" + f", {updated} updated" * update)
     if len(failed) > updated:
         raise typer.Exit(1)
@@ -120,7 +120,7 @@ def try_(
     for event in told["events"]:
         headers = f", headers {event['headers']}" if "headers" in event else ""
         print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {event['attributes']}{headers}")
-    print_text("\nWhy:")
+    print_text("", "Why:")
     print_why(told["why"])
 
 

@@ -24,7 +24,7 @@ def schemes(
 ) -> None:
     """List the schemes that `verify` can name, or explain one."""
     if markdown:
-        typer.echo(known.markdown(), nl=False)
+        print_text(*known.markdown().rstrip("\n").split("\n"))
     elif name is None and as_json:
         print_json(known.rows())
     elif name is None:
@@ -38,7 +38,7 @@ def schemes(
             {field: value for field, value in row.items() if field != "example" and value not in ("", [])},
             as_json=False,
         )
-        print_text(f"\n{row['example']}")
+        print_text("", *row["example"].split("\n"))
 
 
 def _explained(name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.printing import fail
+from bridge.cli.printing import fail, print_text
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def migrate(
 
     url = store_url(context.obj, load_store(context.obj))
     with reading.reading(url) if check else owned(url):
-        typer.echo("the store is up to date")
+        print_text("the store is up to date")
 
 
 def sandbox(
@@ -57,7 +57,7 @@ def sandbox(
     except ValueError as error:
         fail(str(error))
     try:
-        superoffice.run(host, port, fault or [], lambda url: typer.echo(f"the sandbox listens on {url}"), version)
+        superoffice.run(host, port, fault or [], lambda url: print_text(f"the sandbox listens on {url}"), version)
     except ValueError as error:
         fail(f"{error}; the faults are {', '.join(faults.FAULTS)}")
     except OSError as error:
@@ -74,5 +74,9 @@ def demo(
     """Show the main job on the example configuration: signed webhooks in, recorded results out."""
     from bridge.sandbox import demo as demonstration
 
-    if not demonstration.run(context.obj, directory, keep=keep):
+    try:
+        shown = demonstration.run(context.obj, directory, keep=keep)
+    except demonstration.DidNotStart as error:
+        fail(f"{error}:", *error.log.split("\n"))
+    if not shown:
         raise typer.Exit(1)

@@ -77,11 +77,19 @@ class _Sent:
         return right, row
 
 
+class DidNotStart(BridgeError):
+    """The bridge did not start; `log` is what it said last."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__("the bridge did not start")
+        self.log = log
+
+
 def run(config: Path, directory: Path | None, *, keep: bool) -> bool:
     """Show the main job; True when every webhook ended as it should.
 
     Raises:
-        BridgeError: the bridge did not start, and where its log is.
+        DidNotStart: the bridge did not.
     """
     if directory is not None:
         return asyncio.run(_demonstrate(config, directory, keep=keep))
@@ -151,7 +159,7 @@ async def _ready(url: str, process: asyncio.subprocess.Process, log: Path) -> No
                 if (await client.get(f"{url}/readyz")).status_code == 200:
                     return
             await asyncio.sleep(0.05)
-    raise BridgeError(f"the bridge did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    raise DidNotStart(log.read_text(errors="replace")[-2000:])
 
 
 def _signer(source: str, secret: str) -> Verifier:

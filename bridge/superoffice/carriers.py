@@ -6,6 +6,7 @@ Names of an answer count in any case: SuperOffice's own serializer may be set to
 from typing import Any
 
 from bridge import jsontext
+from bridge.printable import printable
 
 _MESSAGE_LENGTH = 500
 
@@ -45,7 +46,7 @@ def is_service_error(answer: dict[str, Any]) -> bool:
 def error_message(answer: dict[str, Any]) -> str | None:
     """What an error object says, in the server's own words: it may quote what was sent."""
     message = answer.get("message") or answer.get("errormessage")
-    return message[:_MESSAGE_LENGTH] if isinstance(message, str) and is_error(answer) else None
+    return printable(message[:_MESSAGE_LENGTH]) if isinstance(message, str) and is_error(answer) else None
 
 
 def error_type(answer: dict[str, Any]) -> str:

@@ -149,7 +149,7 @@ def test_check_tells_every_problem_with_its_place(
     code, out, err = command(*config, "check")
     assert (code, out) == (1, "")
     first, second, warning = err.splitlines()
-    assert first.startswith(f"error: {bridge.config}/sources/github.yaml:5:5: rules[0].when: ")
+    assert first.startswith(f"error: {bridge.config}/sources/github.yaml:5:11: rules[0].when: ")
     assert "did you mean `body`" in first
     assert second.startswith(f"error: {bridge.config}/sources/github.yaml:6:13: rules[0].event.type: ")
     assert warning.startswith(f"warning: {bridge.config}/sources/open.yaml:1:10: verify.scheme: ")

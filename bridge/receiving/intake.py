@@ -238,7 +238,7 @@ class Intake:
             if receipt.state is not _IGNORED:
                 more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
         if mapping.repaired:
-            more["repaired"] = True
+            more = {**more, "repaired": True}
         is_as_it_may_be = (receipt.state is _MAPPED or receipt.state is _IGNORED) and not receipt.differs
         (log.info if is_as_it_may_be else log.warning)(
             logs.WEBHOOK_ACCEPTED,

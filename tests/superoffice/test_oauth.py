@@ -16,7 +16,7 @@ from bridge.superoffice.refresh_token import Keeping
 from bridge.times import iso
 
 from .logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
-from .support import Call, claim, forever, opened
+from .support import Call, claim, forever, opened, patience
 
 pytestmark = pytest.mark.anyio
 
@@ -224,7 +224,7 @@ async def test_a_log_in_that_fails_is_never_unknown_and_no_event_is_sent(
     scheme: str, fault: str, outcome: Outcome, wait: int | None
 ) -> None:
     sandbox = a_sandbox(Hand(NOW), (f"{fault} tenant=log-in",))
-    async with logging_in(sandbox, scheme, Hand(NOW), timeout="300ms") as crm:
+    async with logging_in(sandbox, scheme, Hand(NOW), timeout=patience(fault)) as crm:
         attempt = await crm.send(claim())
     assert (attempt.outcome, attempt.status, attempt.retry_after) == (outcome, None, wait)
     assert "crm" not in sandbox.requests

@@ -18,7 +18,7 @@ from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.superoffice.send_event import SuperOffice
 from bridge.superoffice.tenant_state import SHORTEST
 
-from .support import Call, Server, claim, compiled, playing
+from .support import Call, Server, claim, compiled, patience, playing
 
 pytestmark = pytest.mark.anyio
 
@@ -379,7 +379,7 @@ async def test_a_question_that_fails_is_an_outcome_and_the_event_is_not_sent(
     sandbox: Sandbox, url: str, hand: Hand, fault: str, outcome: Outcome, detail: str
 ) -> None:
     sandbox.script.add([f"{fault} tenant={STATE}"])
-    async with online(url, hand, timeout="500ms") as crm:
+    async with online(url, hand, timeout=patience(fault)) as crm:
         (attempt,) = await sent(crm)
         assert (attempt.outcome, attempt.status) == (outcome, None)
         assert attempt.detail.startswith(detail)

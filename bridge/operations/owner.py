@@ -22,7 +22,9 @@ from bridge.settings.schema import AdminSettings
 from bridge.store import database
 from bridge.store.store import Store, owned
 
-_WITHIN = 600.0  # seconds: a change of a million events takes a while
+_WITHIN = 600.0  # seconds: a change of a million events takes a while, and so does its preview
+_SHOWN_WITHIN = 30.0  # seconds for one record: it can be read here as well
+_CONNECTED_WITHIN = 5.0
 
 
 class NotAsked(BridgeError):
@@ -48,7 +50,7 @@ def ask(
         BridgeError: it was refused, and why.
     """
     asker = asker_name(name)
-    by_rules = path == "webhooks/remap" or path.startswith("explain/") or (payload is None and path[:9] == "webhooks/")
+    by_rules = path == "webhooks/remap" or (payload is None and path.startswith(("webhooks/", "explain/")))
     note = None
     if by_rules and database.is_owned(store_url):
         try:
@@ -105,9 +107,10 @@ def _there(path: str, payload: dict[str, Any] | None, settings: AdminSettings | 
     headers = [(b"Authorization", b"Bearer " + settings.token.reveal().encode())]
     if asker:
         headers.append((b"X-Operator", asker.encode()))
-    method = "GET" if payload is None else "POST"
+    method, within = ("GET", _SHOWN_WITHIN) if payload is None else ("POST", _WITHIN)
+    timeout = httpx.Timeout(within, connect=_CONNECTED_WITHIN)
     try:
-        answer = httpx.request(method, url, json=payload, headers=headers, timeout=_WITHIN, trust_env=False)
+        answer = httpx.request(method, url, json=payload, headers=headers, timeout=timeout, trust_env=False)
     except httpx.TransportError as error:
         raise NotAsked(f"the running bridge does not answer at {url} ({type(error).__name__})") from None
     if answer.status_code == 401:

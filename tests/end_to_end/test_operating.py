@@ -396,6 +396,31 @@ def test_what_is_shown_first_is_by_the_rules_that_run_and_says_where_the_files_d
     assert told() == [(answer, None) for answer in by_the_rules_that_run]
 
 
+def test_who_asks_and_why_is_in_the_bridges_log(bridge: Bridge, command: Command, secrets: None) -> None:
+    who = ("--as", "Åse", "--note", "moving house")
+    for verb in ("pause", "resume"):
+        assert command("--config", str(bridge.config), "targets", verb, "unsent", *who)[0] == 0
+    (made,) = post(bridge, "unsent", 77)
+    arrive(bridge, made)
+    assert command("--config", str(bridge.config), "events", "discard", made, "--yes", *who)[0] == 0
+    changed = {"filter": {"source": "unsent", "state": "delivered"}, "yes": True, "note": "again"}
+    headers = {"X-Operator": "Bo"}
+    assert bridge.admin.post("/api/events/replay", json=changed, headers=headers).json()["done"] >= 1
+
+    def told() -> list[dict[str, Any]]:
+        return [line for line in bridge.lines() if line.get("by") in ("Åse", "Bo")]
+
+    eventually(lambda: len(told()) == 4)
+    assert [(line["action"], line["by"], line["note"]) for line in told()] == [
+        ("pause", "Åse", "moving house"),
+        ("resume", "Åse", "moving house"),
+        ("discard", "Åse", "moving house"),
+        ("replay", "Bo", "again"),
+    ]
+    assert told()[3]["filter"] == {"source": "unsent", "state": "delivered"}
+    assert made in told()[3]["ids"]
+
+
 def test_lists_of_the_api_are_those_of_the_commands(
     bridge: Bridge, sandbox: Superoffice, command: Command, secrets: None
 ) -> None:

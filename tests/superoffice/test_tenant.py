@@ -365,7 +365,7 @@ async def test_a_tenant_that_goes_away_is_noticed_by_its_answer(sandbox: Sandbox
             Outcome.UNAVAILABLE,
             "it cannot be asked where the tenant is: the connection broke before the answer",
         ),
-        ("hang", Outcome.UNAVAILABLE, "it cannot be asked where the tenant is: no answer within 0.25 s"),
+        ("hang", Outcome.UNAVAILABLE, "it cannot be asked where the tenant is: no answer within 0.5 s"),
         ("garbage", Outcome.MISCONFIGURED, "what answers is no state endpoint of SuperOffice Online"),
         ("html200", Outcome.MISCONFIGURED, "what answers is no state endpoint of SuperOffice Online"),
         ("null", Outcome.MISCONFIGURED, "what answers is no state endpoint of SuperOffice Online"),

@@ -96,11 +96,15 @@ class ExpressionError(BridgeError):
 
 
 class NotVerified(BridgeError):
-    """A request is not proven genuine. `reason` is one of a fixed set of words and never holds the sender's bytes."""
+    """A request is not proven genuine. `reason` is one of a fixed set of words and never holds the sender's bytes.
+
+    `took` are the milliseconds of the processor's that it took to find out, where that is long enough to be measured.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.took = 0.0
 
 
 class KeyUnavailable(NotVerified):

@@ -26,10 +26,15 @@ class Bucket:
         moment = self._monotonic()
         self._tokens = min(self._size, self._tokens + (moment - self._at) * self._speed)
         self._at = moment
-        return int(self._tokens)
+        return max(0, int(self._tokens))
 
-    def take(self, count: int) -> None:
-        """Let so many pass."""
+    def missing(self) -> float:
+        """How many passed that are not made good yet."""
+        self.available()
+        return self._size - self._tokens
+
+    def take(self, count: float) -> None:
+        """Let so many pass; more than may pass now are made good before another does."""
         self._tokens -= count
 
     def delay(self) -> float:

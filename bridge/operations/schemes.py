@@ -77,6 +77,9 @@ def _remarks() -> str:
     lines = []
     for row in rows():
         told = [row["note"]] if row["note"] else []
+        if row["max_unverified_body"]:
+            most = _size(row["max_unverified_body"])
+            told.append(f"The proof stands in the body: at most {most} are read, or what `max_unverified_body` says.")
         told += [f"Not confirmed: {row['unconfirmed']}."] if row["unconfirmed"] else []
         if row["sources"]:
             told.append(f"From {', '.join(row['sources'])}.")
@@ -103,6 +106,7 @@ def _row(name: str, sender: Sender) -> dict[str, Any]:
         "proves": sender.proves or "; else ".join(_proves(way) for way in sender.proof),
         "delivery_id": sender.delivery_id,
         "delivery_id_signed": sender.signs_id,
+        "max_unverified_body": sender.max_unverified_body or None,
         "event_type": sender.event,
         "replay": sender.replay or _replay(sender.recipes),
         "status": sender.status,
@@ -143,6 +147,10 @@ def _replay(recipes: tuple[Recipe, ...]) -> str:
         where
     ]
     return f"{place}, {_minutes(timed[0].tolerance)}"
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count % (1 << 20) == 0 else f"{count >> 10} KiB"
 
 
 def _minutes(milliseconds: int) -> str:

@@ -6,8 +6,9 @@ An uploaded file is `{"name", "type", "size", "text"}`: its text only where it i
 import re
 from base64 import b64decode
 from binascii import a2b_qp
+from collections.abc import Collection, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from bridge.errors import Unreadable
@@ -21,24 +22,69 @@ _MAX_HEAD = 8 * 1024  # bytes of a part's headers
 URL_ENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
+_PADDING = re.compile(rb"[ \t]*")  # may follow a delimiter
+_DISPOSITION, _TYPE, _TRANSFER = (
+    re.compile(rb"\r\n[ \t]*content-" + name + rb"[ \t]*:(.*?)(?=\r\n|\Z)", re.IGNORECASE | re.DOTALL)
+    for name in (b"disposition", b"type", b"transfer-encoding")
+)
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # a percent sign that stands for itself
 _PART_OF_ANOTHER = re.compile(rb"\r\ncontent-disposition\s*:", re.IGNORECASE)
-_PARAMETER = re.compile(r""";\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\["\\]|\\(?!["\\]))*)"|([^;"\s]*))""", re.ASCII)
+_PARAMETER = re.compile(r""";\s*([\w*-]++)\s*=\s*(?:"((?:[^"\\]++|\\["\\]?)*+)"|([^;"\s]*))""", re.ASCII)
 
 
-def url_encoded(media: MediaType, raw: bytes) -> dict[str, Any]:
+def url_encoded(media: MediaType, raw: bytes, most: int = MAX_FIELDS) -> dict[str, Any]:
     """Read `a=1&b=2`.
 
     Raises:
-        Unreadable: it is not in its charset (UTF-8 where none is named), or has too many fields.
+        TooManyFields: it has more than `most`.
+        Unreadable: it is not in its charset (UTF-8 where none is named).
     """
-    if raw.count(b"&") >= MAX_FIELDS:
-        raise _too_many()
+    pairs = _pairs(raw, most)
+    return _gathered([(media.decode(_unquoted(name)), media.decode(_unquoted(value))) for name, value in pairs])
+
+
+def multipart(media: MediaType, raw: bytes) -> dict[str, Any]:
+    """Read multipart/form-data (RFC 7578).
+
+    Raises:
+        TooManyFields, Unreadable: it is not one, is cut off, or has too many fields.
+    """
+    return _gathered([(part.name, part.value(raw, media)) for part in _parts(media, raw, MAX_FIELDS)])
+
+
+def only(names: Collection[str], media: MediaType, raw: bytes, most: int) -> dict[str, Any]:
+    """The fields of some names in ASCII, of a form that may be anybody's: of all others, nothing but the name is read.
+
+    Raises:
+        TooManyFields: it has more than `most`.
+        Unreadable: it is no form, or what was read of it is not in its charset.
+    """
+    if media.type == MULTIPART:
+        parts = _parts(media, raw, most)
+        return _gathered([(part.name, part.value(raw, media)) for part in parts if part.name in names])
+    wanted = {name.encode(): name for name in names}
+    pairs = ((wanted.get(_unquoted(name)), value) for name, value in _pairs(raw, most))
+    return _gathered([(name, media.decode(_unquoted(value))) for name, value in pairs if name is not None])
+
+
+class TooManyFields(Unreadable):
+    """A form has more fields than are read."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the form has more than {most:,} fields")
+
+
+def _pairs(raw: bytes, most: int) -> Iterator[tuple[bytes, bytes]]:
+    """Names and values as they stand there, escaped."""
+    if raw.count(b"&") >= most:
+        raise TooManyFields(most)
     raw, stray = _STRAY.subn(b"%25", raw, MAX_FIELDS + 1)
     if stray > MAX_FIELDS:
         raise Unreadable("the form has too many percent signs that are no escapes")
-    pairs = (pair.partition(b"=") for pair in raw.split(b"&") if pair)
-    return _gathered([(media.decode(_unquoted(name)), media.decode(_unquoted(value))) for name, _, value in pairs])
+    for pair in raw.split(b"&"):
+        if pair:
+            name, _, value = pair.partition(b"=")
+            yield name, value
 
 
 def _unquoted(raw: bytes) -> bytes:
@@ -49,44 +95,66 @@ def _unquoted(raw: bytes) -> bytes:
     return a2b_qp(raw.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 
-def multipart(media: MediaType, raw: bytes) -> dict[str, Any]:
-    """Read multipart/form-data (RFC 7578).
+class _Part(NamedTuple):
+    """A part of a multipart body: its head and what that says of it, and where its content begins and ends."""
 
-    Raises:
-        Unreadable: it is not one, is cut off, or has too many fields.
-    """
+    name: str
+    file_name: str | None
+    head: bytes
+    begin: int
+    end: int
+
+    def value(self, raw: bytes, around: MediaType) -> Any:
+        """Its text, in the charset of the body `around` where it names none, or what is told of a file."""
+        media = media_type(_header(_TYPE, self.head))
+        content = _transferred(_header(_TRANSFER, self.head), raw[self.begin : self.end])
+        if self.file_name is None:
+            return (media if media.charset != "" else around).decode(content)
+        return {
+            "name": self.file_name,
+            "type": media.type,
+            "size": len(content),
+            "text": _file_text(media, content),
+        }
+
+
+def _parts(media: MediaType, raw: bytes, most: int) -> Iterator[_Part]:
     if not media.boundary:
         raise Unreadable("the Content-Type names no boundary of the multipart body")
     delimiter = b"\r\n--" + media.boundary.encode("latin-1", "replace")
-    pieces = (b"\r\n" + raw).split(delimiter, MAX_FIELDS + 1)
-    end = next((number for number, piece in enumerate(pieces) if number and piece.startswith(b"--")), None)
-    if end is None:
-        raise _too_many() if len(pieces) > MAX_FIELDS + 1 else Unreadable("the multipart body has no end")
-    if _PART_OF_ANOTHER.search(pieces[0]) or (end == 1 and pieces[0].strip()):
-        raise Unreadable("the parts of the multipart body have another boundary than its Content-Type names")
-    return _gathered([_part(piece, media) for piece in pieces[1:end]])
+    end = -2 if raw.startswith(delimiter[2:]) else raw.find(delimiter)
+    if end == -1:
+        raise Unreadable("the multipart body has no end")
+    before = b"\r\n" + raw[: max(0, end)]
+    for count in range(most + 1):
+        begin = end + len(delimiter)
+        if raw.startswith(b"--", begin):
+            if _PART_OF_ANOTHER.search(before) or (not count and before.strip()):
+                raise Unreadable("the parts of the multipart body have another boundary than its Content-Type names")
+            return
+        if count == most:
+            raise TooManyFields(most)
+        end = raw.find(delimiter, begin)
+        if end < 0:
+            raise Unreadable("the multipart body has no end")
+        yield _part(raw, begin, end)
 
 
-def _part(piece: bytes, around: MediaType) -> tuple[str, Any]:
-    piece = piece.lstrip(b" \t")  # may follow a delimiter
-    head, separator, content = piece.partition(b"\r\n\r\n")
-    if not piece.startswith(b"\r\n") or not separator or len(head) > _MAX_HEAD:
+def _part(raw: bytes, begin: int, end: int) -> _Part:
+    begin = _PADDING.match(raw, begin, end).end()  # type: ignore[union-attr] # nothing is padding, too
+    stop = raw.find(b"\r\n\r\n", begin, min(end, begin + _MAX_HEAD + 4))
+    if stop < 0 or not raw.startswith(b"\r\n", begin):
         raise Unreadable("a part of the multipart body has no headers, or too many")
-    headers: dict[str, str] = {}
-    for line in head.decode("utf-8", "replace").split("\r\n"):
-        name, _, value = line.partition(":")
-        headers.setdefault(name.strip().lower(), value.strip())
-    disposition = headers.get("content-disposition", "")
-    parameters = _parameters(disposition)
+    head = raw[begin:stop]
+    parameters = _parameters(_header(_DISPOSITION, head))
     if "name" not in parameters:
         raise Unreadable("a part of the multipart body has no name")
-    name = parameters["name"]
-    media = media_type(headers.get("content-type", ""))
-    content = _transferred(headers.get("content-transfer-encoding", ""), content)
-    file_name = parameters.get("filename")
-    if file_name is None:
-        return name, (media if media.charset != "" else around).decode(content)
-    return name, {"name": file_name, "type": media.type, "size": len(content), "text": _file_text(media, content)}
+    return _Part(parameters["name"], parameters.get("filename"), head, stop + 4, end)
+
+
+def _header(pattern: re.Pattern[bytes], head: bytes) -> str:
+    found = pattern.search(head)
+    return found[1].decode("utf-8", "replace").strip() if found else ""
 
 
 def _transferred(encoding: str, content: bytes) -> bytes:
@@ -142,7 +210,3 @@ def _gathered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         else:
             fields[name] = value
     return fields
-
-
-def _too_many() -> Unreadable:
-    return Unreadable(f"the form has more than {MAX_FIELDS:,} fields")

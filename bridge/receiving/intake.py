@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from bridge.receiving.addresses import Callers
 from bridge.receiving.failures import Failures
 from bridge.receiving.handshake import Asked, Handshake, Refusal, Reply, refused
 from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.limits import Largest
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.telling import Telling
 from bridge.receiving.verification import Verifier
@@ -29,6 +31,8 @@ from bridge.store.handed_over import HandedOver
 from bridge.store.store import Store
 
 _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address
+_CARRIED_AT_ONCE = 64 << 10  # bytes that are verified in a millisecond or two, where the proof stands in the body
+_HASHED_AT_ONCE = 1 << 20  # and where the body is hashed
 _WHY_LENGTH = 300  # characters of a log line's `why`
 
 _MAPPED: Final = WebhookState.MAPPED  # as attributes of their class, each look at them costs more than a call
@@ -47,6 +51,14 @@ class CompiledSource:
     callers: Callers
     handshake: Handshake | None = None
     bodiless: bool = False  # its sender wants no body in an answer
+    max_unverified_body: int = 0  # of a sender whose bodies carry their own proof; 0 of all others
+
+    def largest(self, otherwise: int) -> Largest:
+        """The largest body that is read, of at most `otherwise` bytes where the source says nothing."""
+        most = self.settings.max_body or otherwise
+        if self.max_unverified_body and self.max_unverified_body < most:
+            return Largest(self.max_unverified_body, "max_unverified_body")
+        return Largest(most)
 
 
 class _Repeated(BridgeError):
@@ -78,7 +90,8 @@ class Intake:
         self._metrics = metrics
         self._wake = wake
         self._download = download
-        self._interpreter = Interpreter(off_loop)
+        self._off_loop = off_loop or OffLoop()
+        self._interpreter = Interpreter(self._off_loop)
         self._failures = Failures(monotonic)
         self._fetches = Failures(monotonic)
         self._telling = Telling(monotonic)
@@ -87,15 +100,16 @@ class Intake:
             name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
         }
 
-    def admit(self, source: CompiledSource, client: str) -> None:
-        """Say early, before a body is read, whether this client's requests are taken at all.
+    def admit(self, source: CompiledSource, client: str, headers: MappingOf[bytes, bytes], most: int) -> None:
+        """Say early, before a body of at most so many bytes is read, whether this client's requests are taken at all.
 
         Raises:
             Refused: it calls from elsewhere than the source's addresses, or too many of its requests failed.
         """
         if not source.callers.allows(client):
             raise Refused(403, "address_not_allowed", "requests of this address are not taken")
-        self._failures.check(source.name, client)
+        if self._failures.used_up(source.name, client):
+            self._failures.check(source.name, client, int(headers.get(b"content-length", most)))
 
     async def receive(self, request: Request) -> Receipt:
         """Accept one request: verified, mapped and durable once this returns.
@@ -194,21 +208,34 @@ class Intake:
         return reply
 
     async def _verified(self, source: CompiledSource, request: Request) -> Webhook:
-        self._failures.check(source.name, request.client)  # others may have failed while its body came in
+        size = len(request.body)
+        self._failures.check(source.name, request.client, size)  # others may have failed while its body came in
         try:
             try:
-                return source.verifier.verify(request, request.received_at)
+                if size <= (_CARRIED_AT_ONCE if source.max_unverified_body else _HASHED_AT_ONCE):
+                    webhook = source.verifier.verify(request, request.received_at)
+                else:
+                    webhook = await self._verified_aside(source, request)
             except KeyNeeded as needed:
                 if needed.is_first:  # of those that wait for it; nobody may use up the fetches of the source
                     self._fetches.check(source.name, request.client)
                     self._fetches.add(source.name, request.client, _FETCHES)
                 await needed.fetch(self._download)
-            return source.verifier.verify(request, request.received_at)
+                webhook = await self._verified_aside(source, request)
         except KeyUnavailable:  # not a fault of the sender's
             raise
-        except NotVerified:
-            self._failures.add(source.name, request.client, source.settings.failures)
+        except NotVerified as error:
+            self._failures.add(source.name, request.client, source.settings.failures, size, error.took)
             raise
+        self._failures.proved(source.name, request.client)
+        return webhook
+
+    async def _verified_aside(self, source: CompiledSource, request: Request) -> Webhook:
+        """Verify off the event loop, where the address that failed least comes first."""
+        rank = self._failures.spent(source.name, request.client)
+        async with self._off_loop.turn(source.name, len(request.body), rank):
+            self._failures.check(source.name, request.client, len(request.body))  # others failed while this waited
+            return await self._off_loop.run(partial(_timed, source.verifier, request))
 
     def _keep_to_rate(self, source: str) -> None:
         if bucket := self._rates.get(source):
@@ -258,6 +285,15 @@ class Intake:
                 log.info(logs.EVENT_DISCARDED, event_id=event.id, reason="shadow")
         for event_id in receipt.discarded:
             log.info(logs.EVENT_DISCARDED, event_id=event_id, reason="remapped")
+
+
+def _timed(verifier: Verifier, request: Request) -> Webhook:
+    begun = thread_time()
+    try:
+        return verifier.verify(request, request.received_at)
+    except NotVerified as error:
+        error.took = (thread_time() - begun) * 1000
+        raise
 
 
 def _because(state: WebhookState, mapping: Mapping) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from bridge.content_codings import GZIP_MARK
 from bridge.errors import Unreadable
 from bridge.mapping.rules import Rules
 from bridge.mapping.steps import Course, Steps, to_the_end
@@ -44,7 +45,7 @@ def steps(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Steps:
 
 def _is_long(rules: Rules, webhook: Webhook) -> bool:
     size = len(webhook.body)
-    if "content-encoding" in webhook.headers:
+    if "content-encoding" in webhook.headers or webhook.body.startswith(GZIP_MARK):
         size *= _BLOWN_UP
     return size > _AT_ONCE.get(rules.content, _ONE_TEXT)
 
@@ -73,9 +74,7 @@ class Interpreter:
         except StopIteration as done:
             mapping: Mapping = done.value
             return mapping
-        if self._off_loop.is_busy(
-            webhook.source
-        ):  # what was read takes many times its size: that must not wait in line
+        if self._off_loop.is_busy(webhook.source):  # what was read takes many times its size, and must not wait
             under_way = steps(rules, webhook)
         return await self._off(Course(under_way, key), webhook, len(webhook.body), call_off)
 

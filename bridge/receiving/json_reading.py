@@ -51,12 +51,13 @@ def read(text: bytes, media: MediaType = UNKNOWN) -> Read:
 def _others(text: bytes, media: MediaType) -> Iterator[bytes]:
     """What the document may have been meant as, the likeliest first."""
     yield text
-    yield _whole(text)
+    yield without_halves(text)
     if media.charset not in ("", "utf-8"):
         named = media.decode(text).removeprefix("\ufeff").encode()
         yield named
-        yield _whole(named)
+        yield without_halves(named)
 
 
-def _whole(text: bytes) -> bytes:
+def without_halves(text: bytes) -> bytes:
+    """A document with U+FFFD for each half of a pair of surrogates."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)

@@ -1,10 +1,14 @@
 """How much a stranger may send, and how long that may take, before anything about it is proven.
 
 docs/configuration.md lists these limits. They are settings only for tests: what they allow is far beyond any webhook.
-What ops set for a source stands elsewhere: the size of a body (`max_body`), `failures`, `addresses`.
+What ops set for a source stands elsewhere: the size of a body (`max_body`, `max_unverified_body`), `failures`,
+`addresses`.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from bridge.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +24,17 @@ class Limits:
     connections: int = 800  # that wait for their clients; below the 1,024 files that many systems allow a process
     pipelined: int = 32  # requests that wait on one connection for the answers before theirs
     linger: float = 2  # how long what follows a refusal is thrown away, so that the sender gets to read the answer
+
+
+class Largest(NamedTuple):
+    """The largest body that is read, in bytes, and the key of the source that says so, if one does."""
+
+    size: int
+    key: str = "max_body"
+
+    def refusal(self) -> Refused:
+        """What a larger one is answered."""
+        detail = f"the body is larger than {self.size} bytes" + (f" ({self.key})" if self.key else "")
+        if self.key == "max_unverified_body":
+            return Refused(413, "unverified_body_too_large", detail)
+        return Refused(413, "body_too_large", detail)

@@ -7,7 +7,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.receiving.addresses import Callers
 from bridge.receiving.handshakes import compile_handshake
 from bridge.receiving.intake import CompiledSource
-from bridge.receiving.verification import Verifier, compile_verifier
+from bridge.receiving.verification import Verifier, compile_max_unverified_body, compile_verifier
 from bridge.receiving.verification.schemes import dropping_of
 from bridge.receiving.verification.senders import SENDERS
 from bridge.service.rules import compiled_rules, refuse
@@ -58,6 +58,8 @@ def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
             sender = SENDERS.get(verifier.scheme)
             handshake, faults = compile_handshake(sender, source.section, source.settings)
             problems += faults
+            max_unverified_body, faults = compile_max_unverified_body(sender, source.section, source.settings)
+            problems += faults
             sources[source.name] = CompiledSource(
                 name=source.name,
                 settings=source.settings,
@@ -66,6 +68,7 @@ def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
                 callers=_callers(source.settings, settings.bridge),
                 handshake=handshake,
                 bodiless=sender is not None and not sender.answer,
+                max_unverified_body=max_unverified_body,
             )
     # What could not be read is already told; that a room then finds it empty is no news.
     problems = told + [problem for problem in problems if not any(_covers(one, problem) for one in told)]

@@ -191,6 +191,11 @@ class SourceSettings(Strict):
     max_body: Size | None = Field(
         None, gt=0, description="the largest body, also after decompression; listen.max_body if left out"
     )
+    max_unverified_body: Size | None = Field(
+        None,
+        gt=0,
+        description="how much is read of a body that its own proof stands in; the sender's own limit if left out",
+    )
     max_headers: Size | None = Field(
         None, gt=0, description="the most that its request line and headers may take, of the 64 KiB that all may"
     )

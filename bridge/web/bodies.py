@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from bridge.content_codings import ACCEPTED, is_supported
 from bridge.errors import Refused
 from bridge.receiving.addresses import of_one_holder
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits import Largest, Limits
 from bridge.web.exchanges import whole_body
 from bridge.web.problems import Answer
 from bridge.web.reading import FIELDS
@@ -26,23 +26,23 @@ class Bodies:
         self.room = Room(limits.bodies)
 
     async def read(
-        self, scope: Scope, headers: Headers, receive: Receive, client: str, max_body: int, max_head: int | None
+        self, scope: Scope, headers: Headers, receive: Receive, client: str, largest: Largest, max_head: int | None
     ) -> bytes:
-        """The whole body that `client` sends, of at most `max_body` bytes, after a head of at most `max_head`, if any.
+        """The whole body that `client` sends, of the `largest` size at most, after a head of at most `max_head`.
 
         Raises:
             Refused: the headers or the body break a limit, or the body was cut off.
         """
-        self._check_head(scope, headers, max_body, max_head)
+        self._check_head(scope, headers, largest, max_head)
         body = whole_body(receive)
         if body is not None:  # nothing to wait for: a timer would cost as much as the signature
-            if len(body) > max_body:
-                raise _too_large(max_body)
+            if len(body) > largest.size:
+                raise largest.refusal()
             return body
         unfinished = Unfinished(of_one_holder(client), asyncio.timeout(self._limits.body_within))
         try:
             async with unfinished.clock:
-                return await self._pieces(unfinished, receive, max_body)
+                return await self._pieces(unfinished, receive, largest)
         except TimeoutError:
             if unfinished.ousted:
                 raise _too_many() from None
@@ -67,10 +67,10 @@ class Bodies:
             pass
         await send({"type": "http.response.body", "body": b""})
 
-    def _check_head(self, scope: Scope, headers: Headers, max_body: int, max_head: int | None) -> None:
+    def _check_head(self, scope: Scope, headers: Headers, largest: Largest, max_head: int | None) -> None:
         fields = scope[FIELDS]
-        if int(fields.get(b"content-length", 0)) > max_body:
-            raise _too_large(max_body)
+        if int(fields.get(b"content-length", 0)) > largest.size:
+            raise largest.refusal()
         if max_head is not None:
             size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
             if size > max_head:
@@ -83,18 +83,18 @@ class Bodies:
             if not is_supported(encoding):
                 raise Refused(415, "content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
 
-    async def _pieces(self, unfinished: "Unfinished", receive: Receive, max_body: int) -> bytes:
+    async def _pieces(self, unfinished: "Unfinished", receive: Receive, largest: Largest) -> bytes:
         size = 0
         while (message := await receive())["type"] != "http.disconnect":
             if unfinished.ousted:
                 raise _too_many()
             piece = message.get("body", b"")
             size += len(piece)
-            if size > max_body:
-                raise _too_large(max_body)
+            if size > largest.size:
+                raise largest.refusal()
             if not message.get("more_body", False):
                 return b"".join((*unfinished.pieces, piece))
-            self.room.hold(unfinished, piece, max_body)
+            self.room.hold(unfinished, piece, largest.size)
         raise Refused(400, "body_cut_off", "the body was cut off")
 
 
@@ -152,10 +152,6 @@ class Room:
         longest.ousted = True
         if not longest.clock.expired():
             longest.clock.reschedule(asyncio.get_running_loop().time())
-
-
-def _too_large(max_body: int) -> Refused:
-    return Refused(413, "body_too_large", f"the body is larger than {max_body} bytes")
 
 
 def _too_many() -> Refused:

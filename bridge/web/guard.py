@@ -14,7 +14,7 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.receiving.failures import Failures
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits import Largest, Limits
 from bridge.receiving.telling import Telling
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import FailureSettings
@@ -24,7 +24,7 @@ from bridge.web.problems import for_error, unauthorized
 from bridge.web.reading import FIELDS
 
 _LIMITS = Limits(connections=100)  # few people and scripts come here, and the public port needs the files
-_MAX_BODY = 1024 * 1024
+_LARGEST = Largest(1024 * 1024, "")
 _FAILURES = FailureSettings()
 _CHALLENGE = "Bearer"
 
@@ -58,7 +58,7 @@ class Guard:
                 answer = unauthorized("send Authorization: Bearer and the admin token", _CHALLENGE)
                 await self.bodies.leave(answer, receive, send)
                 return
-            body = await self.bodies.read(scope, scope["headers"], receive, client, _MAX_BODY, None)
+            body = await self.bodies.read(scope, scope["headers"], receive, client, _LARGEST, None)
         except Refused as error:
             self._tell(error.reason, client)
             await self.bodies.leave(for_error(error, _CHALLENGE), receive, send)

@@ -25,6 +25,7 @@ from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
 from bridge.web.problems import Answer, failed, for_error, not_allowed, not_served, problem, response, unavailable
+from bridge.web.reading import FIELDS
 
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()
@@ -97,9 +98,9 @@ class Webhooks:
         if not sends and (handshake is None or scope["method"] not in handshake.methods):
             raise _Unread(self._no_such_method(compiled, scope, client))
         try:
-            self._intake.admit(compiled, client)
-            limits = compiled.settings.max_body or self._max_body, compiled.settings.max_headers
-            body = await self.bodies.read(scope, headers, receive, client, *limits)
+            largest = compiled.largest(self._max_body)
+            self._intake.admit(compiled, client, scope[FIELDS], largest.size)
+            body = await self.bodies.read(scope, headers, receive, client, largest, compiled.settings.max_headers)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
             raise _Unread(for_error(error, compiled.verifier.challenge)) from None

@@ -133,10 +133,11 @@ def test_every_name_and_field_that_the_code_logs_is_documented_and_no_other() ->
 
 def test_every_reason_of_a_refusal_is_documented() -> None:
     page = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
-    web = [ast.parse(path.read_text(encoding="utf-8")) for path in (_ROOT / "bridge" / "web").glob("*.py")]
+    paths = [path for room in ("web", "receiving") for path in (_ROOT / "bridge" / room).glob("*.py")]
+    modules = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     reasons = {
         str(part.value)
-        for call in (node for module in web for node in ast.walk(module))
+        for call in (node for module in modules for node in ast.walk(module))
         if isinstance(call, ast.Call)
         and getattr(call.func, "id", getattr(call.func, "attr", "")).lower() in ("refused", "_refuse")
         for part in ast.walk(call)
@@ -150,7 +151,7 @@ def test_every_reason_of_a_refusal_is_documented() -> None:
         "body_too_slow",
         "bad_request",
     }
-    assert reasons >= {"head_too_slow", "too_many_connections", "too_many_bodies"}
+    assert reasons >= {"head_too_slow", "too_many_connections", "too_many_bodies", "too_many_failures", "source_busy"}
     assert [reason for reason in {*reasons, *map(str, Reason)} if f"`{reason}`" not in page] == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Refused
-from bridge.receiving.failures import MOST_ADDRESSES, Failures
+from bridge.receiving.failures import LATELY, MOST_ADDRESSES, Failures
 from bridge.settings.source_schema import FailureSettings
 
 DEFAULT = FailureSettings()
@@ -116,3 +116,101 @@ def test_in_no_time_more_fail_than_the_limit(requests: list[tuple[str, float]]) 
         for first, start in enumerate(times):
             for last, end in enumerate(times[first:], 1):
                 assert last <= 3 + (end - start) * 2 + 1e-6
+
+
+# The time that a failure took, and the reserve of addresses that a genuine webhook came from
+
+
+def test_a_failure_counts_by_the_milliseconds_that_it_took() -> None:
+    hand = Hand()
+    failures = Failures(hand)
+    settings = FailureSettings.model_validate({"at_once": 10, "rate": "1/s"})
+    failures.add("shop", "192.0.2.1", settings, took=0.2)
+    assert failures.spent("shop", "192.0.2.1") == 1
+    failures.add("shop", "192.0.2.1", settings, took=14)
+    assert failures.spent("shop", "192.0.2.1") == 15
+    assert failures.spent("shop", "192.0.2.2") == failures.spent("other", "192.0.2.1") == 0
+    with pytest.raises(Refused) as raised:
+        failures.check("shop", "192.0.2.1")
+    assert raised.value.retry_after == pytest.approx(6)
+    hand.at += 6.001
+    failures.check("shop", "192.0.2.1")
+
+
+def looks(failures: Failures, client: str, times: int, size: int, took: float = 0.0) -> int:
+    """How many of so many failing requests of this size are looked at."""
+    looked_at = 0
+    for _ in range(times):
+        with suppress(Refused):
+            failures.check("sns", client, size)
+            failures.add("sns", client, DEFAULT, size, took)
+            looked_at += 1
+    return looked_at
+
+
+def test_an_address_that_proved_itself_lately_has_a_reserve_of_its_own() -> None:
+    hand = Hand()
+    failures = Failures(hand)
+    failures.proved("sns", "192.0.2.1")
+    hand.at += 60
+    failures.proved("sns", "192.0.2.1")
+    for client in ("192.0.2.1", "192.0.2.2"):
+        assert looks(failures, client, 300, 1000) == 300
+    assert looks(failures, "192.0.2.1", 100, 1000) == 100
+    assert looks(failures, "192.0.2.2", 100, 1000) == 0
+    hand.at += LATELY + 1
+    assert looks(failures, "192.0.2.1", 300, 1000) == 300
+    assert looks(failures, "192.0.2.1", 100, 1000) == 0, "the last genuine one is over an hour ago"
+    assert looks(failures, "192.0.2.1", 100, 1000) == 0
+    failures.proved("sns", "192.0.2.1")
+    assert looks(failures, "192.0.2.1", 100, 1000) == 100
+    failures.add("shop", "192.0.2.1", FailureSettings.model_validate({"at_once": 1}))
+    with pytest.raises(Refused):
+        failures.check("shop", "192.0.2.1")
+
+
+@given(st.lists(st.floats(0, 0.2), min_size=50, max_size=100), st.integers(100_000, 2 << 20), st.floats(0.1, 1))
+def test_large_forgeries_never_take_what_a_small_genuine_webhook_needs(
+    waits: list[float], size: int, dear: float
+) -> None:
+    hand = Hand()
+    failures = Failures(hand)
+    failures.proved("sns", "192.0.2.1")
+    took = 50 * size / (1 << 20) * dear
+    looks(failures, "192.0.2.1", 300, size, took)
+    began, spent = hand.at, 0.0
+    for wait in waits:
+        hand.at += wait
+        spent += took * looks(failures, "192.0.2.1", 20, size, took)
+        failures.check("sns", "192.0.2.1", 5_000)
+    assert spent <= 1000 + 100 * (hand.at - began) + 300 + 10 * took * (hand.at - began)
+
+
+def test_small_forgeries_are_bounded_by_time_too() -> None:
+    hand = Hand()
+    failures = Failures(hand)
+    failures.proved("sns", "192.0.2.1")
+    looks(failures, "192.0.2.1", 300, 500)
+    assert 5_000 < looks(failures, "192.0.2.1", 100_000, 500) <= 10_000  # a tenth of a millisecond each, for a second
+    hand.at += 1
+    assert 500 < looks(failures, "192.0.2.1", 10_000, 500) <= 1_000
+
+
+def test_a_genuine_body_that_is_very_large_asks_for_half_of_the_reserve() -> None:
+    failures = Failures(Hand())
+    failures.proved("sns", "192.0.2.1")
+    looks(failures, "192.0.2.1", 1000, 500)
+    failures.check("sns", "192.0.2.1", 32 << 20)
+    looks(failures, "192.0.2.1", 50, 1 << 20, took=20)
+    with pytest.raises(Refused):
+        failures.check("sns", "192.0.2.1", 32 << 20)
+    failures.check("sns", "192.0.2.1", 100_000)
+
+
+def test_those_that_proved_themselves_are_remembered_within_bounds() -> None:
+    failures = Failures(Hand())
+    for number in range(MOST_ADDRESSES + 1):
+        failures.proved("sns", f"198.51.{number >> 8}.{number & 255}")
+    assert not failures.is_proven("sns", "198.51.0.0")
+    assert failures.is_proven("sns", "198.51.0.1")
+    assert len(failures._proven) == MOST_ADDRESSES

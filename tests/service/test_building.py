@@ -34,6 +34,14 @@ def problems(directory: Path) -> list[str]:
     return [str(problem).removeprefix(f"{directory}/") for problem in raised.value.problems]
 
 
+def test_only_bodies_that_carry_their_own_proof_have_a_bound_of_their_own(tmp_path: Path) -> None:
+    told = problems(write(tmp_path, bridge=BRIDGE, shop=SOURCE + "\nmax_unverified_body: 1MiB\n"))
+    message = "is for senders whose bodies carry their own proof, and those of this one don't"
+    assert [problem.partition("max_unverified_body: ")[2] for problem in told] == [
+        f"{message}, remove it; max_body bounds its bodies"
+    ]
+
+
 def test_a_sound_configuration_is_built(tmp_path: Path) -> None:
     built = building.build(write(tmp_path, bridge=BRIDGE, shop=SOURCE))
     assert built.problems == []

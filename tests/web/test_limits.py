@@ -61,16 +61,23 @@ class House:
             found = reading.list_webhooks(connection, reading.Filter())
         return [(webhook["size"], webhook["state"]) for webhook in reversed(found)]
 
-    def refused(self, reason: str) -> float:
-        labels = {"source": "github", "reason": reason}
+    def refused(self, reason: str, source: str = "github") -> float:
+        labels = {"source": source, "reason": reason}
         return self.metrics.registry.get_sample_value("bridge_webhooks_refused_total", labels) or 0
 
 
 @asynccontextmanager
-async def house(directory: Path, keys: str = "", host: str = "127.0.0.1", **bridge: Any) -> AsyncIterator[House]:
+async def house(
+    directory: Path,
+    keys: str = "",
+    host: str = "127.0.0.1",
+    sources: Mapping[str, str] | None = None,
+    **bridge: Any,
+) -> AsyncIterator[House]:
     (directory / "config" / "sources").mkdir(parents=True)
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | bridge))
-    (directory / "config" / "sources" / "github.yaml").write_text(SOURCE + keys)
+    for name, text in {"github": SOURCE + keys, **(sources or {})}.items():
+        (directory / "config" / "sources" / f"{name}.yaml").write_text(text)
     built = building.build(directory / "config")
     url = sqlite_at(directory / "bridge.db")
     hand = Hand()

@@ -6,13 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 from forwarding.support import logged
-from running import by_github
+from running import SECRET, by_github
 
 from bridge.errors import BridgeError
 from bridge.observing import logs
 from bridge.web.serving import listen
 
 from .test_limits import house
+from .test_public import SOURCE
 
 pytestmark = pytest.mark.anyio
 
@@ -32,13 +33,14 @@ def has_ipv6() -> bool:
 async def test_every_address_is_that_of_ipv4_too_and_its_clients_are_seen_as_such(
     tmp_path: Path, call: str, client: str
 ) -> None:
-    async with house(tmp_path, f"addresses: ['{client}']\nfailures: {{at_once: 1, rate: 1/h}}\n", host="::") as bridge:
+    keys = f"addresses: ['{client}']\nfailures: {{at_once: 1, rate: 1/h}}\n"
+    async with house(tmp_path, keys, host="::", sources={"other": SOURCE + keys}) as bridge:
         port = bridge.client.base_url.port
         with logged() as log:
             async with httpx.AsyncClient(base_url=f"http://{call}:{port}", trust_env=False, timeout=20) as sender:
                 statuses = [
-                    (await sender.post("/webhooks/github", content=b"{}", headers=by_github(b"{}", secret=secret)))
-                    for secret in ("a secret of the tests", "a guess", "a guess")
+                    (await sender.post(f"/webhooks/{source}", content=b"{}", headers=by_github(b"{}", secret=secret)))
+                    for source, secret in (("other", SECRET), ("github", "a guess"), ("github", "a guess"))
                 ]
     assert [answer.status_code for answer in statuses] == [202, 401, 429]
     (accepted,) = log.named(logs.WEBHOOK_ACCEPTED)

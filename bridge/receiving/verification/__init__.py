@@ -6,7 +6,7 @@ mapping; `verifier` asks for the proof and strips what must not be stored.
 """
 
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.schemes import compile_verifier
+from bridge.receiving.verification.schemes import compile_max_unverified_body, compile_verifier
 from bridge.receiving.verification.verifier import Verifier
 
-__all__ = ["Reason", "Verifier", "compile_verifier"]
+__all__ = ["Reason", "Verifier", "compile_max_unverified_body", "compile_verifier"]

@@ -8,15 +8,16 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Collection
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import Certificate
+from msgspec import Struct
 from pydantic import Field
 
 from bridge.errors import CannotSign, NotVerified
-from bridge.model import Content, Request
+from bridge.model import Request
 from bridge.receiving import cloud_events
 from bridge.receiving.verification import timestamps, unproven
 from bridge.receiving.verification.certificates import chain_of, current_key
@@ -40,6 +41,22 @@ SIGNED = {
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
 _HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303 - Amazon's default
+
+
+class Message(Struct):
+    """A message, as far as it proves itself; the names are Amazon's."""
+
+    Message: str | None = None
+    MessageId: str | None = None
+    Signature: str | None = None
+    SignatureVersion: str | None = None
+    SigningCertURL: str | None = None
+    Subject: str | None = None
+    SubscribeURL: str | None = None
+    Timestamp: str | None = None
+    Token: str | None = None
+    TopicArn: str | None = None
+    Type: str | None = None
 
 
 class SnsSettings(Strict):
@@ -66,41 +83,41 @@ class AwsSns:
     def prove(self, request: Request, headers: Headers, now: int) -> None:
         if headers.get(b"x-amz-sns-rawdelivery").lower() == b"true":
             raise NotVerified(Reason.RAW_DELIVERY)
-        message = unproven.read(request, headers, Content.JSON)
-        if unproven.text(message, "TopicArn") not in self._topics:
+        message = unproven.members(request, headers, Message)
+        if unproven.text(message.TopicArn) not in self._topics:
             raise NotVerified(Reason.TOPIC_REFUSED)
-        algorithm = _HASHES.get(unproven.text(message, "SignatureVersion"))
+        algorithm = _HASHES.get(unproven.text(message.SignatureVersion))
         if algorithm is None:
             raise NotVerified(Reason.SIGNATURE_MALFORMED)
         try:
-            shown = b64decode(unproven.text(message, "Signature", Reason.SIGNATURE_MISSING), validate=True)
+            shown = b64decode(unproven.text(message.Signature, Reason.SIGNATURE_MISSING), validate=True)
         except (ValueError, binascii.Error):
             raise NotVerified(Reason.SIGNATURE_MALFORMED) from None
         content = signed_content(message)
-        certificate = self._certificates.get(unproven.text(message, "SigningCertURL"))
+        certificate = self._certificates.get(unproven.text(message.SigningCertURL))
         try:
             rsa_of(current_key(certificate, now), algorithm)(shown, content)
         except InvalidSignature:
             raise NotVerified(Reason.SIGNATURE_MISMATCH) from None
-        at = timestamps.milliseconds(unproven.text(message, "Timestamp").encode(), "rfc3339")
+        at = timestamps.milliseconds(unproven.text(message.Timestamp).encode(), "rfc3339")
         timestamps.check(at, now, self._tolerance)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only Amazon can sign a message of SNS: publish one to the topic")
 
 
-def signed_content(message: dict[str, Any]) -> bytes:
+def signed_content(message: Message) -> bytes:
     """What Amazon signs of a message: names and values of some fields, each on a line of its own.
 
     Raises:
         NotVerified: it is no message of SNS.
     """
-    names = SIGNED.get(unproven.text(message, "Type"))
+    names = SIGNED.get(unproven.text(message.Type))
     if names is None:
         raise NotVerified(Reason.BODY_MALFORMED)
-    present = [name for name in names if name != "Subject" or message.get(name) is not None]
-    values = [message.get(name) for name in present]
-    if not all(isinstance(value, str) for value in values):
+    present = [name for name in names if name != "Subject" or message.Subject is not None]
+    values = [getattr(message, name) for name in present]
+    if any(value is None for value in values):
         raise NotVerified(Reason.BODY_MALFORMED)
     return "".join(f"{name}\n{value}\n" for name, value in zip(present, values, strict=True)).encode()
 

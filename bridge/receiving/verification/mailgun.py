@@ -8,8 +8,11 @@ those of old and inbound mail as forms with these fields beside the others.
 """
 
 import hmac
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
+
+from msgspec import Struct
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Content, Request
@@ -25,6 +28,7 @@ from bridge.settings.secrets import Secret
 
 TOLERANCE = 24 * 3600 * 1000  # it tries again for 8 hours, and may not sign anew when it does
 LONGEST = 100  # characters of a token; they have 50
+_LIKE_JSON = re.compile(rb"\s*[{\[]")
 
 
 class MailgunSettings(Strict):
@@ -33,6 +37,24 @@ class MailgunSettings(Strict):
     scheme: Literal["mailgun"]
     secrets: Keys
     tolerance: Tolerance = None
+    max_fields: unproven.MaxFields = None
+
+
+class _Signature(Struct):
+    """What proves a body."""
+
+    signature: str | None = None
+    timestamp: str | None = None
+    token: str | None = None
+
+
+class _Event(Struct):
+    """An event in JSON, as far as it proves itself."""
+
+    signature: _Signature | None = None
+
+
+_FIELDS = (*_Signature.__struct_fields__, "payload")
 
 
 class Mailgun:
@@ -41,9 +63,10 @@ class Mailgun:
     drops = frozenset([cloud_events.MARK.encode()])
     delivery_id = None
 
-    def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE) -> None:
+    def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE, max_fields: int | None = None) -> None:
         self._secrets = tuple(secrets)
         self._tolerance = tolerance
+        self._max_fields = max_fields
 
     def prove(self, request: Request, headers: Headers, now: int) -> int:
         position, at = self._prove(request, headers)
@@ -66,24 +89,26 @@ class Mailgun:
         return {}
 
     def _prove(self, request: Request, headers: Headers) -> tuple[int, int]:
-        content = _content(request, headers)
-        members: Any = unproven.read(request, headers, content)
-        if content is Content.FORM and "payload" in members:  # which a source of JSON reads instead
+        signature = self._signature(request, headers)
+        shown = unproven.text(signature.signature, Reason.SIGNATURE_MISSING).lower().encode()
+        at = unproven.text(signature.timestamp, Reason.TIMESTAMP_MISSING).encode()
+        nonce = unproven.text(signature.token).encode()
+        if len(nonce) > LONGEST or not nonce.isascii():  # other text may be read in another charset
             raise NotVerified(Reason.BODY_MALFORMED)
-        if content is Content.JSON:
-            members = members.get("signature")
-            if members is None:
-                raise NotVerified(Reason.SIGNATURE_MISSING)
-            if not isinstance(members, dict):
-                raise NotVerified(Reason.SIGNATURE_MALFORMED)
-        shown = unproven.text(members, "signature", Reason.SIGNATURE_MISSING).lower().encode()
-        at = unproven.text(members, "timestamp", Reason.TIMESTAMP_MISSING).encode()
-        nonce = unproven.text(members, "token").encode()
-        if len(nonce) > LONGEST:
-            raise NotVerified(Reason.BODY_MALFORMED)
-        genuine = (_signature(secret, at + nonce) for secret in self._secrets)
+        genuine = (_digest(secret, at + nonce) for secret in self._secrets)
         position = position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
         return position, timestamps.milliseconds(at, "s")
+
+    def _signature(self, request: Request, headers: Headers) -> _Signature:
+        if _content(request, headers) is Content.JSON:
+            signature = unproven.members(request, headers, _Event).signature
+            if signature is None:
+                raise NotVerified(Reason.SIGNATURE_MISSING)
+            return signature
+        found = unproven.fields(request, headers, _FIELDS, self._max_fields)
+        if "payload" in found:  # which a source of JSON reads instead
+            raise NotVerified(Reason.BODY_MALFORMED)
+        return _Signature(**found)
 
 
 def _content(request: Request, headers: Headers) -> Content:
@@ -97,14 +122,14 @@ def _content(request: Request, headers: Headers) -> Content:
     """
     media = unproven.content_type(headers)
     if media.type in (forms.URL_ENCODED, forms.MULTIPART):
-        if media.charset in ("", "utf-8") and request.body.lstrip()[:1] not in (b"{", b"["):
+        if media.charset in ("", "utf-8") and not _LIKE_JSON.match(request.body):
             return Content.FORM
     elif media.type == "application/json" or media.type.endswith("+json"):
         return Content.JSON
     raise NotVerified(Reason.BODY_MALFORMED)
 
 
-def _signature(secret: Secret, content: bytes) -> bytes | None:
+def _digest(secret: Secret, content: bytes) -> bytes | None:
     key = key_of("utf8", secret.reveal())
     return None if key is None else hmac.digest(key, content, "sha256").hex().encode()
 
@@ -117,4 +142,5 @@ def compile_mailgun(section: Section, _public_url: str) -> Compiled:
     problems += check_secrets(
         section, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
     )
-    return Mailgun(settings.secrets, TOLERANCE if settings.tolerance is None else settings.tolerance), problems
+    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
+    return Mailgun(settings.secrets, tolerance, settings.max_fields), problems

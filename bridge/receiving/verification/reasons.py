@@ -20,6 +20,7 @@ class Reason(StrEnum):
     HEADER_REPEATED = "header_repeated"  # a header that the proof reads stands there more than once
     SECRET_UNUSABLE = "secret_unusable"  # noqa: S105  # none of our secrets is a key any more: its file was changed
     BODY_MALFORMED = "body_malformed"  # the proof stands in the body, which is not in the form that it has to be in
+    TOO_MANY_FIELDS = "too_many_fields"  # before it is proven: `max_fields` of the source's `verify` may allow more
     BODY_MISMATCH = "body_mismatch"  # not the body whose hash is signed
     CLAIM_MISMATCH = "claim_mismatch"  # a genuine token, but not for this source, or not for this request
     RAW_DELIVERY = "raw_delivery"  # of SNS, which does not sign it

@@ -34,6 +34,7 @@ from bridge.settings.document import Section
 from bridge.settings.keywords import JsonSchema
 from bridge.settings.parsing import SecretsToCome, Strict, parse
 from bridge.settings.secrets import Expanded, Secret
+from bridge.settings.source_schema import SourceSettings
 
 HeaderName = Annotated[str, JsonSchema(pattern=f"^{HEADER_NAME.pattern}$")]
 Header = Annotated[HeaderName, Field(description="the name of the header, such as X-Signature or X-Token")]
@@ -137,6 +138,17 @@ def compile_verifier(
     if proof is None or any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
     return Verifier(scheme, proof, dropping), problems
+
+
+def compile_max_unverified_body(
+    sender: Sender | None, source: Section, settings: SourceSettings
+) -> tuple[int, list[Problem]]:
+    """How many bytes are read of a source's body before what stands in it proves it; 0 where nothing there does."""
+    most = sender.max_unverified_body if sender else 0
+    if settings.max_unverified_body is None or most:
+        return settings.max_unverified_body or most, []
+    message = "is for senders whose bodies carry their own proof, and those of this one don't"
+    return 0, [source["max_unverified_body"].problem(message, "remove it; max_body bounds its bodies")]
 
 
 _LISTED = "`bridge schemes` lists them"

@@ -39,6 +39,7 @@ class Sender:
     dedupe: str = ""
     id_signed: bool | None = None  # where the recipes do not tell
     event: str = ""
+    max_unverified_body: int = 0  # bytes of the largest that it sends, where the proof stands in the body
     replay: str = ""  # in words, where the recipes do not tell
     status: int = 202
     answer: bool = True  # False: the sender wants no body in the answer

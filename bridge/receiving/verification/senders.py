@@ -161,6 +161,7 @@ SENDERS: Mapping[str, Sender] = {
         dedupe="headers['i-twilio-idempotency-token']",
         id_signed=False,
         event="body.EventType | default(body.MessageStatus) | default(body.CallStatus)",
+        max_unverified_body=1 << 20,
         replay="none: no time is signed",
         status=204,
         methods=("POST", "GET"),
@@ -169,7 +170,7 @@ SENDERS: Mapping[str, Sender] = {
         note="204 is an answer without a message: the bridge writes no TwiML. Nothing stands between the names "
         "and values that are signed, so who has a genuine request can move letters from one to the next.",
         sources=("twilio-python, twilio/request_validator.py", "twilio.com/docs/usage/webhooks/webhooks-security"),
-        unconfirmed="the time-out and the retries",
+        unconfirmed="the time-out, the retries, and how large its bodies are: 1 MiB is the bridge's choice",
     ),
     "hubspot": Sender(
         title="HubSpot",
@@ -303,6 +304,7 @@ SENDERS: Mapping[str, Sender] = {
         dedupe="body.signature.token | default(body.token)",
         id_signed=True,
         event="body['event-data'].event",
+        max_unverified_body=32 << 20,  # of mail, which has 25 MB, with its attachments
         replay="the signed time in the body, 24 h",
         status=200,
         retries="for 8 hours; 406 ends them",
@@ -488,13 +490,15 @@ SENDERS: Mapping[str, Sender] = {
         proves="every item of the body shows the clientState: who calls, not what was sent",
         event="body.value[0].changeType",
         id_signed=False,
+        max_unverified_body=4 << 20,
         replay="none: nothing is signed",
         handshake="microsoft-graph",
         retries="for 4 hours; answers are awaited for 3 s",
         note="A body holds several items: use for_each: body.value. Like notifications come again, so nothing tells "
         "duplicates. The clientState is stored with the body.",
         sources=("learn.microsoft.com/graph/change-notifications-delivery-webhooks",),
-        unconfirmed="rich notifications (encrypted content) are not decrypted",
+        unconfirmed="how large its bodies are: 4 MiB are the bridge's choice; rich notifications (encrypted content) "
+        "are not decrypted",
     ),
     "x": Sender(
         title="X (Twitter)",
@@ -516,6 +520,7 @@ SENDERS: Mapping[str, Sender] = {
         dedupe="body.MessageId",
         id_signed=True,
         event="body.Subject | default(body.Type)",
+        max_unverified_body=528 << 10,  # a message of 256 KiB, all of it quotes, which stand there escaped
         replay="`Timestamp` in the body, 24 h",
         status=200,
         handshake="aws-sns",

@@ -39,6 +39,7 @@ class TwilioSettings(Strict):
     scheme: Literal["twilio"]
     secrets: Keys
     tolerance: Tolerance = None
+    max_fields: unproven.MaxFields = None
 
 
 class Twilio:
@@ -47,14 +48,15 @@ class Twilio:
     drops = frozenset([HEADER, cloud_events.MARK.encode()])
     delivery_id = None
 
-    def __init__(self, secrets: Sequence[Secret], public_url: str) -> None:
+    def __init__(self, secrets: Sequence[Secret], public_url: str, max_fields: int | None = None) -> None:
         self._secrets = tuple(secrets)
         self._url = PublicUrl(public_url)
+        self._max_fields = max_fields
 
     def prove(self, request: Request, headers: Headers, _now: int) -> int:
         shown = headers.one(HEADER, Reason.SIGNATURE_MISSING)
         algorithm = _algorithm(headers)
-        written = _written(request, headers)
+        written = _written(request, headers, self._max_fields)
         url = self._url.called(request).decode("latin-1")
         if written is None:
             _check_body(url, request.body)
@@ -76,7 +78,7 @@ class Twilio:
         """
         headers = Headers(request.headers)
         url = self._url.called(request)
-        written = _written(request, headers)
+        written = _written(request, headers, self._max_fields)
         if written is None:
             _check_body(url.decode("latin-1"), request.body)
         made = _signature(signing(self._secrets), url + (written or b""), _algorithm(headers))
@@ -96,14 +98,14 @@ def _algorithm(headers: Headers) -> str:
     return "sha1"
 
 
-def _written(request: Request, headers: Headers) -> bytes | None:
+def _written(request: Request, headers: Headers, max_fields: int | None) -> bytes | None:
     """What is signed of a form behind the URL: names and values, sorted, each value of a name once; None of no form."""
     if unproven.content_type(headers).type != forms.URL_ENCODED:
         return None
-    written = ""
-    for name, value in sorted(unproven.fields(request, headers).items()):
-        written += "".join(name + one for one in sorted(set(value if isinstance(value, list) else [value])))
-    return written.encode()
+    written = []
+    for name, value in sorted(unproven.all_fields(request, headers, max_fields).items()):
+        written += [name + one for one in sorted(set(value if isinstance(value, list) else [value]))]
+    return "".join(written).encode()
 
 
 def _check_body(url: str, body: bytes) -> None:
@@ -152,4 +154,4 @@ def compile_twilio(section: Section, public_url: str) -> Compiled:
     problems += check_secrets(
         section, lambda text: key_of("utf8", text) is not None, "is not text that UTF-8 can write"
     )
-    return Twilio(settings.secrets, public_url), problems
+    return Twilio(settings.secrets, public_url, settings.max_fields), problems

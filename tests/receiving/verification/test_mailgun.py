@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import pytest
 
 from bridge.model import Request
-from bridge.receiving.verification.unproven import MOST_BRACKETS
 
 from .genuine import MAILGUN_SECRET, mailgun_signature, refusal, verified
 from .support import NOW, compiled, request
@@ -67,7 +66,7 @@ def test_what_is_missing_or_no_text_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("signature", [None, [], "x", 5])
 def test_json_without_a_signature_object_is_refused(signature: Any) -> None:
-    assert refusal(VERIFIER, as_json(signature)) in ("signature_missing", "signature_malformed")
+    assert refusal(VERIFIER, as_json(signature)) == ("signature_missing" if signature is None else "body_malformed")
     assert refusal(VERIFIER, request(b"[]", {"Content-Type": "application/json"})) == "body_malformed"
 
 
@@ -99,9 +98,3 @@ def test_a_body_that_rules_may_read_otherwise_than_its_proof_is_refused(body: st
     """Else one captured signature would be good for any number of bodies, each with a token of its own."""
     headers = {"Content-Type": content_type} if content_type else {}
     assert refusal(VERIFIER, request(body.encode(), headers)) == "body_malformed"
-
-
-def test_json_that_would_cost_much_is_not_parsed_before_it_is_proven() -> None:
-    few: list[list[Any]] = [[]] * (MOST_BRACKETS - 10)
-    assert refusal(VERIFIER, as_json(GENUINE, x=few)) is None
-    assert refusal(VERIFIER, as_json(GENUINE, x=[few, few])) == "body_malformed"

@@ -108,9 +108,8 @@ def test_an_algorithm_that_nobody_knows_is_refused() -> None:
     assert refusal(at_url("https://hooks.example.com/x"), asked) == "signature_malformed"
 
 
-@pytest.mark.parametrize("body", [b"a=%ff", b"&".join([b"a=1"] * 10_001)])
-def test_a_form_that_no_form_may_be_is_refused(body: bytes) -> None:
-    assert refusal(at_url("https://hooks.example.com/x"), form(body, "x")) == "body_malformed"
+def test_a_form_that_no_form_may_be_is_refused() -> None:
+    assert refusal(at_url("https://hooks.example.com/x"), form(b"a=%ff", "x")) == "body_malformed"
 
 
 def test_what_the_bridge_signs_twilios_library_accepts() -> None:

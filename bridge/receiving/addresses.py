@@ -55,11 +55,14 @@ class Callers:
         return client
 
 
-def of_one_holder(client: str) -> str:
-    """What one holder of addresses has: the IPv4 address itself, the /64 network of an IPv6 address."""
+def of_one_holder(client: str, prefix: int = 64) -> str:
+    """What one holder of addresses has: the IPv4 address itself, the network of an IPv6 address.
+
+    A host has a /64, a customer of a provider mostly a /56.
+    """
     address = _parsed(client)
     if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> 64 << 64))
+        return str(IPv6Address(int(address) >> 128 - prefix << 128 - prefix))
     return client if address is None else str(address)
 
 

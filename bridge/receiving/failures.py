@@ -23,10 +23,11 @@ _PER_MIB = 50.0  # milliseconds that a MiB of what takes longest takes: parts wi
 
 
 class Failures:
-    """Counts by source and address: an IPv4 address, or a /64 network of IPv6. Who never failed takes no memory."""
+    """Counts by source and address: an IPv4 address, or a network of IPv6. Who never failed takes no memory."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, prefix: int = 64) -> None:
         self._monotonic = monotonic
+        self._prefix = prefix
         self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
         self._proven: OrderedDict[tuple[str, str], float] = OrderedDict()  # when a genuine webhook came from an address
         self._reserves: dict[tuple[str, str], Bucket] = {}  # of those; in milliseconds
@@ -35,7 +36,7 @@ class Failures:
         """Whether too many of this address failed, so that only its reserve is left, if it has one."""
         if not self._buckets:
             return False
-        key = (source, of_one_holder(client))
+        key = (source, of_one_holder(client, self._prefix))
         bucket = self._buckets.get(key)
         if bucket is None:
             return False
@@ -53,12 +54,12 @@ class Failures:
         wanted = min(2 * _expected(size), _MOST_WANTED)
         if self.is_proven(source, client) and self._reserve(source, client).available() > wanted:
             return
-        delay = self._buckets[source, of_one_holder(client)].delay()
+        delay = self._buckets[source, of_one_holder(client, self._prefix)].delay()
         raise Refused(429, "too_many_failures", "too many requests of this address failed", retry_after=delay)
 
     def add(self, source: str, client: str, settings: FailureSettings, size: int = 0, took: float = 0.0) -> None:
         """One failed, and took so many milliseconds to verify; where that is not known, its size tells."""
-        key = (source, of_one_holder(client))
+        key = (source, of_one_holder(client, self._prefix))
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= MOST_ADDRESSES:
@@ -87,7 +88,7 @@ class Failures:
 
     def spent(self, source: str, client: str) -> float:
         """How many failures count against an address now."""
-        bucket = self._buckets.get((source, of_one_holder(client)))
+        bucket = self._buckets.get((source, of_one_holder(client, self._prefix)))
         return 0.0 if bucket is None else bucket.missing()
 
     def _reserve(self, source: str, client: str) -> Bucket:

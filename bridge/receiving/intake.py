@@ -1,5 +1,6 @@
 """From a request to a receipt, or to the answer of a handshake. No HTTP in it; whoever speaks HTTP makes statuses."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingOf
@@ -31,6 +32,7 @@ from bridge.store.handed_over import HandedOver
 from bridge.store.store import Store
 
 _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address
+_SITE = 56  # bits of an IPv6 network that is one address to them: to have many /64 is easy
 _CARRIED_AT_ONCE = 64 << 10  # bytes that are verified in a millisecond or two, where the proof stands in the body
 _HASHED_AT_ONCE = 1 << 20  # and where the body is hashed
 _WHY_LENGTH = 300  # characters of a log line's `why`
@@ -93,12 +95,18 @@ class Intake:
         self._off_loop = off_loop or OffLoop()
         self._interpreter = Interpreter(self._off_loop)
         self._failures = Failures(monotonic)
-        self._fetches = Failures(monotonic)
+        self._fetches = Failures(monotonic, _SITE)
         self._telling = Telling(monotonic)
         rates = {name: source.settings.rate for name, source in sources.items()}
         self._rates = {
             name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
         }
+
+    async def start(self) -> None:
+        """Remember which senders' keys were where."""
+        for name, urls in (await self._store.load_key_urls()).items():
+            if (source := self.sources.get(name)) and source.verifier.remote_keys:
+                source.verifier.remote_keys.remember(urls)
 
     def admit(self, source: CompiledSource, client: str, headers: MappingOf[bytes, bytes], most: int) -> None:
         """Say early, before a body of at most so many bytes is read, whether this client's requests are taken at all.
@@ -217,10 +225,12 @@ class Intake:
                 else:
                     webhook = await self._verified_aside(source, request)
             except KeyNeeded as needed:
-                if needed.is_first:  # of those that wait for it; nobody may use up the fetches of the source
+                # Of those that wait for it; nobody may use up the fetches of the source by names that were made up.
+                if needed.is_first and not needed.is_proven:
                     self._fetches.check(source.name, request.client)
                     self._fetches.add(source.name, request.client, _FETCHES)
-                await needed.fetch(self._download)
+                is_known = self._failures.is_proven(source.name, request.client)
+                await needed.fetch(self._download, is_known=is_known)
                 webhook = await self._verified_aside(source, request)
         except KeyUnavailable:  # not a fault of the sender's
             raise
@@ -228,7 +238,15 @@ class Intake:
             self._failures.add(source.name, request.client, source.settings.failures, size, error.took)
             raise
         self._failures.proved(source.name, request.client)
+        if source.verifier.remote_keys:
+            await self._keep(source.name, source.verifier.remote_keys.take_proven())
         return webhook
+
+    async def _keep(self, source: str, urls: Iterable[str]) -> None:
+        """Remember where a key was that proved a webhook, for after a restart."""
+        with contextlib.suppress(StoreError):  # the webhook itself will tell
+            for url in urls:
+                await self._store.keep_key_url(source, url)
 
     async def _verified_aside(self, source: CompiledSource, request: Request) -> Webhook:
         """Verify off the event loop, where the address that failed least comes first."""

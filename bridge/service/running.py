@@ -115,6 +115,7 @@ class _Bridge:
     async def run(self, signals: Signals) -> None:
         signals.listen()
         await self._store.start()
+        await self._intake.start()
         settled = await self._forwarder.settle()
         serving = self._open()
         self._forwarder.start()

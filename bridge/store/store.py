@@ -16,6 +16,7 @@ from bridge.store import (
     database,
     events,
     handed_over,
+    key_urls,
     refresh_tokens,
     remapping,
     retention,
@@ -187,6 +188,14 @@ class Store:
     async def take_secrets(self, source: str) -> tuple[handed_over.HandedOver, ...]:
         """The secrets that were handed over to a source, oldest first. They are kept no longer."""
         return await self._writer.run(handed_over.take, source)
+
+    async def keep_key_url(self, source: str, url: str) -> None:
+        """Remember that a key from this URL verified a webhook of a source."""
+        await self._writer.run(key_urls.keep, key_urls.ProvenUrl(source, url, self.clock.wall()))
+
+    async def load_key_urls(self) -> dict[str, list[str]]:
+        """The URLs that are remembered of each source, the oldest first."""
+        return await self._writer.run(key_urls.load, None)
 
     async def ping(self) -> None:
         """Prove that a commit works now.

@@ -193,6 +193,15 @@ handed_over = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+# URLs from which a sender's key verified a webhook.
+key_urls = Table(
+    "key_urls",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("proven_at", BigInteger, nullable=False),
+)
+
 # What was last said of the tenants of SuperOffice Online, for people to see.
 tenants = Table(
     "tenants",

@@ -62,13 +62,14 @@ class House:
 
 @contextmanager
 def house_in(directory: Path, fetch: Download) -> Iterator[House]:
-    (directory / "config" / "sources").mkdir(parents=True)
+    (directory / "config" / "sources").mkdir(parents=True, exist_ok=True)
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     failures = {"at_once": 1, "rate": "1/h"}
     for name, scheme in (("sns", "aws-sns"), ("grid", "bearer")):
         source = {"verify": SCHEMES[scheme].settings, "rules": RULES, "failures": failures}
         (directory / "config" / "sources" / f"{name}.yaml").write_text(json.dumps(source))
-    with owned(sqlite_at(directory / "bridge.db")) as engine:
+    path = directory / "bridge.db"
+    with owned(f"sqlite:///{path}" if path.exists() else sqlite_at(path)) as engine:
         store = Store(engine, Hand(NOW))
         try:
             yield House(directory, store, building.build(directory / "config"), fetch)
@@ -136,6 +137,65 @@ async def test_one_address_cannot_use_up_the_fetches_of_a_source(tmp_path: Path)
             forged = message(number, SigningCertURL=CERT_OF_SNS.replace(".pem", f"{number}.pem"))
             await house.receive(replace(forged, client="198.51.100.9"))
         assert len(asked) == 5
+        assert await house.receive(message(1)) == "mapped"
+
+
+def forged(number: int, client: str) -> Request:
+    """A message whose certificate has a name that somebody made up."""
+    made_up = CERT_OF_SNS.replace(".pem", f"{number}.pem")
+    return replace(message(number, SigningCertURL=made_up), client=client)
+
+
+class Fetching:
+    """What publishes one certificate, and notes what else it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __call__(self, url: str) -> bytes:
+        self.asked.append(url)
+        if url != CERT_OF_SNS:
+            raise KeyUnavailable("key_unavailable")
+        return AMAZON.pem
+
+
+@pytest.mark.anyio
+async def test_many_networks_of_one_site_have_the_fetches_of_one_address(tmp_path: Path) -> None:
+    with house_in(tmp_path, fetch := Fetching()) as house:
+        for number in range(50):
+            await house.receive(forged(number, f"2001:db8:0:{number:02x}::1"))
+        assert len(fetch.asked) == 5
+        await house.receive(forged(50, "2001:db8:0:100::1"))
+        assert len(fetch.asked) == 6
+
+
+@pytest.mark.anyio
+async def test_strangers_everywhere_leave_fetches_for_where_genuine_webhooks_came_from(tmp_path: Path) -> None:
+    with house_in(tmp_path, fetch := Fetching()) as house:
+        other = CERT_OF_SNS.replace(".pem", "other.pem")
+        assert await house.receive(message(0)) == "mapped"
+        for number in range(100):
+            await house.receive(forged(number, f"198.51.100.{number}"))
+        before = len(fetch.asked)
+        assert await house.receive(replace(message(1, SigningCertURL=other), client="198.51.100.200")) == (
+            "later: key_unavailable"
+        )
+        assert len(fetch.asked) == before
+        await house.receive(message(2, SigningCertURL=other))
+        assert fetch.asked[before:] == [other]
+
+
+@pytest.mark.anyio
+async def test_a_certificate_that_proved_itself_is_fetched_after_a_restart_whatever_strangers_ask_for(
+    tmp_path: Path,
+) -> None:
+    with house_in(tmp_path, Fetching()) as house:
+        assert await house.receive(message(0)) == "mapped"
+    with house_in(tmp_path, fetch := Fetching()) as house:
+        await house.intake.start()
+        for number in range(100):
+            await house.receive(forged(number, f"198.51.100.{number}"))
+        assert CERT_OF_SNS not in fetch.asked
         assert await house.receive(message(1)) == "mapped"
 
 

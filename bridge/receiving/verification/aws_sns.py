@@ -78,7 +78,7 @@ class AwsSns:
     def __init__(self, topics: Collection[str], tolerance: int = TOLERANCE) -> None:
         self._topics = frozenset(topics)
         self._tolerance = tolerance
-        self._certificates: RemoteKeys[Certificate] = RemoteKeys(CERTIFICATES, lambda pem: chain_of(pem)[0])
+        self.remote_keys: RemoteKeys[Certificate] = RemoteKeys(CERTIFICATES, lambda pem: chain_of(pem)[0])
 
     def prove(self, request: Request, headers: Headers, now: int) -> None:
         if headers.get(b"x-amz-sns-rawdelivery").lower() == b"true":
@@ -94,13 +94,15 @@ class AwsSns:
         except (ValueError, binascii.Error):
             raise NotVerified(Reason.SIGNATURE_MALFORMED) from None
         content = signed_content(message)
-        certificate = self._certificates.get(unproven.text(message.SigningCertURL))
+        url = unproven.text(message.SigningCertURL)
+        certificate = self.remote_keys.get(url)
         try:
             rsa_of(current_key(certificate, now), algorithm)(shown, content)
         except InvalidSignature:
             raise NotVerified(Reason.SIGNATURE_MISMATCH) from None
         at = timestamps.milliseconds(unproven.text(message.Timestamp).encode(), "rfc3339")
         timestamps.check(at, now, self._tolerance)
+        self.remote_keys.proved(url)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only Amazon can sign a message of SNS: publish one to the topic")

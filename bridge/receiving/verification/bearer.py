@@ -67,15 +67,15 @@ class Bearer:
         self._audiences = tuple(audiences)
         self._further = dict(further)
         self._leeway = leeway
-        self._keys: RemoteKeys[Mapping[str, jwt.PyJWK]] = RemoteKeys(re.compile(re.escape(url)), key_set)
+        self.remote_keys: RemoteKeys[Mapping[str, jwt.PyJWK]] = RemoteKeys(re.compile(re.escape(url)), key_set)
 
     def prove(self, _request: Request, headers: Headers, now: int) -> None:
         _, encoded = json_web_tokens.shown(headers, "bearer")
         kid = json_web_tokens.key_id(encoded)
-        keys = self._keys.get(self._url)
+        keys = self.remote_keys.get(self._url)
         key = keys.get(kid) if kid is not None else next(iter(keys.values())) if len(keys) == 1 else None
         if key is None:
-            raise self._keys.newer(self._url, Reason.KEY_UNKNOWN)
+            raise self.remote_keys.newer(self._url, Reason.KEY_UNKNOWN)
         told = json_web_tokens.claims(
             encoded,
             key,
@@ -87,6 +87,7 @@ class Bearer:
         if any(told.get(name) != value for name, value in self._further.items()):
             raise NotVerified(Reason.CLAIM_MISMATCH)
         json_web_tokens.check_times(told, now, self._leeway)
+        self.remote_keys.proved(self._url)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only the identity provider issues tokens: get one, and send it by curl")

@@ -68,17 +68,18 @@ class PayPal:
         self._roots = roots
         part = ".sandbox" if sandbox else ""
         self._name = _NAMES.format(part)
-        self._chains: RemoteKeys[Chain] = RemoteKeys(re.compile(_URLS.format(re.escape(part))), chain_of)
+        self.remote_keys: RemoteKeys[Chain] = RemoteKeys(re.compile(_URLS.format(re.escape(part))), chain_of)
         self.drops = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
         self.delivery_id = b"paypal-transmission-id"
 
     def prove(self, request: Request, headers: Headers, now: int) -> None:
         headers.one(b"paypal-transmission-sig", Reason.SIGNATURE_MISSING)  # without one, no certificate is asked for
         url = headers.one(b"paypal-cert-url", Reason.SIGNED_HEADER_MISSING).decode("latin-1")
-        key = trusted_key(self._chains.get(url), self._roots or public_roots(), self._name, now)
+        key = trusted_key(self.remote_keys.get(url), self._roots or public_roots(), self._name, now)
         check = rsa_of(key, hashes.SHA256())
         summed = replace(request, body=str(zlib.crc32(request.body)).encode())
         PublicKeys(self._recipe, [lambda: check], self._tolerance).prove(summed, headers, now)
+        self.remote_keys.proved(url)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only PayPal has the private key that signs: send an event from its webhooks simulator")

@@ -3,14 +3,16 @@
 Proofs do no I/O. One that lacks a key raises `KeyNeeded`; whoever may wait awaits its `fetch` and verifies again.
 
 What a stranger sends chooses at most among the URLs that the scheme's own pattern allows, each of them https: no other
-host, no redirect, no cookie, and few fetches however many are asked for.
+host, no redirect, no cookie, and few fetches however many are asked for. Names that they make up cannot use up what the
+sender needs: a URL whose key verified a webhook before is fetched whatever else was, and some fetches are left for who
+calls from where genuine webhooks came from.
 """
 
 import asyncio
 import functools
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -29,7 +31,9 @@ Download = Callable[[str], Awaitable[bytes]]
 KEPT = 24 * 3600.0  # seconds that a key is used without asking again
 PAUSE = 30.0  # seconds between two questions about one URL, whatever the first one's answer
 MOST_KEPT = 32  # URLs of which an answer is remembered, those without a key going first
-MOST_ASKED = 20  # fetches of one source at once, or in a minute
+MOST_ASKED = 20  # fetches of one source at once, or in a minute, of URLs that nothing was proven by
+RESERVED = 5  # of them, for whoever sent genuine webhooks lately
+MOST_PROVEN = 32  # URLs that proved themselves are remembered
 MOST_BYTES = 256 * 1024  # of an answer; a certificate chain has 6 KB, a large key set 50 KB
 WITHIN = 5.0  # seconds for all of one fetch: several senders wait no longer than that themselves
 _FOR_LATER = frozenset([408, 425, 429])  # with every 5xx: statuses that promise another answer another time
@@ -48,13 +52,20 @@ class KeyNeeded(BridgeError):
         """Whether nobody is fetching it yet."""
         return not self._keys.is_fetching(self._url)
 
-    async def fetch(self, download: Download) -> None:
+    @property
+    def is_proven(self) -> bool:
+        """Whether a key from there verified a genuine webhook before."""
+        return self._keys.is_proven(self._url)
+
+    async def fetch(self, download: Download, *, is_known: bool = False) -> None:
         """Fetch it, or remember why it cannot be had: either way, verifying again no longer needs it.
+
+        `is_known`: for somebody from whose address genuine webhooks came lately.
 
         Raises:
             KeyUnavailable: too many keys were asked for lately.
         """
-        await self._keys.fetch(self._url, download)
+        await self._keys.fetch(self._url, download, is_known=is_known)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +93,7 @@ class RemoteKeys(Generic[K]):
         self._answers: dict[str, _Answer[K]] = {}
         self._asking = Bucket(MOST_ASKED, 60_000, clock, burst=MOST_ASKED)
         self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._proven: dict[str, bool] = {}  # URLs, the newest last, and whether they are kept beyond this process
 
     def get(self, url: str) -> K:
         """The key at `url`.
@@ -108,11 +120,34 @@ class RemoteKeys(Generic[K]):
         reason = answer.refusal or otherwise
         return KeyUnavailable(reason) if reason is Reason.KEY_UNAVAILABLE else NotVerified(reason)
 
+    def remember(self, urls: Iterable[str]) -> None:
+        """Know URLs that proved themselves before this process began, the newest last."""
+        self._proven |= dict.fromkeys(urls, True)
+
+    def proved(self, url: str) -> None:
+        """A key from there verified a genuine webhook."""
+        if url not in self._proven:
+            self._proven[url] = False
+            if len(self._proven) > MOST_PROVEN:
+                del self._proven[next(iter(self._proven))]
+
+    def is_proven(self, url: str) -> bool:
+        """Whether a key from there ever did."""
+        return url in self._proven
+
+    def take_proven(self) -> list[str]:
+        """The URLs that proved themselves and are not kept yet; from now on they are."""
+        if all(self._proven.values()):
+            return []
+        new = [url for url, is_kept in list(self._proven.items()) if not is_kept]
+        self.remember(new)
+        return new
+
     def is_fetching(self, url: str) -> bool:
         """Whether somebody asks for the key at `url` right now."""
         return url in self._fetching
 
-    async def fetch(self, url: str, download: Download) -> None:
+    async def fetch(self, url: str, download: Download, *, is_known: bool = False) -> None:
         """Ask for the key at `url`, or wait for whoever is asking already.
 
         Raises:
@@ -120,8 +155,9 @@ class RemoteKeys(Generic[K]):
         """
         if url not in self._fetching:
             answer = self._answers.get(url)
-            if answer is None or answer.key is None:  # one that has a key is the sender's own, and asked for rarely
-                if not self._asking.available():
+            # One that has a key is the sender's own, and asked for rarely.
+            if url not in self._proven and (answer is None or answer.key is None):
+                if self._asking.available() <= (0 if is_known else RESERVED):
                     raise KeyUnavailable(Reason.KEY_UNAVAILABLE)
                 self._asking.take(1)
             self._fetching[url] = asyncio.create_task(self._ask(url, download))

@@ -5,11 +5,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bridge.model import Request, Webhook, new_webhook_id
 from bridge.receiving.verification.dropping import Dropping
 from bridge.receiving.verification.headers import Headers
+
+if TYPE_CHECKING:  # it takes long to load, and most sources need none
+    from bridge.receiving.verification.remote_keys import RemoteKeys
 
 LONGEST_DELIVERY_ID = 255
 
@@ -32,6 +35,13 @@ class Proof(Protocol):
         """The headers that make the request genuine at its `received_at`."""
 
 
+@runtime_checkable
+class _Fetching(Protocol):
+    """A proof by keys that its sender publishes."""
+
+    remote_keys: "RemoteKeys[Any]"
+
+
 class Verifier:
     """Verifies, and for tests and demonstrations signs, the requests of one source.
 
@@ -43,6 +53,7 @@ class Verifier:
         self.scheme = scheme
         self._proof = proof
         self._dropping = dropping or Dropping(name.decode() for name in proof.drops)
+        self.remote_keys: RemoteKeys[Any] | None = proof.remote_keys if isinstance(proof, _Fetching) else None
         in_authorization = b"authorization" in proof.drops
         kind = "Basic" if scheme == "basic" else "Bearer" if in_authorization else "Signature"
         self.challenge = f'{kind} realm="webhooks"'

@@ -110,7 +110,8 @@ def test_an_odd_head_of_a_token_is_refused(head: bytes) -> None:
 def test_a_key_that_the_provider_added_is_fetched_and_an_old_one_goes() -> None:
     moment = [0.0]
     verifier = SCHEMES["bearer"].verifier()
-    verifier._proof._keys._clock = lambda: moment[0]  # type: ignore[attr-defined]
+    assert verifier.remote_keys
+    verifier.remote_keys._clock = lambda: moment[0]
     asked = [
         request(b"{}", {"Authorization": "Bearer " + jwt.encode(bearer_claims(NOW), rsa_key(n), "RS256", {"kid": kid})})
         for n, kid in enumerate(("one", "two"))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -15,7 +16,9 @@ from bridge.receiving.verification.remote_keys import (
     MOST_ASKED,
     MOST_BYTES,
     MOST_KEPT,
+    MOST_PROVEN,
     PAUSE,
+    RESERVED,
     Download,
     KeyNeeded,
     RemoteKeys,
@@ -234,13 +237,48 @@ async def test_what_is_not_enough_is_fetched_anew_but_not_at_every_request() -> 
 async def test_a_stranger_cannot_make_us_ask_often() -> None:
     clock, answering = Ticking(), Answering(NotVerified(Reason.KEY_UNUSABLE))
     keys = made(clock)
-    for number in range(MOST_ASKED):
+    for number in range(MOST_ASKED - RESERVED):
         assert await fetched(keys, answering, f"{URL}-{number}") == "key_unusable"
     with pytest.raises(KeyUnavailable):
         await fetched(keys, answering, f"{URL}-x")
-    assert answering.asked.total() == MOST_ASKED
+    assert answering.asked.total() == MOST_ASKED - RESERVED
     clock.now += 60
     assert await fetched(keys, answering, f"{URL}-x") == "key_unusable"
+
+
+@pytest.mark.anyio
+async def test_some_fetches_are_left_for_who_sent_genuine_webhooks() -> None:
+    keys, answering = made(), Answering(NotVerified(Reason.KEY_UNUSABLE))
+    for number in range(MOST_ASKED - RESERVED):
+        await fetched(keys, answering, f"{URL}-{number}")
+    for number in range(RESERVED):
+        await keys.fetch(f"{URL}-known-{number}", answering, is_known=True)
+    with pytest.raises(KeyUnavailable):
+        await keys.fetch(f"{URL}-known-x", answering, is_known=True)
+    assert answering.asked.total() == MOST_ASKED
+
+
+@pytest.mark.anyio
+async def test_a_url_that_proved_itself_is_asked_whatever_else_was() -> None:
+    before, keys = made(), made()
+    before.proved(URL)
+    assert before.take_proven() == [URL]
+    assert before.take_proven() == []
+    keys.remember([URL])
+    for number in range(MOST_ASKED):
+        with suppress(KeyUnavailable):
+            await fetched(keys, Answering(NotVerified(Reason.KEY_UNUSABLE)), f"{URL}-{number}")
+    assert await fetched(keys, Answering(b"the key")) == "the key"
+    assert keys.take_proven() == []
+
+
+def test_so_many_urls_that_proved_themselves_are_remembered() -> None:
+    keys = made()
+    for number in range(MOST_PROVEN + 1):
+        keys.proved(f"{URL}-{number}")
+    assert not keys.is_proven(f"{URL}-0")
+    assert keys.is_proven(f"{URL}-1")
+    assert len(keys.take_proven()) == MOST_PROVEN
 
 
 @pytest.mark.anyio
@@ -291,6 +329,6 @@ async def test_strangers_who_ask_for_much_do_not_keep_a_known_key_from_being_ask
     keys = made(clock)
     assert await fetched(keys, answering) == "old"
     clock.now += KEPT
-    for number in range(MOST_ASKED):
+    for number in range(MOST_ASKED - RESERVED):
         await fetched(keys, Answering(NotVerified(Reason.KEY_UNUSABLE)), f"{URL}-{number}")
     assert await fetched(keys, answering) == "new"

@@ -50,3 +50,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_events_held", "events", ["target"], unique=False, sqlite_where=is_held, postgresql_where=is_held
     )
+    op.create_table(
+        "key_urls",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("proven_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "url"),
+    )

@@ -27,8 +27,8 @@ from bridge.store import reading
 
 T = TypeVar("T")
 
-ADMIN_TOKEN = "the-admin-token"
-SECRET = "a secret of the tests"
+ADMIN_TOKEN = "the-admin-token-of-the-tests"
+SECRET = "a-secret-of-the-tests"
 HANG = 120.0  # seconds: whatever takes one on an idle machine ends within them on any, unless it hangs
 _COMMAND = (sys.executable, "-m", "bridge")
 

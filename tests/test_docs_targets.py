@@ -34,7 +34,7 @@ def test_the_examples_are_sound(target: str, tmp_path: Path, monkeypatch: pytest
     (tmp_path / "bridge.yaml").write_text(f"targets:\n{indented}")
     (rule,) = blocks("rule")
     listed = "  - " + rule.replace("\n", "\n    ").rstrip()
-    source = f"verify: {{scheme: token, header: X-Token, secrets: [s]}}\nrules:\n{listed}\n"
+    source = f"verify: {{scheme: token, header: X-Token, secrets: [a-secret-of-the-tests]}}\nrules:\n{listed}\n"
     (tmp_path / "sources" / "shop.yaml").write_text(source)
     built = building.build(tmp_path)
     assert built.problems == []

@@ -52,7 +52,7 @@ class _Compiling:
 
     def rule(self, settings: RuleSettings, section: Section) -> Rule:
         names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
-        named, choose = self.target(settings, section, names)
+        named, choose, chosen_by = self.target(settings, section, names)
         event = section["event"]
         defaults = self.defaults or DefaultsSettings()
         facts = [self.targets.get(name, UNKNOWN_TARGET) for name in named]
@@ -78,6 +78,7 @@ class _Compiling:
             order_by=self.expression(section, "order_by", settings.order_by, names),
             targets=choose,
             named=tuple(named),
+            chosen_by=tuple(chosen_by),
             type=settings.event.type,
             attributes=attributes,
             names_attributes=not isinstance(settings.event.attributes, str),
@@ -91,15 +92,15 @@ class _Compiling:
 
     def target(
         self, settings: RuleSettings, section: Section, names: Collection[str]
-    ) -> tuple[list[str], Callable[[Scope], list[str]]]:
-        """The targets that a rule names outright, and what tells all of them for a webhook."""
+    ) -> tuple[list[str], Callable[[Scope], list[str]], list[Expression]]:
+        """The targets that a rule names outright, what tells all of them for a webhook, and by which expressions."""
         default = self.defaults.target if self.defaults else None
         wanted = settings.target or default or self.default_target
         if wanted is None:
             if self.defaults and self.targets:  # that there are none is told where they should be
                 hint = "add target, or default_target to bridge.yaml"
                 self.problems.append(section.problem("the rule names no target", hint))
-            return [], _no_targets
+            return [], _no_targets, []
         place = self.source.section["defaults"]["target"] if default and not settings.target else section["target"]
         named: list[str] = []
         templates: list[Expression] = []
@@ -124,8 +125,8 @@ class _Compiling:
                     self.problems.append(written.problem(shown, hint))
         if all(template.constant for template in templates):
             each_once = list(dict.fromkeys(named))
-            return each_once, lambda _: each_once
-        return named, lambda scope: _chosen(templates, scope, self.targets)
+            return each_once, lambda _: each_once, []
+        return named, lambda scope: _chosen(templates, scope, self.targets), templates
 
     def known_type(self, type_: str, target: str, place: Section) -> None:
         if "{{" in type_:

@@ -81,6 +81,13 @@ class Expression:
         except Exception:
             return self._explained(scope)
 
+    def keys_of(self, name: str) -> frozenset[str]:
+        """The keys that it takes from a name by themselves: `x-topic` of `headers['x-topic']`. Nothing where hidden."""
+        if self.hidden:
+            return frozenset()
+        found = [self.node, *self.node.find_all((nodes.Getattr, nodes.Getitem))]
+        return frozenset(key for one in found if (key := _key_of(one, name)) is not None)
+
     def _explained(self, scope: Mapping[str, Any]) -> Any:
         try:
             return self._careful(scope)
@@ -90,6 +97,15 @@ class Expression:
             raise MappingError("cannot be computed for this webhook", "", self.text) from None
         error.expression = self.text
         raise error from None
+
+
+def _key_of(node: nodes.Node, name: str) -> str | None:
+    match node:
+        case nodes.Getattr(node=nodes.Name(name=owner), attr=str(key)) if owner == name:
+            return key
+        case nodes.Getitem(node=nodes.Name(name=owner), arg=nodes.Const(value=str(key))) if owner == name:
+            return key
+    return None
 
 
 def compile_expression(text: str, names: Collection[str]) -> Expression:

@@ -75,6 +75,7 @@ class Rule:
     order_by: Expression | None
     targets: Callable[[Scope], list[str]]
     named: tuple[str, ...]  # the targets that it names outright
+    chosen_by: tuple[Expression, ...]  # what tells the others
     type: str
     attributes: Value
     names_attributes: bool  # the rule itself: else the webhook has a say in their names

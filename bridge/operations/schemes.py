@@ -7,6 +7,7 @@ from bridge.receiving.verification.sender import HASH, Sender, Shown
 from bridge.receiving.verification.senders import SENDERS
 
 _WORDS = {"body": "body", "method": "method", "url": "URL"}
+_UNSIGNED = "none, nor the body"
 _ALGORITHMS = {"sha1": "HMAC-SHA1", "sha256": "HMAC-SHA256", "sha512": "HMAC-SHA512", "sha256-concat": "SHA-256"}
 
 
@@ -55,7 +56,10 @@ def markdown() -> str:
 
 
 def _table() -> str:
-    columns = "scheme", "sender", "needs", "proves", "delivery id", "replay window", "answered", "tries again"
+    columns = (
+        *("scheme", "sender", "needs", "proves", "signed headers"),
+        *("delivery id", "replay window", "answered", "tries again"),
+    )
     lines = [columns, tuple("---" for _ in columns)]
     lines += [
         (
@@ -63,6 +67,7 @@ def _table() -> str:
             row["sender"],
             needs(row),
             row["proves"],
+            row["signed_headers"],
             _identified(row),
             row["replay"],
             _answered(row),
@@ -104,6 +109,7 @@ def _row(name: str, sender: Sender) -> dict[str, Any]:
         "keys": list(sender.keys),
         "public_url": sender.signs_url,
         "proves": sender.proves or "; else ".join(_proves(way) for way in sender.proof),
+        "signed_headers": _signed_headers(name, sender),
         "delivery_id": sender.delivery_id,
         "delivery_id_signed": sender.signs_id,
         "max_unverified_body": sender.max_unverified_body or None,
@@ -130,6 +136,17 @@ def _proves(way: Recipe | Shown | str) -> str:
     what = f"{', '.join(signed[:-1])} and {signed[-1]}" if len(signed) > 1 else signed[0]
     also = f", `{way.also[0]}`" + ", ..." * (len(way.also) > 1) if way.also else ""
     return f"{_ALGORITHMS[way.algorithm]} of {what} in `{way.header}`{also}"
+
+
+def _signed_headers(name: str, sender: Sender) -> str:
+    if name == "hmac":
+        return "as you spell it out: header:NAME in signed"
+    if sender.signed_headers is None:
+        return _UNSIGNED
+    ways = [recipe.signed_headers for recipe in sender.recipes] or [sender.signed_headers]
+    told = [", ".join(f"`{header}`" for header in sorted(headers)) or "none" for headers in ways]
+    told += [_UNSIGNED] if any(isinstance(way, Shown) for way in sender.proof) else []
+    return "; else ".join(dict.fromkeys(told))
 
 
 def _part(recipe: Recipe, part: str) -> str:

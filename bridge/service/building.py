@@ -10,7 +10,9 @@ from bridge.receiving.intake import CompiledSource
 from bridge.receiving.verification import Verifier, compile_max_unverified_body, compile_verifier
 from bridge.receiving.verification.schemes import dropping_of
 from bridge.receiving.verification.senders import SENDERS
-from bridge.service.rules import compiled_rules, refuse
+from bridge.service.doubtful_secrets import doubtful_secrets
+from bridge.service.replays import forgotten_too_early, unsigned_headers
+from bridge.service.rules import compiled_rules, in_order, refuse
 from bridge.settings.configuration import Names, Source
 from bridge.settings.expansion import ReadAgain
 from bridge.settings.loading import load
@@ -60,6 +62,8 @@ def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
             problems += faults
             max_unverified_body, faults = compile_max_unverified_body(sender, source.section, source.settings)
             problems += faults
+            if source.enabled:
+                problems += [*forgotten_too_early(source, verifier), *unsigned_headers(source, rules)]
             sources[source.name] = CompiledSource(
                 name=source.name,
                 settings=source.settings,
@@ -72,7 +76,8 @@ def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
             )
     # What could not be read is already told; that a room then finds it empty is no news.
     problems = told + [problem for problem in problems if not any(_covers(one, problem) for one in told)]
-    refuse(problems)
+    refuse(problems)  # what is doubtful about secrets that are to be used is told then: it would drown what is wrong
+    problems = in_order([*problems, *doubtful_secrets(settings)])
     if settings.bridge is None:
         raise ConfigError(problems)
     return Built(

@@ -83,15 +83,19 @@ def _as_its_sender_wants(source: Source) -> Source:
     return replace(source, settings=settings.model_copy(update=update))
 
 
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Problems sorted by their place."""
+    return sorted(problems, key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
+
+
 def refuse(problems: list[Problem]) -> None:
-    """Sort problems by their place.
+    """Go on where nothing is worse than a warning.
 
     Raises:
         ConfigError: one of them is an error.
     """
-    problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
     if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
+        raise ConfigError(in_order(problems))
 
 
 def _facts(target: TargetSettings | None, place: Section) -> TargetFacts:

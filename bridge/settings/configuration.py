@@ -22,6 +22,11 @@ class Source:
     settings: SourceSettings | None
     section: Section
 
+    @property
+    def enabled(self) -> bool:
+        """Whether it takes webhooks."""
+        return not isinstance(self.section.value, dict) or self.section.value.get("enabled") is not False
+
     def payload(self, test: TestSettings) -> Path:
         """The file of a test's payload."""
         return Path(self.section.document.file).parent / test.payload

@@ -8,6 +8,7 @@ appended.
 import ipaddress
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -27,7 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from bridge.errors import Problem
-from bridge.settings.annotations import plain
+from bridge.settings.annotations import inside, parts, plain
 from bridge.settings.document import Numeral, Section
 from bridge.settings.keywords import NETWORK, PRINTABLE, JsonSchema
 from bridge.settings.secrets import Expanded, Secret
@@ -65,6 +66,16 @@ def parse(section: Section, model: type[M]) -> tuple[M | None, list[Problem]]:
 def wrong(message: str, hint: str = "") -> PydanticCustomError:
     """What a validator raises: the problem's message and hint, which must not quote a value that may be a secret."""
     return PydanticCustomError("wrong", "{message}", {"message": message, "hint": hint})
+
+
+def secrets_in(section: Section, wanted: Any) -> Iterator[Section]:
+    """The places of all secrets of a section that is written for a model, whatever else is right of it."""
+    value = section.value
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from secrets_in(section[key], inside(wanted, key))
+    elif value not in (None, "") and Secret in parts(wanted):
+        yield section
 
 
 class Strict(BaseModel):

@@ -108,6 +108,23 @@ def written(entries: Sequence[Any]) -> Iterator[tuple[int, Secret]]:
             yield position, secret
 
 
+def wrapping(text: str) -> str:
+    """What a secret may have brought along from where it was copied, in words; empty where it looks whole.
+
+    Keys and certificates have lines, as PEM or XML, and what a header shows may begin with the name of a scheme.
+    """
+    text = _SCHEME.sub("", text)
+    if text.lstrip().startswith(("-----BEGIN", "<")):
+        return ""
+    if len(text) > 1 and text.strip()[:1] + text.strip()[-1:] in _QUOTES:
+        return "stands in quotes"
+    if any(character in text for character in "\r\n"):
+        return "holds a line break"
+    return "holds a blank" if any(map(str.isspace, text)) else ""
+
+
+_QUOTES = ('""', "''", "``", "“”", "„“", "‘’", "«»")
+_SCHEME = re.compile(r"(Bearer|Basic|Token|ApiKey) (?=\S)", re.IGNORECASE)
 _NAMED = re.compile(r"\$([A-Z_][A-Z0-9_]*)|\{\{\s*(\w+)\s*\}\}")  # as shells and templates write it
 
 

@@ -23,7 +23,7 @@ rules:
   - name: pushed
     event: {type: Run}
 """
-SECRETS = {"admin_token": "t\n", "so_password": "p\n", "github_secret": "s\n"}
+SECRETS = {name: f"{name}-of-the-tests\n" for name in ("admin_token", "so_password", "github_secret")}
 
 
 def test_every_file_and_heading_that_is_linked_exists() -> None:

@@ -14,7 +14,7 @@ targets:
     authorization: {scheme: basic, username: u, password: p}
 """
 SOURCE = """\
-verify: {scheme: github, secrets: [s]}
+verify: {scheme: github, secrets: [a-secret-of-the-tests]}
 rules:
   - name: sold
     event: {type: SaleSold}
@@ -53,7 +53,7 @@ def test_a_sound_configuration_is_built(tmp_path: Path) -> None:
 def test_problems_of_shape_and_of_meaning_come_at_once(tmp_path: Path) -> None:
     bad_bridge = BRIDGE.replace("basic", "kerberos") + "  hr:\n    url: ftp://x/api\nqqq: 1\n"
     bad_source = """\
-verify: {scheme: githup, secrets: [s]}
+verify: {scheme: githup, secrets: [a-secret-of-the-tests]}
 rules:
   - name: one
     when: bdy.action == 'x'

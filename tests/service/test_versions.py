@@ -18,7 +18,7 @@ targets:
 default_target: crm
 """
 SOURCE = """
-verify: {scheme: token, header: X-Token, secrets: [s]}
+verify: {scheme: token, header: X-Token, secrets: [a-secret-of-the-tests]}
 rules:
   - {name: default, event: {type: SaleSold}}
   - {name: both, target: [crm, erp], event: {type: Run}}

@@ -17,7 +17,7 @@ from bridge.service import building
 CASES = sorted((Path(__file__).parent / "broken").glob("*.txt"))
 ENVIRONMENT = {"SECRET": "hush-hush", "EMPTY": ""}
 BRIDGE = "targets: {crm: {url: https://crm.example.com/api, authorization: {scheme: bearer, token: t}}}\n"
-SOURCE = "verify: {scheme: github, secrets: [s]}\nrules: []\n"
+SOURCE = "verify: {scheme: github, secrets: [a-secret-of-the-tests]}\nrules: []\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class AwsSns:
 
     def __init__(self, topics: Collection[str], tolerance: int = TOLERANCE) -> None:
         self._topics = frozenset(topics)
-        self._tolerance = tolerance
+        self.tolerance = tolerance
         self.remote_keys: RemoteKeys[Certificate] = RemoteKeys(CERTIFICATES, lambda pem: chain_of(pem)[0])
 
     def prove(self, request: Request, headers: Headers, now: int) -> None:
@@ -101,7 +101,7 @@ class AwsSns:
         except InvalidSignature:
             raise NotVerified(Reason.SIGNATURE_MISMATCH) from None
         at = timestamps.milliseconds(unproven.text(message.Timestamp).encode(), "rfc3339")
-        timestamps.check(at, now, self._tolerance)
+        timestamps.check(at, now, self.tolerance)
         self.remote_keys.proved(url)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:

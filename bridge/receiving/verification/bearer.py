@@ -52,6 +52,7 @@ class Bearer:
     """Tokens in `Authorization: Bearer`, signed by any key of the set at `url`."""
 
     drops = frozenset([b"authorization"])
+    tolerance = None
     delivery_id = None
 
     def __init__(

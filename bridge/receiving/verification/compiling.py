@@ -9,7 +9,7 @@ from bridge.errors import Problem, Severity
 from bridge.receiving.verification.verifier import Proof
 from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, Secrets
-from bridge.settings.secrets import written
+from bridge.settings.secrets import wrapping, written
 
 Compiled = tuple[Proof | None, list[Problem]]
 
@@ -24,11 +24,13 @@ Tolerance = Annotated[Duration | None, Field(description="how far a signed times
 
 def check_secrets(section: Section, good: Callable[[str], bool], message: str) -> list[Problem]:
     """A problem at the place of each secret that is not good."""
-    return [
-        section["secrets"][position].problem(message, "paste it again, whole, as the sender shows it")
-        for position, secret in written(section["secrets"].value)
-        if secret and not good(secret.reveal())
-    ]
+    problems = []
+    for position, secret in written(section["secrets"].value):
+        if secret and not good(text := secret.reveal()):
+            copied = f", and {odd}" if (odd := wrapping(text)) else ""
+            hint = "paste it again, whole, as the sender shows it"
+            problems.append(section["secrets"][position].problem(f"{message}{copied}", hint))
+    return problems
 
 
 def check_url(section: Section, public_url: str) -> list[Problem]:

@@ -24,6 +24,7 @@ class Token:
     def __init__(self, header: str, secrets: Sequence[Secret], word: str = "") -> None:
         self.header = header.lower().encode()
         self.drops = frozenset([self.header])
+        self.tolerance = None
         self.delivery_id = None
         self._secrets = tuple(secrets)
         self._word = word.encode()
@@ -45,6 +46,7 @@ class Parameter:
     """A query parameter whose value is one of the secrets. `name` is one of those that are never stored."""
 
     drops: frozenset[bytes] = frozenset()
+    tolerance = None
     delivery_id = None
 
     def __init__(self, name: str, secrets: Sequence[Secret]) -> None:
@@ -73,6 +75,7 @@ class Basic:
     """HTTP Basic (RFC 7617, in UTF-8): one user name, one of the secrets as its password."""
 
     drops = frozenset([b"authorization"])
+    tolerance = None
     delivery_id = None
 
     def __init__(self, username: str, secrets: Sequence[Secret]) -> None:
@@ -102,6 +105,7 @@ class Anyone:
     """No proof: whoever knows the URL can send."""
 
     drops: frozenset[bytes] = frozenset()
+    tolerance = None
     delivery_id = None
 
     def prove(self, _request: Request, _headers: Headers, _now: int) -> None:

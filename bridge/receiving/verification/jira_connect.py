@@ -44,6 +44,7 @@ class JiraConnect:
     """`JWT ...` of Connect, whose `qsh` must be that of the request, or `Bearer ...` of an OAuth app, without one."""
 
     drops = frozenset([b"authorization"])
+    tolerance = None
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret], public_url: str, base_url: str = "", leeway: int = LEEWAY) -> None:

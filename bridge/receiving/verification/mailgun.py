@@ -65,12 +65,12 @@ class Mailgun:
 
     def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE, max_fields: int | None = None) -> None:
         self._secrets = tuple(secrets)
-        self._tolerance = tolerance
+        self.tolerance = tolerance
         self._max_fields = max_fields
 
     def prove(self, request: Request, headers: Headers, now: int) -> int:
         position, at = self._prove(request, headers)
-        timestamps.check(at, now, self._tolerance)
+        timestamps.check(at, now, self.tolerance)
         return position
 
     def sign(self, request: Request, _delivery_id: str) -> dict[bytes, bytes]:
@@ -81,7 +81,7 @@ class Mailgun:
         """
         try:
             position, at = self._prove(request, Headers(request.headers))
-            timestamps.check(at, request.received_at, self._tolerance)
+            timestamps.check(at, request.received_at, self.tolerance)
         except NotVerified:
             position = 0
         if position != 1:

@@ -48,6 +48,7 @@ class MicrosoftGraph:
     """A body whose items all show one of the secrets. Items may show different ones."""
 
     drops: frozenset[bytes] = frozenset()
+    tolerance = None
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret]) -> None:

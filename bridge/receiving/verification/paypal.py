@@ -64,7 +64,7 @@ class PayPal:
             tolerance=TOLERANCE,
             delivery_id="header:PAYPAL-TRANSMISSION-ID",
         )
-        self._tolerance = tolerance
+        self.tolerance = TOLERANCE if tolerance is None else tolerance
         self._roots = roots
         part = ".sandbox" if sandbox else ""
         self._name = _NAMES.format(part)
@@ -78,7 +78,7 @@ class PayPal:
         key = trusted_key(self.remote_keys.get(url), self._roots or public_roots(), self._name, now)
         check = rsa_of(key, hashes.SHA256())
         summed = replace(request, body=str(zlib.crc32(request.body)).encode())
-        PublicKeys(self._recipe, [lambda: check], self._tolerance).prove(summed, headers, now)
+        PublicKeys(self._recipe, [lambda: check], self.tolerance).prove(summed, headers, now)
         self.remote_keys.proved(url)
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:

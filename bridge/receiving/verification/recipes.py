@@ -107,6 +107,12 @@ class Recipe:
         """What an item that is a signature begins with."""
         return f"{self.item}=" if self.item else self.prefix
 
+    @property
+    def signed_headers(self) -> frozenset[str]:
+        """The headers, in lower case, that are signed beside the body."""
+        parts = (part.partition(":") for part in self.signed)
+        return frozenset(name.lower() for kind, _, name in parts if kind == Kind.HEADER.value)
+
 
 def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     """What makes a recipe unsound: the key at fault, what is wrong, what to do."""

@@ -242,7 +242,7 @@ def _token(section: Section, _public_url: str) -> Compiled:
     return Token(settings.header, settings.secrets), problems
 
 
-_NEVER = "has blanks around it or characters that no header can hold, so no request could ever show it"
+_NEVER = "is nothing that a header can hold, so no request could ever show it"
 
 
 def _fits_header(text: str) -> bool:
@@ -331,6 +331,17 @@ def _proving_headers(verify: object) -> frozenset[str]:
         elif way in SPECIAL:
             names += SPECIAL[way].drops
     return frozenset(name.lower() for name in names if isinstance(name, str))
+
+
+def signed_headers(verify: object) -> frozenset[str] | None:
+    """The headers, in lower case, that the scheme of a `verify` mapping signs; None where it leaves out the body."""
+    if not isinstance(verify, dict):
+        return None
+    if verify.get("scheme") == "hmac":
+        signed = verify.get("signed", ("body",))
+        return Recipe(header="", signed=tuple(map(str, signed if isinstance(signed, list) else ()))).signed_headers
+    sender = SENDERS.get(str(verify.get("scheme")))
+    return sender.signed_headers if sender else None
 
 
 def models() -> dict[str, type[Strict]]:

@@ -38,6 +38,7 @@ class Sender:
     keys: Mapping[str, str] = field(default_factory=dict)  # further keys of `verify`, with an example of each
     dedupe: str = ""
     id_signed: bool | None = None  # where the recipes do not tell
+    signs: tuple[str, ...] | None = None  # headers, where no recipe tells; None: not even the body is signed
     event: str = ""
     max_unverified_body: int = 0  # bytes of the largest that it sends, where the proof stands in the body
     replay: str = ""  # in words, where the recipes do not tell
@@ -56,6 +57,16 @@ class Sender:
     def recipes(self) -> tuple[Recipe, ...]:
         """The ways that are recipes."""
         return tuple(way for way in self.proof if isinstance(way, Recipe))
+
+    @property
+    def signed_headers(self) -> frozenset[str] | None:
+        """The headers, in lower case, whose values nobody but the sender can choose; None where the body is not signed.
+
+        Of several recipes, those that each of them signs.
+        """
+        if not self.recipes:
+            return None if self.signs is None else frozenset(self.signs)
+        return frozenset.intersection(*(recipe.signed_headers for recipe in self.recipes))
 
     @property
     def signs_url(self) -> bool:

@@ -43,6 +43,7 @@ class Signature:
         self._signs_body_only = self._parts == (Part(Kind.BODY),)
         self._timestamp = Part.source(recipe.timestamp) if recipe.timestamp else None
         self._tolerance = recipe.tolerance if tolerance is None else tolerance
+        self.tolerance = self._tolerance if recipe.timestamp else None
         self._url = PublicUrl(public_url if Part(Kind.URL) in self._parts else "")
         escapes = "|".join(recipe.decoded.split()).encode()
         self._decoded = re.compile(escapes, re.IGNORECASE) if escapes else None

@@ -46,6 +46,7 @@ class Twilio:
     """A request to `public_url`, signed by one of the secrets."""
 
     drops = frozenset([HEADER, cloud_events.MARK.encode()])
+    tolerance = None
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret], public_url: str, max_fields: int | None = None) -> None:

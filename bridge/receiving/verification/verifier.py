@@ -28,6 +28,10 @@ class Proof(Protocol):
     def delivery_id(self) -> bytes | None:
         """The header that holds the sender's delivery id."""
 
+    @property
+    def tolerance(self) -> int | None:
+        """How far a signed time may be off, in milliseconds; None where none is signed, or it says its own end."""
+
     def prove(self, request: Request, headers: Headers, now: int, /) -> int | None:
         """The position, from 1, of the secret that matched; raises NotVerified."""
 
@@ -51,6 +55,7 @@ class Verifier:
 
     def __init__(self, scheme: str, proof: Proof, dropping: Dropping | None = None) -> None:
         self.scheme = scheme
+        self.tolerance = proof.tolerance
         self._proof = proof
         self._dropping = dropping or Dropping(name.decode() for name in proof.drops)
         self.remote_keys: RemoteKeys[Any] | None = proof.remote_keys if isinstance(proof, _Fetching) else None

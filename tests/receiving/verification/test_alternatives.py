@@ -12,6 +12,8 @@ from .support import NOW, request
 class Way:
     """Proves what its header says, or complains in its own words."""
 
+    tolerance = None
+
     def __init__(self, header: str, word: bytes, reason: Reason, delivery_id: bytes | None = None) -> None:
         self.drops = frozenset([header.encode()])
         self.delivery_id = delivery_id

@@ -102,8 +102,11 @@ def test_an_unknown_scheme_is_told_what_to_do(scheme: str, problem: str) -> None
         ({**HMAC, "key": "base64"}, "secrets[0]: is not base64"),
         ({**STANDARD, "secrets": ["whsec_"]}, "secrets[0]: is neither whsec_ nor whpk_ and base64"),
         ({**TOKEN, "header": "X-Token:"}, "header: is no name of a header"),
-        ({**TOKEN, "secrets": ["token\n"]}, "secrets[0]: has blanks around it or characters that no header can hold"),
-        ({**TOKEN, "secrets": ["", " token"]}, "secrets[1]: has blanks around it"),
+        (
+            {**TOKEN, "secrets": ["token\n"]},
+            "secrets[0]: is nothing that a header can hold, so no request could ever show it, and holds",
+        ),
+        ({**TOKEN, "secrets": ["", " token"]}, "secrets[1]: is nothing that a header can hold"),
         ({**BASIC, "username": "a:b"}, "username: holds a colon"),
         ({**BASIC, "username": ""}, "username: is empty"),
         ({**BASIC, "secrets": ["\udc80"]}, "secrets[0]: is not text that UTF-8 can write"),

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.receiving.verification import compile_verifier
+from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.special import SPECIAL
 from bridge.settings.document import Document, Section
 
@@ -202,3 +203,13 @@ def test_a_refusal_is_one_of_a_fixed_set_of_words() -> None:
     with pytest.raises(NotVerified) as refused:
         verified(VERIFIERS["twilio"], with_header(SCHEMES["twilio"].make(b"x", NOW), "x-twilio-signature", b"hush"))
     assert "hush" not in str(refused.value)
+
+
+@EACH
+def test_what_its_row_says_is_signed_is(name: str) -> None:
+    genuine, signed = SCHEMES[name], SENDERS[name].signed_headers
+    asked = genuine.make(b"{}", NOW)
+    assert (signed is not None) == genuine.covers_body
+    for header in signed or ():
+        value = dict(asked.headers)[header.encode()]
+        assert refusal(genuine.verifier(), with_header(asked, header, value[:-1] + b"7")) is not None

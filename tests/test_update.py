@@ -40,8 +40,8 @@ def test_check_names_what_has_another_form_now_and_the_changelog_does(
 @pytest.mark.parametrize(
     ("found", "named"),
     [
-        ("rules[0].when: `query.code`", "keep_query"),
-        ("rules[1].when: `headers['x-api-key']`", "keep_headers"),
+        ("rules[0].when: query['code'] is dropped", "keep_query"),
+        ("rules[1].when: headers['x-api-key'] is dropped", "keep_headers"),
         ("rules[0].event.attributes.link: its text always holds ; or =", "attributes_escape"),
         ("targets.crm.attributes_escape: text of webhooks is sent as pairs", "attributes_escape"),
         ("tests[0].payload: there is no file", "`payload:`"),

@@ -29,6 +29,13 @@ rules:
     when: body.action == 'opened'
     event: {type: Run, attributes: {id: "{{ body.id }}", note: "{{ body.note | default('') }}"}}
 """
+MANY = """
+rules:
+  - {name: one, event: {type: Run, attributes: {a: b}}}
+  - name: many
+    for_each: body.lines
+    event: {type: FormSubmitted, attributes: {line: "{{ item }}", note: "{{ body.note }}"}}
+"""
 SCHEMES = {
     "github": '{scheme: github, secrets: ["${SECRET}"]}',
     "standard": "{scheme: standard-webhooks, secrets: [whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=]}",
@@ -132,6 +139,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 def bridge(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) -> Iterator[Bridge]:
     target = sandbox.target("hostile", attributes_format="json")
     sources = {name: f"verify: {verify}{RULES}" for name, verify in SCHEMES.items()}
+    sources["lists"] = f"verify: {SCHEMES['github']}{MANY}"
     bridge = Bridge(tmp_path_factory.mktemp("hostile"), {"crm": target}, sources, log={"level": "warning"})
     bridge.start()
     for _ in range(50):  # the memory of a process that has worked a little
@@ -273,6 +281,37 @@ def test_the_last_of_two_equal_keys_counts(bridge: Bridge) -> None:
     answer = bridge.post("github", body, by_github(body))
     (event_id,) = answer.json()["events"]
     assert bridge.event(event_id)["attributes"]["id"] == 2**64
+
+
+def test_one_webhook_that_makes_too_much_sends_nothing_and_takes_no_more_room_than_its_body(
+    bridge: Bridge, stored: Stored
+) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in bridge.root.rglob("bridge.db*"))
+
+    body = json.dumps({"lines": [f"{number:06}" for number in range(10_000)], "note": "x" * 6_000}).encode()
+    before = size()
+    first, again = (bridge.post("lists", body, by_github(body, "too-much")).json() for _ in range(2))
+    assert (first["events"], first["duplicate"]) == ([], False)
+    assert again == first | {"duplicate": True}
+    (webhook,) = stored()
+    assert (webhook["state"], webhook["events"]) == ("failed", [])
+    assert webhook["error"].startswith("no event is made: many: the events take over 16,777,216 bytes of the store")
+    assert size() < before + 2 * 1024 * 1024
+
+
+def test_the_same_id_with_another_body_makes_nothing_and_is_told(bridge: Bridge, stored: Stored) -> None:
+    first, second = (
+        bridge.post("github", body, by_github(body, "the-same")).json()
+        for body in (b'{"action": "opened", "id": 1}', b'{"action": "opened", "id": 2}')
+    )
+    assert second == first | {"duplicate": True}
+    (line,) = bridge.told("webhook.accepted", webhook_id=first["id"])  # warnings alone are logged
+    assert (line["level"], line["duplicate"], line["differs"]) == ("warning", True, True)
+    shown = bridge.admin.get(f"/api/webhooks/{first['id']}").json()
+    assert (shown["duplicates"]["count"], shown["duplicates"]["differing"]) == (1, 1)
+    assert shown["duplicates"]["last_at"]
+    assert len(stored()) == 1
 
 
 @pytest.mark.parametrize("length", [MAX_BODY + 1, 10**12], ids=str)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import Bridge
 
-from .neighbours import SOURCE, Neighbour, post_to
+from .neighbours import SOURCE, Neighbour, p99, post_to
 
 MANY = """
 verify: {scheme: github, secrets: ["${SECRET}"]}
@@ -19,6 +19,7 @@ rules:
     event: {type: Run, attributes: {line: "{{ item }}", note: "{{ body.note }}"}}
 """
 MIB = 1 << 20
+LONGEST = 250  # milliseconds of a transaction
 
 
 def of(lines: int, note: int) -> bytes:
@@ -32,11 +33,11 @@ def stored(bridge: Bridge) -> int:
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("lines", "note", "of_each"),
-    [(10_000, 6_000, 1), (2_350, 6_000, 20), (10_000, 300, 20)],
+    ("lines", "note", "most"),
+    [(10_000, 6_000, 1), (2_350, 6_000, 34), (10_000, 300, 17)],
     ids=["too much", "as much as may be", "many small ones"],
 )
-def test_one_webhook_that_makes_much(make_bridge: Callable[..., Bridge], lines: int, note: int, of_each: int) -> None:
+def test_one_webhook_that_makes_much(make_bridge: Callable[..., Bridge], lines: int, note: int, most: int) -> None:
     nowhere = {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}
     bridge = make_bridge({"crm": nowhere}, {"many": MANY, "neighbour": SOURCE}).start()
     body, count = of(lines, note), 10
@@ -51,5 +52,8 @@ def test_one_webhook_that_makes_much(make_bridge: Callable[..., Bridge], lines: 
     grown = stored(bridge) - before
     told = f"{lines:,} lines, {len(body) / 1000:.0f} kB, {count} times, {max(took) * 1000:.0f} ms at most: "
     print(f"{told}the store grew by {grown / MIB:.1f} MiB; {neighbour.told()}")  # noqa: T201 - for whoever runs it with -s
-    assert grown < count * of_each * MIB + 16 * MIB  # and what the neighbour sent, and a journal
-    assert neighbour.is_answered_as_always()
+    assert grown < count * most * MIB
+    if most > 1:  # it is stored, and others may wait for that
+        assert p99(neighbour.disturbed) < LONGEST
+    else:
+        assert neighbour.is_answered_as_always()

@@ -360,6 +360,18 @@ async def test_what_a_remap_adds_and_what_it_makes_anew_stand_in_the_order_of_th
         await end(store, claim, Delivered())
 
 
+async def test_many_events_wait_like_few_where_their_key_is_taken(store: Store) -> None:
+    (before,) = await accepted(store, "line 7")
+    webhook = a_webhook()
+    made = mapped(*(an_event(webhook, str(number), order_key=f"line {number}") for number in range(1_000)))
+    await store.accept(webhook, made, WINDOW)
+    claims = (await store.claim("crm", 1001, LEASE)).claims
+    assert len(claims) == 1_000
+    assert made.events[7].id not in ids(claims)
+    await end(store, next(claim for claim in claims if claim.event_id == before), Delivered())
+    assert await claimed(store) == [made.events[7].id]
+
+
 async def test_a_webhook_may_have_ten_thousand_lines(store: Store, look: Engine) -> None:
     webhook = a_webhook()
     made = mapped(*(an_event(webhook, str(number), order_key=f"line {number}") for number in range(10_000)))

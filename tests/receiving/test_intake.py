@@ -43,7 +43,7 @@ BRIDGE = {
     "default_target": "crm",
 }
 SOURCE = """
-verify: {scheme: github, secrets: [old, "a secret of the tests"]}
+verify: {scheme: github, secrets: [old, a-secret-of-the-tests]}
 rules:
   - name: numbered
     when: body.number > 0

@@ -30,7 +30,7 @@ from bridge.web.serving import Serving, listen
 
 MAX_BODY = 1000
 WITHIN = 0.3
-SOURCE = 'verify: {scheme: github, secrets: ["a secret of the tests"]}\nrules: []\n'
+SOURCE = "verify: {scheme: github, secrets: [a-secret-of-the-tests]}\nrules: []\n"
 BRIDGE = {"targets": {"crm": {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}}}
 
 pytestmark = pytest.mark.anyio

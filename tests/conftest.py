@@ -4,6 +4,7 @@ import faulthandler
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -99,3 +100,11 @@ def empty_postgresql_url(postgresql: Server) -> Iterator[str]:
 def url(request: pytest.FixtureRequest) -> Any:
     """A migrated database; each contract test runs on both kinds."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hup_means_what_it_does() -> Iterator[None]:
+    """Whoever runs the tests may ignore HUP (nohup, CI), and so would every bridge that they start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

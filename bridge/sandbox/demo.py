@@ -203,7 +203,7 @@ async def _send_all(url: str, environment: dict[str, str]) -> list[_Sent]:
         await _send(client, issue, "github-issue.json", github, "issue-1", {"X-GitHub-Event": "issues"})
         await _send(client, again, "github-issue.json", github, "issue-1", {"X-GitHub-Event": "issues"})
         await _send(client, forged, "github-issue.json", _FORGED, "issue-2", {"X-GitHub-Event": "issues"})
-        await _send(client, ping, "github-issue.json", github, "ping-1", {"X-GitHub-Event": "ping"})
+        await _send(client, ping, "github-ping.json", github, "ping-1", {"X-GitHub-Event": "ping"})
     return [order, issue, again, forged, ping]
 
 

@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 NPM := $(patsubst %package-lock.json,%node_modules/.package-lock.json,$(wildcard tests/*/package-lock.json))
 
+# What Python compiled once it need not compile again for each process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo quick test test-busy test-faults test-wheel bench check format lock clean
 
 .venv/ready: requirements-dev.lock pyproject.toml

@@ -7,6 +7,8 @@ bodies of 1 MiB, the default of `listen.max_body`.
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -347,29 +349,34 @@ def twice(value: Any) -> dict[str, Any]:
     return {"a": json.loads(text), "b": json.loads(text)}
 
 
-BODIES: dict[str, Any] = {
-    "text": {"a": "a" * (MIB - 8)},
-    "texts": twice("a" * (MIB // 2 - 20)),
-    "late": {"a": "a" * (MIB // 2 - 20), "b": "a" * (MIB // 2 - 40) + "ā"},
-    "needle": {"a": "a" * (MIB * 3 // 4), "b": "a" * (MIB // 8) + "b" + "a" * (MIB // 16)},
-    "wide": {"a": "ΐ" * 520_000},
-    "emoji": {"a": "\U0001f600" * 262_000},
-    "tags": {"a": "\U000e0001" * 262_000},
-    "letters": {"a": chr(0x4E00 + 255) * 300_000, "b": "".join(chr(0x4E00 + code) for code in range(256))},
-    "alphabet": {"a": "a" * 900_000, "b": "".join(map(chr, range(0x4E00, 0x9000)))},
-    "ab": {"a": "ab" * 500_000},
-    "zeros": {"a": [0] * 520_000},
-    "halves": {"a": [1.5] * 260_000, "b": 10**6},
-    "numbers": twice([300] * 130_000),
-    "large": twice([10**300 + number for number in range(1700)]),
-    "words": {"a": ["xxxxxx" + str(number % 10) for number in range(100_000)], "b": "xxxxxxq"},
-    "empty": twice([[]] * 170_000),
-    "objects": twice([{}] * 170_000),
-    "object": twice({f"k{number}": number for number in range(35_000)}),
-    "tree": twice([[[[[0]]]] * 3] * 17_000),
-    "deep": twice(json.loads("[" * 90 + "0" + "]" * 90)),
-    "digits": {"a": ["9" * 4300] * 240, "n": "9" * 4300},
+BODIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "text": lambda: {"a": "a" * (MIB - 8)},
+    "texts": lambda: twice("a" * (MIB // 2 - 20)),
+    "late": lambda: {"a": "a" * (MIB // 2 - 20), "b": "a" * (MIB // 2 - 40) + "ā"},
+    "needle": lambda: {"a": "a" * (MIB * 3 // 4), "b": "a" * (MIB // 8) + "b" + "a" * (MIB // 16)},
+    "wide": lambda: {"a": "ΐ" * 520_000},
+    "emoji": lambda: {"a": "\U0001f600" * 262_000},
+    "tags": lambda: {"a": "\U000e0001" * 262_000},
+    "letters": lambda: {"a": chr(0x4E00 + 255) * 300_000, "b": "".join(chr(0x4E00 + code) for code in range(256))},
+    "alphabet": lambda: {"a": "a" * 900_000, "b": "".join(map(chr, range(0x4E00, 0x9000)))},
+    "ab": lambda: {"a": "ab" * 500_000},
+    "zeros": lambda: {"a": [0] * 520_000},
+    "halves": lambda: {"a": [1.5] * 260_000, "b": 10**6},
+    "numbers": lambda: twice([300] * 130_000),
+    "large": lambda: twice([10**300 + number for number in range(1700)]),
+    "words": lambda: {"a": ["xxxxxx" + str(number % 10) for number in range(100_000)], "b": "xxxxxxq"},
+    "empty": lambda: twice([[]] * 170_000),
+    "objects": lambda: twice([{}] * 170_000),
+    "object": lambda: twice({f"k{number}": number for number in range(35_000)}),
+    "tree": lambda: twice([[[[[0]]]] * 3] * 17_000),
+    "deep": lambda: twice(json.loads("[" * 90 + "0" + "]" * 90)),
+    "digits": lambda: {"a": ["9" * 4300] * 240, "n": "9" * 4300},
 }
+
+
+@lru_cache(maxsize=1)  # they are large, and whatever is kept of them makes each look for garbage longer
+def body_of(bomb: str) -> dict[str, Any]:
+    return BODIES[bomb]()
 
 
 def many(text: str, room: int = 4090) -> str:
@@ -458,13 +465,10 @@ BOMBS = [
 
 
 def cpu(run: Any) -> float:
-    """The seconds of this process that something takes, the better of two."""
-    taken = []
-    for _ in range(2):
-        begin = time.process_time()
-        run()
-        taken.append(time.process_time() - begin)
-    return min(taken)
+    """The seconds of this process that something takes."""
+    begin = time.process_time()
+    run()
+    return time.process_time() - begin
 
 
 def bounded(expression: Expression, scope: dict[str, Any]) -> None:
@@ -475,9 +479,8 @@ def bounded(expression: Expression, scope: dict[str, Any]) -> None:
             told.append(error.message + error.hint)
 
     told: list[str] = []
-    run()
+    assert any(cpu(run) < 0.1 * SLACK for _ in range(2)), "the better of two"
     assert all(len(text) < 500 for text in told)
-    assert cpu(run) < 0.1 * SLACK
     tracemalloc.start()
     try:
         run()
@@ -487,9 +490,9 @@ def bounded(expression: Expression, scope: dict[str, Any]) -> None:
     assert peak < 20_000_000
 
 
-@pytest.mark.parametrize(("body", "text"), BOMBS, ids=lambda value: value[:40])
+@pytest.mark.parametrize(("body", "text"), sorted(BOMBS), ids=lambda value: value[:40])
 def test_bombs_cost_little(body: str, text: str) -> None:
-    bounded(compile_expression(text, NAMES), {"body": BODIES[body]})
+    bounded(compile_expression(text, NAMES), {"body": body_of(body)})
 
 
 @pytest.mark.parametrize(
@@ -505,12 +508,12 @@ def test_bombs_cost_little(body: str, text: str) -> None:
     ids=lambda value: value[:40],
 )
 def test_bombs_of_mixed_text_cost_little(body: str, text: str) -> None:
-    bounded(compile_template(text, NAMES), {"body": BODIES[body]})
+    bounded(compile_template(text, NAMES), {"body": body_of(body)})
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_the_bodies_of_the_bombs_are_of_the_default_size(body: str) -> None:
-    size = len(json.dumps(BODIES[body], ensure_ascii=False, separators=(",", ":")).encode())
+    size = len(json.dumps(body_of(body), ensure_ascii=False, separators=(",", ":")).encode())
     assert body == "deep" or 800_000 < size <= MIB
 
 

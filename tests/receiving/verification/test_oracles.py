@@ -1,13 +1,13 @@
 """The vendors' own libraries and the bridge agree: what one signs the other verifies, on generated bodies."""
 
 import json
-from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
 
 import pytest
-import standardwebhooks
 import stripe
-import svix
 from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.signature import Clock, SignatureVerifier
@@ -74,16 +74,15 @@ def test_slack(body: bytes, altered: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verifier", "start", "sdk"),
+    ("verifier", "start", "library"),
     [
-        (SVIX, "svix", svix.Webhook(WHSEC)),
-        (STANDARD, "webhook", standardwebhooks.Webhook(WHSEC)),
+        (SVIX, "svix", "svix"),  # which takes half a second to import
+        (STANDARD, "webhook", "standardwebhooks"),
     ],
 )
 @given(text=objects, altered=st.booleans())
-def test_standard_webhooks(
-    verifier: Verifier, start: str, sdk: svix.Webhook | standardwebhooks.Webhook, text: str, altered: bool
-) -> None:
+def test_standard_webhooks(verifier: Verifier, start: str, library: str, text: str, altered: bool) -> None:
+    sdk: Any = import_module(library).Webhook(WHSEC)
     moment = datetime.now(UTC)
     signature = sdk.sign("msg_1", moment, text)
     headers = {
@@ -93,13 +92,7 @@ def test_standard_webhooks(
     }
     sent = text + " " * altered
     assert verifies(verifier, sent.encode(), headers) is not altered
+    refusal = import_module(f"{library}.webhooks").WebhookVerificationError
     for ours in (signed(verifier, text.encode()), headers):
-        assert _accepts(lambda ours=ours: sdk.verify(sent, ours)) is not altered  # type: ignore[misc]
-
-
-def _accepts(verify: Callable[[], object]) -> bool:
-    try:
-        verify()
-    except (svix.webhooks.WebhookVerificationError, standardwebhooks.webhooks.WebhookVerificationError):
-        return False
-    return True
+        with pytest.raises(refusal) if altered else nullcontext():
+            sdk.verify(sent, ours)

@@ -27,7 +27,8 @@ quick: .venv/ready
 	$(BIN)/ruff check --quiet
 	$(BIN)/python -m pytest --quiet -m "not timing" tests/settings tests/mapping
 
-TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# Two workers for each core: half of what tests do is waiting.
+TESTS = $(BIN)/python -m pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal
 
 # By libfaketime a test sets the clock of one process. Where it is not and cannot be installed, that test is skipped.
 INSTALL_FAKETIME := apt-get install -qq --yes faketime

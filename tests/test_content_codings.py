@@ -75,6 +75,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.timing
 @each_way
 def test_a_bomb_ends_early(way: str, bombs: dict[str, bytes]) -> None:
     assert len(bombs[way]) < 100_000

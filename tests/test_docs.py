@@ -216,6 +216,7 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+@pytest.mark.timing
 def test_the_readmes_five_minutes_work_as_they_stand(tmp_path: Path) -> None:
     ports = {"8080": free_port(), "8090": free_port()}
     text = README

@@ -24,7 +24,7 @@ from bridge.times import now
 from .support import FAST, Base, Log, Target, accept, lane, quiet, running
 from .world import Loop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 # How much at once

@@ -490,11 +490,13 @@ def bounded(expression: Expression, scope: dict[str, Any]) -> None:
     assert peak < 20_000_000
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("body", "text"), sorted(BOMBS), ids=lambda value: value[:40])
 def test_bombs_cost_little(body: str, text: str) -> None:
     bounded(compile_expression(text, NAMES), {"body": body_of(body)})
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -1,7 +1,7 @@
 import dataclasses
 import hashlib
 import json
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -144,11 +144,11 @@ def test_the_query_is_decoded_and_of_a_repeated_name_the_last_counts(query: str,
 
 
 def test_a_query_of_thousands_of_names_costs_nothing() -> None:
-    started = perf_counter()
+    started = process_time()
     query = "&".join(f"k{number}=%41" for number in range(5_000))
     made = rules('name: a, event: {type: T, attributes: {q: "{{ query.k4999 }}"}}')
     assert only(made.map(replace(WEBHOOK, query=query), {})).text == "q=A"
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
 
 
 def test_the_event_id_in_the_attributes_is_the_events() -> None:
@@ -220,13 +220,13 @@ def test_of_many_broken_items_three_are_told_and_the_others_counted() -> None:
 
 
 def test_many_broken_items_do_not_hold_up_the_next_webhook() -> None:
-    started = perf_counter()
+    started = process_time()
     line = {f"skus{number}": 1 for number in range(20)}
     mapped(LINES, {"lines": [line] * 5_000})
     wrong = {"t": [f"crm{number}" for number in range(100)]}
     mapped("name: a, for_each: body, target: '{{ item.t }}', event: {type: T}", [wrong] * 300)
     mapped("name: a, target: '{{ body.t }}', event: {type: T}", {"t": "crm-" * 200_000})
-    assert perf_counter() - started < 3  # a nearest name for each would take half a minute
+    assert process_time() - started < 3  # a nearest name for each would take half a minute
 
 
 NOTES = "name: a, for_each: body.lines, event: {type: T, attributes: {line: '{{ item }}', note: '{{ body.note }}'}}"

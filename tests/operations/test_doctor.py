@@ -22,7 +22,7 @@ from bridge.settings.schema import TargetSettings
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 BASIC = {"scheme": "basic", "username": "sandbox", "password": "sandbox"}
 NOW = 1_764_003_600_000

@@ -291,6 +291,7 @@ def test_any_bytes_with_any_headers_are_a_value_of_json_or_unreadable(
     assert json.loads(json.dumps(value)) == value
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("content", list(Content))
 @pytest.mark.parametrize(
     "piece", [b"[", b"{},", b'"a":', b"&a=1", b"%5B", b"<a>", b"<a/>", b"--b\r\n\r\n", b"\xff", b"\r\n", b"9"]

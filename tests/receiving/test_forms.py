@@ -177,6 +177,7 @@ def test_any_bytes_are_a_form_or_unreadable(raw: bytes, boundary: str) -> None:
             assert isinstance(read_one(media, raw), dict)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("noise", [b'; a="', b';a="\\', b";" + b" " * 50, b'; name="x"', b"\r\nx:", b"'", b'\\"'])
 def test_headers_of_parts_made_to_be_slow_are_not(noise: bytes) -> None:
     head = b"--b\r\nContent-Disposition: form-data" + noise * (8000 // len(noise))
@@ -194,6 +195,7 @@ def test_escapes_are_those_of_urllib(pieces: list[bytes]) -> None:
     assert list(forms.url_encoded(media_type("x/y; charset=iso-8859-1"), raw).values()) == ([expected] if raw else [])
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "raw", [b"a=" + b"%41" * 349_000, b"&".join(b"%41=%42" for _ in range(9_999)), b"%" * 1_000_000, b"%z" * 500_000]
 )

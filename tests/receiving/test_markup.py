@@ -119,6 +119,7 @@ def test_elements_may_be_as_deep_as_the_limit_and_no_deeper() -> None:
         read("<a>" * (DEPTH + 1) + "</a>" * (DEPTH + 1))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "text",
     [

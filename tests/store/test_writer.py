@@ -14,7 +14,7 @@ from bridge.store.writer import Writer
 
 from .support import writing
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 @pytest.fixture

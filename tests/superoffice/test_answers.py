@@ -20,7 +20,7 @@ from bridge.superoffice.outcome import KEPT
 
 from .support import BASIC, RESULT, Call, claim, opened, patience, playing, tenant
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 LOGIN = "SuperOffice refused the log-in ({}), check the target's authorization"
 NO_URL = "there is no SendEvent at this URL ({}), check the target's url"

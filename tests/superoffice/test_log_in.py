@@ -19,7 +19,7 @@ from bridge.times import iso
 
 from .logging_in import HOUR, NOW, logged
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 class Door:

@@ -18,7 +18,7 @@ from bridge.times import iso
 from .logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
 from .support import Call, claim, forever, opened, patience
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 TOKENS = "/login/common/oauth/tokens"
 

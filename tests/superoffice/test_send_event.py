@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from authorities import authority, server_tls
 from clocks import Hand
+from running import HANG
 
 from bridge.model import Attempt, Outcome, Unclear
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -18,7 +19,7 @@ from bridge.superoffice import tls
 
 from .support import RESULT, Call, claim, compiled, forever, opened, playing, tenant
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 AUTHORITY = authority()
 HERE = AUTHORITY.issue("127.0.0.1")
@@ -82,7 +83,7 @@ async def test_a_connection_that_never_comes_about_is_unavailable() -> None:
             for one in waiting:
                 one.close()
     assert is_unavailable(attempt, "no connection within 0.3 s")
-    assert attempt.duration >= 300
+    assert attempt.duration >= 299  # uvloop counts in whole milliseconds
 
 
 async def test_a_tls_handshake_that_never_ends_is_unavailable() -> None:
@@ -178,7 +179,7 @@ async def test_silence_after_the_request_is_unknown(start: bytes) -> None:
     async with playing(silent) as server:
         attempt = await sent_to(server.url, "300ms")
         assert is_unknown(attempt, "no answer within 0.3 s")
-        assert attempt.duration >= 300
+        assert attempt.duration >= 299  # uvloop counts in whole milliseconds
 
 
 async def test_an_answer_in_drops_does_not_outlast_the_time_out() -> None:
@@ -343,7 +344,7 @@ async def test_the_time_of_an_attempt_is_kept() -> None:
     async with tenant(Sandbox(["slow seconds=0.1"]), clock=Hand(1_764_003_600_000)) as crm:
         attempt = await crm.send(claim())
     assert attempt.started_at == 1_764_003_600_000
-    assert 100 <= attempt.duration < 5_000
+    assert 99 <= attempt.duration < HANG * 1000
 
 
 async def test_a_target_that_was_never_used_can_be_closed() -> None:

@@ -14,7 +14,7 @@ from bridge.superoffice.transport import Transport, body_of
 
 from .support import RESULT, Call, playing
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 async def test_the_whole_answer_comes_back_as_it_was_sent() -> None:

@@ -30,7 +30,7 @@ MAX_BODY = 200_000
 LAST = b"the end"
 LARGE_SOURCE = SOURCE + "max_body: 400KiB\n"
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 @pytest.fixture

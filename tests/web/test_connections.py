@@ -32,7 +32,7 @@ SMALL = Limits(
     linger=0.2,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from bridge.web.serving import Serving, listen
 
 from .test_public import BRIDGE, SOURCE
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 BODY = b'{"number": 1}'
 
 

@@ -33,7 +33,7 @@ WITHIN = 0.3
 SOURCE = "verify: {scheme: github, secrets: [a-secret-of-the-tests]}\nrules: []\n"
 BRIDGE = {"targets": {"crm": {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}}}
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 
 @dataclass(frozen=True)

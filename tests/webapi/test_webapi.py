@@ -14,7 +14,7 @@ from superoffice.support import Call, claim, opened, playing
 from bridge.sandbox.creators import CREATORS
 from bridge.sandbox.superoffice import Sandbox, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 HERE = Path(__file__).parent
 BASIC = ["authenticateWithPassword", "sandbox", "sandbox"]

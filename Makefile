@@ -25,7 +25,7 @@ demo: .venv/ready
 # What reads, decides and maps, in seconds: for whoever is writing it.
 quick: .venv/ready
 	$(BIN)/ruff check --quiet
-	$(BIN)/python -m pytest --quiet -m "not timing" tests/settings tests/mapping
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal -m "not timing" tests/settings tests/mapping
 
 # Two workers for each core: half of what tests do is waiting.
 TESTS = $(BIN)/python -m pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal

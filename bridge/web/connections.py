@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from bridge.deadlines import Deadlines
 from bridge.errors import Refused
 from bridge.receiving.limits import Limits
+from bridge.web.flow import Flow, Turns
 from bridge.web.problems import problem
 from bridge.web.reading import Reader
 
@@ -27,6 +28,7 @@ class Connections:
     def __init__(self, limits: Limits, refused: Told) -> None:
         self.limits = limits
         self.refused = refused
+        self.turns = Turns()
         self.heads = Deadlines(limits.head_within, Connection.head_is_too_slow)
         self.idle = Deadlines(limits.idle, Connection.timeout_keep_alive_handler)
         self._waiting: dict[Connection, None] = {}  # for their clients to send the rest of a request; longest first
@@ -62,6 +64,7 @@ class Connection(Reader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport, self._connections.turns, self.read_on)
         if self.client and self.client[0].startswith(_MAPPED):
             self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         self._connections.waits(self)
@@ -114,6 +117,7 @@ class Connection(Reader):
     def refuse(self, error: Refused) -> None:
         """Take no more of this connection; what came before is still answered."""
         self.deaf = True
+        self.flow.resume_reading()
         self._connections.heads.stop(self)
         self._connections.refused(error.reason, self.address)
         cycle = self.cycle

@@ -1,7 +1,8 @@
 """Where a request's body ends (RFC 9112, 6 and 7): read by us, since what parsers make of chunks differs.
 
 Both kinds take what comes next by `read(data)`. It answers what of that belongs to the body, and what comes after the
-body's end, or None where the end is still to come.
+body's end, or None where the end is still to come. `left_unread`: there was more than should be read at once; the next
+`read` goes on with it.
 """
 
 import re
@@ -13,6 +14,7 @@ _QUOTED = rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE_LINE = re.compile(rb"(?=[0-9A-Fa-f])0{0,16}([0-9A-Fa-f]{0,16})((?:%b)*)" % _EXTENSION)
 _TRAILER = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % _TOKEN)
+_CHUNKS_AT_ONCE = 250  # a fraction of a millisecond's work
 _LARGEST_CHUNK = 1 << 31  # bytes: a body is held in memory, so none of that size is taken
 
 
@@ -25,6 +27,7 @@ class Sized:
     """A body of as many bytes as its Content-Length says."""
 
     __slots__ = ("_left",)
+    left_unread = False
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -41,14 +44,15 @@ class Sized:
 class Chunked:
     """A body in chunks. Extensions and trailers are ignored, and may have `most_around` bytes in all."""
 
-    __slots__ = ("_after_chunk", "_around", "_begun", "_in_trailers", "_left")
+    __slots__ = ("_after_chunk", "_around", "_begun", "_in_trailers", "_left", "left_unread")
 
     def __init__(self, most_around: int) -> None:
         self._around = most_around
         self._left = 0  # bytes of the chunk that is being read
         self._after_chunk = False  # only its line end is left
         self._in_trailers = False
-        self._begun = b""  # a line, of which the end is still to come
+        self._begun = b""  # a line, of which the end is still to come, or what is left unread
+        self.left_unread = False
 
     def read(self, data: bytes) -> tuple[bytes, bytes | None]:
         """As the module says.
@@ -57,9 +61,10 @@ class Chunked:
             Refused: these are no chunks, or what stands around them is too large.
         """
         data = self._begun + data
-        pieces = []
+        self.left_unread = False
+        pieces: list[bytes] = []
         at = 0
-        while True:
+        while len(pieces) < _CHUNKS_AT_ONCE:
             if self._left:
                 piece = data[at : at + self._left]
                 pieces.append(piece)
@@ -71,6 +76,9 @@ class Chunked:
             if self._in_trailers and not line:
                 return b"".join(pieces), data[at:]
             self._take(line)
+        else:
+            self._begun, self.left_unread = data[at:], True
+            return b"".join(pieces), None
         self._begun = data[at:]
         if self._after_chunk and self._begun not in (b"", b"\r"):
             raise _malformed()

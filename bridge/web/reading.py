@@ -43,11 +43,23 @@ class Reader(HttpToolsProtocol):
         self._length = 0  # its Content-Length
 
     def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            self.flow.pause_reading()
+            self.flow.resume_reading()
+            return
         try:
-            while data and not self.deaf:
+            while True:
                 data = self._read(data) if self.body is None else self._read_body(self.body, data)
+                if not data or self.deaf:
+                    return
         except Refused as error:
             self.refuse(error)
+
+    def read_on(self) -> bool:
+        """Read what was left of a body that came; whether more should come."""
+        if self.body is not None and self.body.left_unread and not self.deaf:
+            self.data_received(b"")
+        return self.body is None or not self.body.left_unread or self.deaf
 
     def refuse(self, error: Refused) -> None:
         """What came is no request, or breaks a limit."""
@@ -97,6 +109,7 @@ class Reader(HttpToolsProtocol):
         if self._at == _BODY:
             self.body = Sized(self._length - len(self.cycle.body))
             self._spent = True
+            self.flow.pause_reading()
             return b""
         self.head += len(data)
         self._line = request_line(self._line + data)
@@ -146,9 +159,12 @@ class Reader(HttpToolsProtocol):
         if head > self.limits.head or len(self.headers) > self.limits.headers:
             raise Refused(431, "headers_too_large", "the headers are too large")
 
-    def on_headers_complete(self) -> None:
-        if self._at == _END:
+    def on_url(self, url: bytes) -> None:
+        if self._at == _END:  # it is that of another request
             raise _Stop
+        self.url += url
+
+    def on_headers_complete(self) -> None:
         if self.head + len(self._data) > self.limits.head or len(self.headers) > self.limits.headers:
             self._check_size(self.head + self._end_of_head())
         fields = dict(self.headers)
@@ -187,6 +203,8 @@ class Reader(HttpToolsProtocol):
         if piece:
             self.on_body(piece)
         if rest is None:
+            if piece:
+                self.flow.pause_reading()  # until whoever reads the body asks for more, and others had their turn
             return b""
         self.body = None
         self._complete()

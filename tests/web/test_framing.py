@@ -19,6 +19,9 @@ def read(data: bytes, *, step: int = 1 << 20, of: Chunked | Sized | None = None)
     for at in range(0, len(data), step):
         piece, rest = body.read(data[at : at + step])
         read += piece
+        while body.left_unread:
+            piece, rest = body.read(b"")
+            read += piece
         if rest is not None:
             return read, rest + data[at + step :]
     return None
@@ -101,8 +104,19 @@ def test_what_stands_around_chunks_is_bounded(chunks: bytes) -> None:
     assert told.value.status == 431
 
 
+def test_crumbs_are_read_some_hundreds_at_a_time() -> None:
+    body = Chunked(AROUND)
+    read, rest = body.read(b"1\r\na\r\n" * 2500 + b"0\r\n\r\nGET")
+    assert (len(read), rest, body.left_unread) == (250, None, True)
+    for _ in range(9):
+        read, rest = body.read(b"")
+        assert (len(read), rest, body.left_unread) == (250, None, True)
+    assert body.read(b"") == (b"", b"GET")
+    assert not body.left_unread
+
+
 def test_bare_sizes_are_not_counted_however_many_there_are() -> None:
-    assert read(b"1\r\na\r\n" * 1000 + b"0\r\n\r\n") == (b"a" * 1000, b"")
+    assert read(b"1\r\na\r\n" * 3000 + b"0\r\n\r\n") == (b"a" * 3000, b"")
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 1000])

@@ -1,0 +1,60 @@
+"""When a connection is read: those that send more than a whole request take turns, so that nobody else waits for them.
+
+A webhook mostly comes in one piece. Whoever sends a body in many, crumbs of chunks, or on and on after a refusal, could
+otherwise have as much of each turn of the event loop as its connections bring.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+_AT_ONCE = 4  # connections in a turn of the event loop
+_LONG = 0.0002  # seconds of work for them in a turn; after more, everybody else has a while
+_REST = 0.001
+
+
+class Turns:
+    """The connections of a port that wait to be read on, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Flow, None] = {}
+        self._is_due = False  # the next turn
+
+    def wait(self, flow: "Flow") -> None:
+        """Let a connection be read on when its turn comes."""
+        self._waiting[flow] = None
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        began, took = perf_counter(), 0.0
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            flow = next(iter(self._waiting))
+            del self._waiting[flow]
+            flow.turn()
+            if (took := perf_counter() - began) > _LONG:
+                break
+        self._is_due = bool(self._waiting) or took > _LONG
+        if self._is_due:
+            asyncio.get_running_loop().call_later(max(_REST, took) if took > _LONG else 0, self._go_on)
+
+
+class Flow(FlowControl):
+    """One connection's. `read_on` reads what is left of what came, and says whether more should come."""
+
+    def __init__(self, transport: asyncio.Transport, turns: Turns, read_on: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._turns = turns
+        self._read_on = read_on
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self._turns.wait(self)
+
+    def turn(self) -> None:
+        """Its turn has come."""
+        if not self._transport.is_closing() and self._read_on():
+            super().resume_reading()

@@ -1,0 +1,78 @@
+"""Connections that send more than a request at once take turns, and leave time for everybody else."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+import pytest
+
+from bridge.web.flow import Flow, Turns
+
+from .test_exchanges import Transport
+from .test_public import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Reads:
+    """What is read, in order; a turn of it takes some seconds of work."""
+
+    def __init__(self, takes: float = 0) -> None:
+        self.seen: list[int] = []
+        self.turns = Turns()
+        self._takes = takes
+
+    def flow(self, number: int) -> Flow:
+        def read_on() -> bool:
+            self.seen.append(number)
+            ends = time.perf_counter() + self._takes
+            while time.perf_counter() < ends:
+                pass
+            return True
+
+        flow = Flow(Transport(), self.turns, read_on)
+        flow.pause_reading()
+        return flow
+
+
+async def test_a_few_are_read_in_each_turn_of_the_loop_in_the_order_in_which_they_came() -> None:
+    reads = Reads()
+    flows = [reads.flow(number) for number in range(10)]
+    for flow in flows:
+        flow.resume_reading()
+        flow.resume_reading()  # once is enough
+    assert reads.seen == []
+    await asyncio.sleep(0)
+    assert reads.seen == [0, 1, 2, 3]
+    flows[0].pause_reading()
+    flows[0].resume_reading()
+    await until(lambda: len(reads.seen) == 11)
+    assert reads.seen == [*range(10), 0]
+    assert not any(flow.read_paused for flow in flows)
+
+
+async def test_nobody_reads_who_was_not_paused_or_is_closed() -> None:
+    reads = Reads()
+    reading, closed = reads.flow(1), reads.flow(2)
+    reading.resume_reading()
+    closed.resume_reading()
+    closed._transport.close()
+    await until(lambda: not reading.read_paused)
+    reading.resume_reading()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert reads.seen == [1]
+
+
+@pytest.mark.timing
+async def test_after_much_work_everybody_else_has_as_long() -> None:
+    reads = Reads(takes=0.02)
+    flow = reads.flow(1)
+    times: list[float] = []
+    for _ in range(3):
+        flow.pause_reading()
+        flow.resume_reading()
+        count = len(reads.seen)
+        await until(lambda: len(reads.seen) > count)  # noqa: B023 - it is asked in this turn of the loop
+        times.append(time.perf_counter())
+    assert min(after - before for before, after in pairwise(times)) >= 0.039

@@ -13,12 +13,11 @@ from time import monotonic
 from typing import Any
 
 from bridge.errors import StoreUnavailable
-from bridge.store import database, free_space
+from bridge.store import checkpoints, database, free_space
 from bridge.store.writer import Writer
 
 _PATIENCE = 5.0  # seconds for readers: those of the bridge and its commands take less
 _AGAIN = 0.1
-_PAGES = 1000  # of a WAL, from which on SQLite empties it by itself: its own default
 _READ_LOCKS = range(123, 128)  # bytes of the -shm file, https://sqlite.org/walformat.html#locks
 
 
@@ -66,7 +65,9 @@ class Purging:
                 await asyncio.to_thread(free_space.overwrite, self._descriptor)
                 await self._empty(empty_and_overwrite)
             finally:
-                await self._writer.between(lambda driver: driver.execute(f"PRAGMA wal_autocheckpoint={_PAGES}").close())
+                await self._writer.between(
+                    lambda driver: driver.execute(f"PRAGMA wal_autocheckpoint={checkpoints.PAGES}").close()
+                )
 
     async def _empty(self, work: Callable[[Any], bool]) -> None:
         deadline = monotonic() + _PATIENCE

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.deadlines import Deadlines
 from bridge.errors import StoreError, StoreUnavailable
+from bridge.store import checkpoints
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -58,11 +59,13 @@ class Writer:
     (when another caller's row fails, everybody is run again alone), so it has no effect but on the connection.
     `within` are the seconds that a caller waits who wants an answer in time.
 
-    A large call shares no transaction, and between two of them all others have a turn: nobody waits for more than one.
+    A large call shares no transaction, and between two of them all others have a turn: nobody waits for more than one,
+    nor for the checkpoint that SQLite would add to it.
     """
 
     def __init__(self, engine: Engine, within: float) -> None:
         self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
         self._within = within
         self._deadlines = Deadlines(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
@@ -152,11 +155,12 @@ class Writer:
     def _work(self) -> None:
         light: list[_Job] = []
         large: deque[_Job] = deque()
-        closing = False
-        while light or large or not closing:
+        closing = checkpoint_is_due = False
+        while light or large or checkpoint_is_due or not closing:
             while len(light) < _GROUP and not closing:
                 try:
-                    turn = self._turns.get(block=not (light or large or self._between.qsize()))
+                    is_idle = not (light or large or checkpoint_is_due or self._between.qsize())
+                    turn = self._turns.get(block=is_idle)
                 except queue.Empty:
                     break
                 if turn is None:
@@ -165,9 +169,15 @@ class Writer:
                     light = light + turn[0] if light else turn[0]
                     large += turn[1]
             light = self._serve(light, self._light)
-            if large:
-                self._serve([large.popleft()], self._large)
-            while self._between.qsize():
+            if checkpoint_is_due:
+                self._done(checkpoints.make_up_for_it)
+                checkpoint_is_due = False
+            elif large:
+                job = large.popleft()
+                is_long = self._is_sqlite and job[3] >= checkpoints.LONG
+                checkpoint_is_due = is_long and self._done(checkpoints.put_off) is True
+                self._serve([job], self._large)
+            while self._between.qsize() and not checkpoint_is_due:
                 work, future = self._between.get()
                 _deliver([(future, self._done(work))])
 

@@ -210,6 +210,45 @@ async def test_a_large_call_has_a_commit_of_its_own_and_all_others_a_turn_before
     assert order == [["d", "e"], ["late"], ["B"], ["C"]]
 
 
+async def test_a_large_commit_empties_no_journal_and_it_is_emptied_after_others_had_a_turn(tmp_path: Path) -> None:
+    engine = database.writing_engine(f"sqlite:///{tmp_path / 'large.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
+    writer, sizes = Writer(engine, 5), []
+
+    def noted(connection: Connection, notes: Sequence[str]) -> Sequence[str]:
+        sizes.append((tmp_path / "large.db").stat().st_size)
+        return note(connection, notes)
+
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    large = asyncio.create_task(writer.run(gate, None, cost=1 << 20))
+    await asyncio.sleep(0)
+    tasks = [asyncio.create_task(writer.run(noted, "x" * (8 << 20), cost=8 << 20)) for _ in range(2)]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await asyncio.gather(waiting, large, *tasks)
+    assert await writer.between(lambda driver: driver.execute("PRAGMA wal_autocheckpoint").fetchall()) == [(1000,)]
+    writer.close()
+    engine.dispose()
+    assert sizes[0] < 1 << 20
+    assert sizes[1] > 8 << 20
+
+
+async def test_a_journal_that_somebody_keeps_from_being_emptied_stays_so(tmp_path: Path) -> None:
+    engine = database.writing_engine(f"sqlite:///{tmp_path / 'kept.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note TEXT NOT NULL)"))
+    writer = Writer(engine, 5)
+    await writer.between(lambda driver: driver.execute("PRAGMA wal_autocheckpoint=0").fetchall())
+    await writer.run(note, "x" * (8 << 20), cost=8 << 20)
+    await writer.run(note, "y")
+    assert await writer.between(lambda driver: driver.execute("PRAGMA wal_autocheckpoint").fetchall()) == [(0,)]
+    assert (tmp_path / "kept.db").stat().st_size < 1 << 20
+    writer.close()
+    engine.dispose()
+
+
 async def test_one_commit_holds_so_many_bytes(writer: Writer, engine: Engine, look: Engine) -> None:
     gate = Gate()
     waiting = await gate.closed(writer)

@@ -190,7 +190,7 @@ def test_the_pages_examples_are_right(tmp_path: Path, monkeypatch: pytest.Monkey
         lines = [line.removeprefix(indent) for line in example.splitlines()]
         (tmp_path / "sources" / f"s{number}.yaml").write_text("\n".join([*lines, "rules: []", ""]))
     for name in ("META_SECRET", "META_VERIFY_TOKEN"):
-        monkeypatch.setenv(name, "hush")
+        monkeypatch.setenv(name, f"{name}-that-is-long-enough")
     built = building.build(tmp_path)
     assert [source.handshake and source.handshake.name for source in built.sources.values()] == [
         "asana",

@@ -1,6 +1,7 @@
 """What tests of several rooms need."""
 
 import faulthandler
+import gc
 import itertools
 import os
 import shutil
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"sandbox", "make_bridge"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timing)
+
+
+def pytest_collection_finish() -> None:
+    """What stays to the end, modules and 7,000 tests, is looked through by no collection of garbage any more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,19 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.printing import fail, print_json, print_text
-from bridge.cli.selecting import AsJson
+from bridge.cli.filters import AsJson
+from bridge.cli.output import fail, print_json, print_text
 from bridge.errors import StoreError
 
 if TYPE_CHECKING:
     from bridge.service.building import Built
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command()(doctor)
+app = typer.Typer()
 
 
+@app.command()
 def doctor(
     context: typer.Context,
     target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Only this target.")] = None,
@@ -62,7 +60,7 @@ def doctor(
 
 def _shown(context: typer.Context) -> list[dict[str, Any]]:
     """What waits for each target; nothing where there is no store yet, or none that this version reads."""
-    from bridge.cli.asking import looking
+    from bridge.cli.record import looking
 
     try:
         return looking(context).targets()

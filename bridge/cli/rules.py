@@ -5,16 +5,11 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.printing import fail, print_json, print_problems, print_text, print_why
-from bridge.cli.selecting import AsJson
+from bridge.cli.filters import AsJson
+from bridge.cli.output import fail, print_json, print_problems, print_text, print_why
 from bridge.errors import ConfigError, Severity
-from bridge.operations import junit as reports
-from bridge.operations import rule_tests
-from bridge.operations.dry_run import as_json as dry_run_as_json
-from bridge.operations.dry_run import dry_run
-from bridge.operations.naming import unknown
-from bridge.receiving.verification.schemes import dropping_of
-from bridge.service.rules import build_rules
+
+app = typer.Typer()
 
 Payload = Annotated[Path, typer.Argument(metavar="PAYLOAD", help="The file of the body.", exists=True, dir_okay=False)]
 SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
@@ -23,15 +18,7 @@ Header = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command()(check)
-    app.command("test")(run_tests)
-    app.command("try")(try_)
-    app.command()(send)
-    app.command()(schema)
-
-
+@app.command()
 def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Read the whole configuration and tell everything that is wrong with it, each with file, line and column."""
     from bridge.service import building
@@ -55,6 +42,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command("test")
 def run_tests(
     context: typer.Context,
     path: Annotated[
@@ -65,6 +53,10 @@ def run_tests(
     coverage: Annotated[bool, typer.Option(help="Also tell which rules no test covers.")] = False,
 ) -> None:
     """Run the tests of all sources: payloads in, exactly the expected events out. Needs no secret, starts nothing."""
+    from bridge.operations import junit as reports
+    from bridge.operations import rule_tests
+    from bridge.service.rules import build_rules
+
     results: list[rule_tests.TestResult] = []
     untested: list[str] = []
     updated = 0
@@ -95,6 +87,7 @@ def run_tests(
         raise typer.Exit(1)
 
 
+@app.command("try")
 def try_(
     context: typer.Context,
     source: SourceName,
@@ -106,6 +99,12 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
+    from bridge.operations.dry_run import as_json as dry_run_as_json
+    from bridge.operations.dry_run import dry_run
+    from bridge.operations.naming import unknown
+    from bridge.receiving.verification.schemes import dropping_of
+    from bridge.service.rules import build_rules
+
     built = {found.name: (found, rules) for found, rules in build_rules(context.obj)}
     if source not in built:
         fail(unknown("source", source, built))
@@ -124,6 +123,7 @@ def try_(
     print_why(told["why"])
 
 
+@app.command()
 def send(
     context: typer.Context,
     source: SourceName,
@@ -134,6 +134,7 @@ def send(
     ] = None,
 ) -> None:
     """Sign a payload as the source's sender would, with its first secret, and send it to a running bridge."""
+    from bridge.operations.naming import unknown
     from bridge.operations.sending import send as send_signed
     from bridge.service import building
 
@@ -148,6 +149,7 @@ def send(
         raise typer.Exit(1)
 
 
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration files, for editors."""
     from bridge.operations.schema import json_schema

@@ -16,7 +16,7 @@ from bridge.service.rules import compiled_rules, in_order, refuse
 from bridge.settings.configuration import Names, Source
 from bridge.settings.expansion import ReadAgain
 from bridge.settings.loading import load
-from bridge.settings.schema import BridgeSettings, StoreSettings
+from bridge.settings.schema import BridgeSettings
 from bridge.settings.source_schema import SourceSettings
 from bridge.store import database
 from bridge.superoffice.authorization import compile_authorization
@@ -83,17 +83,11 @@ def build(directory: Path, read_again: ReadAgain | None = None) -> Built:
     return Built(
         names=settings.names,
         settings=settings.bridge,
-        store_url=store_url(directory, settings.bridge.store),
+        store_url=database.located(settings.bridge.store.url, directory),
         sources=sources,
         targets=targets,
         problems=problems,
     )
-
-
-def store_url(directory: Path, settings: StoreSettings) -> str:
-    """The store's URL; a relative file is relative to the parent of the configuration's directory."""
-    path = database.sqlite_path(settings.url)
-    return settings.url if path is None else database.sqlite_url(directory.resolve().parent / path)
 
 
 def _verifier(source: Source) -> tuple[Verifier | None, list[Problem]]:

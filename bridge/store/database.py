@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -112,6 +108,12 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def located(url: str, directory: Path) -> str:
+    """A configured URL; a relative file is relative to the parent of the configuration's directory."""
+    path = sqlite_path(url)
+    return url if path is None else sqlite_url(directory.resolve().parent / path)
+
+
 def writing_engine(url: str, descriptor: int | None = None) -> Engine:
     """An engine for the one writer; `descriptor` is the owner's, of a SQLite file."""
     options = {"descriptor": descriptor}
@@ -177,25 +179,23 @@ def _begin_immediate(connection: Connection) -> None:
         raise as_sqlalchemys(error, connection, _BEGIN) from error
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
-
-
 @cache
+def _versions() -> list[str]:
+    """The schema versions that this bridge knows, oldest first: each migration's file begins with its own."""
+    return sorted(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
 def newest_version() -> str:
     """The schema version this bridge works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101 - the package holds at least one migration
-    return head
+    return _versions()[-1]
 
 
 def current_version(connection: Connection) -> str | None:
     """The schema version of a database; None for an empty one."""
     try:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DatabaseError as error:
         raise StoreError(f"the store is no database: {error.orig}") from error
 
@@ -218,11 +218,21 @@ def _upgrade(connection: Connection) -> str | None:
     before = current_version(connection)
     if before == newest_version():
         return before
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if before is not None and before not in known:
+    if before is not None and before not in _versions():
         raise StoreVersion(
             f"the store's schema {before} is of a newer bridge than this one (newest known: {newest_version()}), "
             "install that version again, or restore the backup made before the update"
         )
-    command.upgrade(_config(connection), "head")
+    upgrade(connection)
     return before
+
+
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the migrations up to a version."""
+    from alembic import command  # most starts have nothing to migrate, and lists never have
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

@@ -1,6 +1,7 @@
 """The RSA private key of an application, as SuperOffice hands it out: PEM, or .NET's RSA XML."""
 
 from base64 import b64decode
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -10,6 +11,7 @@ from defusedxml import DefusedXmlException, ElementTree
 _LONGEST = 64 * 1024  # characters; a key of 4,096 bits has 3,300
 
 
+@lru_cache(maxsize=64)  # to check a key takes 30 ms, and all tenants of an application log in by one
 def private_key(text: str) -> rsa.RSAPrivateKey:
     r"""Read a key. In PEM, `\n` may stand for a line's end, as in environment variables.
 

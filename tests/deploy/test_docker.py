@@ -10,9 +10,9 @@ from pathlib import Path
 from running import Bridge, Superoffice, free_port
 
 from bridge import __version__
-from bridge.service.building import store_url
 from bridge.settings.parsing import duration
 from bridge.settings.schema import AdminSettings, ListenSettings, StoreSettings
+from bridge.store import database
 
 from .files import COMPOSE, NEEDED_TO_STOP, ROOT, exec_form, instruction, instructions, secrets_named
 
@@ -42,7 +42,7 @@ def test_it_runs_as_a_user_by_number_who_is_not_root() -> None:
 
 def test_the_volumes_are_the_configuration_and_where_the_store_is_by_default() -> None:
     assert exec_form(instruction("VOLUME")) == ["/config", "/var"]
-    assert store_url(Path("/config"), StoreSettings()) == "sqlite:////var/bridge.db"
+    assert database.located(StoreSettings().url, Path("/config")) == "sqlite:////var/bridge.db"
 
 
 def test_the_default_ports_are_exposed() -> None:

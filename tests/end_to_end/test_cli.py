@@ -10,7 +10,7 @@ import pytest
 import typer
 from running import Bridge, Superoffice, by_github, run
 
-from bridge.cli.main import app
+from bridge.cli.commands import app
 
 from .conftest import Command
 from .test_delivery import ISSUES, issue

@@ -1,7 +1,6 @@
 """An event's headers stay with it: fixed when its webhook is accepted, whatever its rule says later."""
 
 import pytest
-from alembic import command
 from clocks import Hand
 from sqlalchemy import text
 
@@ -56,7 +55,7 @@ VALUES ('ev_1', 'wh_1', 'shop', 'order', 'crm', '', 'Run', :attributes, :text, '
 async def test_events_from_before_the_migration_have_none(empty_url: str) -> None:
     engine = database.writing_engine(empty_url)
     with engine.begin() as connection:
-        command.upgrade(database._config(connection), "0002")
+        database.upgrade(connection, "0002")
         values = {"attributes": b"{}", "text": b"", "no": False, "now": NOW, "age": DAY, "end": NOW + DAY}
         connection.execute(text(BEFORE), values)
     database.migrate(engine)

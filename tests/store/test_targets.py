@@ -1,5 +1,4 @@
 import pytest
-from alembic import command
 from clocks import Hand
 from sqlalchemy import Engine, text
 
@@ -57,7 +56,7 @@ VALUES ('down', :now, 'breaker', :no, 5, 1, :now), ('wrong', :now, 'unauthorized
 async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) -> None:
     engine = database.writing_engine(empty_url)
     with engine.begin() as connection:
-        command.upgrade(database._config(connection), "0005")
+        database.upgrade(connection, "0005")
         connection.execute(text(BEFORE), {"now": NOW, "no": False})
     database.migrate(engine)
     store = Store(engine, Hand(NOW))

@@ -5,7 +5,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli.selecting import filter_of
+from bridge.cli.filters import filter_of
 from bridge.model import EventState
 from bridge.store.reading import Filter
 from bridge.times import iso, now

@@ -148,7 +148,7 @@ def test_tables_that_a_script_reads_are_escaped_all_the_same(config: Path, comma
 
 def test_all_that_commands_print_goes_through_one_place() -> None:
     for path in (Path(__file__).parents[2] / "bridge" / "cli").glob("*.py"):
-        if path.name == "printing.py":
+        if path.name in ("output.py", "main.py"):  # which says the version, and that is ours
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""

@@ -18,11 +18,6 @@ Source = Annotated[str | None, typer.Option(help="Only this source.")]
 Rule = Annotated[str | None, typer.Option(help="Only where this rule made an event.")]
 Target = Annotated[str | None, typer.Option(help="Only events for this target.")]
 Since = Annotated[str | None, typer.Option(help="Only newer ones: 15m, 48h, 7d, or a time such as 2026-11-24T08:00Z.")]
-By = Annotated[
-    str,
-    typer.Option("--as", metavar="NAME", help="Who asks for it, for the log: at most 64 printable characters."),
-]
-Note = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the log: at most 200 printable characters.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")]
 
 

@@ -1,43 +1,16 @@
-"""Commands that start something: the bridge, its sandbox, the demo; and the store's migrations."""
+"""Commands that play: a SuperOffice on this machine, and the whole way through it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bridge.cli.printing import fail, print_text
+from bridge.cli.output import fail, print_text
+
+app = typer.Typer()
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (serve, migrate, sandbox, demo):
-        app.command()(command)
-
-
-def serve(context: typer.Context) -> None:
-    """Receive, verify, map, store, forward and record, until SIGTERM or Ctrl-C; a second one ends at once."""
-    from bridge.service import running
-
-    running.serve(context.obj)
-
-
-def migrate(
-    context: typer.Context,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only tell; exit code 1 where there is something to do.")
-    ] = False,
-) -> None:
-    """Bring the store's schema up to date. `serve` does so by itself when it starts."""
-    from bridge.service.building import store_url
-    from bridge.settings.loading import load_store
-    from bridge.store import reading
-    from bridge.store.store import owned
-
-    url = store_url(context.obj, load_store(context.obj))
-    with reading.reading(url) if check else owned(url):
-        print_text("the store is up to date")
-
-
+@app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any free one.")] = 8090,
@@ -64,6 +37,7 @@ def sandbox(
         fail(f"cannot listen on {host}:{port}: {error.strerror}, free the port or choose another")
 
 
+@app.command()
 def demo(
     context: typer.Context,
     keep: Annotated[bool, typer.Option(help="Leave everything running, and print what to try.")] = False,

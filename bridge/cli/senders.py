@@ -5,24 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.printing import fail, print_json, print_one, print_rows, print_text
-from bridge.cli.selecting import AsJson
-from bridge.operations import schemes as known
+from bridge.cli.filters import AsJson
+from bridge.cli.output import fail, print_json, print_one, print_rows, print_text
+
+app = typer.Typer()
 
 COLUMNS = ("scheme", "sender", "needs", "proves")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command()(schemes)
-
-
+@app.command()
 def schemes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this one, with an example.")] = None,
     as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/senders.md has it, all of them.")] = False,
 ) -> None:
     """List the schemes that `verify` can name, or explain one."""
+    from bridge.operations import schemes as known
+
     if markdown:
         print_text(*known.markdown().rstrip("\n").split("\n"))
     elif name is None and as_json:
@@ -42,6 +41,8 @@ def schemes(
 
 
 def _explained(name: str) -> dict[str, Any]:
+    from bridge.operations import schemes as known
+
     try:
         return known.explained(name)
     except KeyError:

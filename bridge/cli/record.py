@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bridge.mapping.rules import Rules
-from bridge.settings.configuration import Settings
-
 if TYPE_CHECKING:
+    from bridge.mapping.rules import Rules
     from bridge.operations.looking import Looking
+    from bridge.settings.configuration import Settings
 
 
 def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None, name: str = "") -> Any:
@@ -41,18 +40,18 @@ def looking(context: typer.Context) -> "Looking":
     return Looking(store_url=url, rules={}, names=settings.names, target_urls=_target_urls(settings))
 
 
-def _load(context: typer.Context) -> tuple[Settings, str]:
-    from bridge.service.building import store_url
+def _load(context: typer.Context) -> "tuple[Settings, str]":
     from bridge.settings.loading import load, load_store
+    from bridge.store import database
 
-    return load(context.obj, strict=False)[0], store_url(context.obj, load_store(context.obj))
+    return load(context.obj, strict=False)[0], database.located(load_store(context.obj).url, context.obj)
 
 
-def _target_urls(settings: Settings) -> dict[str, str | None]:
+def _target_urls(settings: "Settings") -> dict[str, str | None]:
     return {name: target.url for name, target, _ in settings.targets() if target}
 
 
-def _rules(settings: Settings) -> dict[str, Rules]:
+def _rules(settings: "Settings") -> "dict[str, Rules]":
     """The rules of the files; what they make depends on their targets' settings, so all of these must be readable."""
     from bridge.service import building
     from bridge.service.rules import build_rules

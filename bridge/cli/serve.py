@@ -1,0 +1,13 @@
+"""The command that runs the bridge."""
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(context: typer.Context) -> None:
+    """Receive, verify, map, store, forward and record, until SIGTERM or Ctrl-C; a second one ends at once."""
+    from bridge.service import running
+
+    running.serve(context.obj)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from running import Bridge, Superoffice, by_github, eventually
+from running import HANG, Bridge, Superoffice, by_github, eventually
 
 from .test_delivery import ISSUES, issue
 
@@ -74,10 +74,12 @@ def test_the_public_port_tells_that_it_lives_and_is_ready_without_details(bridge
 @pytest.mark.parametrize("path", ["/readyz", "/metrics", "/nothing"])
 def test_the_admin_port_wants_its_token(bridge: Bridge, path: str) -> None:
     for authorization in ("", "Bearer", "Bearer the-admin-toke", "Bearer the-admin-tokens", "Basic the-admin-token"):
-        refused = httpx.get(bridge.admin.base_url.join(path), headers={"Authorization": authorization}, trust_env=False)
+        refused = httpx.get(
+            bridge.admin.base_url.join(path), headers={"Authorization": authorization}, trust_env=False, timeout=HANG
+        )
         assert is_problem(refused, 401)
         assert refused.headers["www-authenticate"] == "Bearer"
-    assert httpx.get(bridge.admin.base_url.join(path), trust_env=False).status_code == 401
+    assert httpx.get(bridge.admin.base_url.join(path), trust_env=False, timeout=HANG).status_code == 401
     assert bridge.admin.get(path).status_code == (404 if path == "/nothing" else 200)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from running import HANG
 
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.sandbox.tenants import STATES, Tenants
@@ -25,7 +26,10 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 async def client(sandbox: Sandbox, anyio_backend: object) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox")) as client:
+    async with (
+        serving(sandbox) as url,
+        httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox"), timeout=HANG) as client,
+    ):
         yield client
 
 

@@ -110,6 +110,8 @@ def _part_by_part(raw: bytes, limit: int, step: int, opened: Callable[[], _Strea
     stream = opened()
     while start < len(raw):
         if stream.eof:
+            if not raw[start:].strip(b"\0"):  # padding, which gzip's own tools leave out too
+                break
             parts += 1
             stream = opened()
         piece = raw[start : start + step]

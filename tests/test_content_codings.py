@@ -55,6 +55,12 @@ def test_a_body_comes_out_as_it_went_in(way: str, body: bytes) -> None:
     assert decompress(f" {name.upper()} ", compress(body), len(body) or 1) == body
 
 
+def test_zeros_behind_the_last_member_are_padding() -> None:
+    assert decompress("gzip", gzip.compress(b"a") + gzip.compress(b"b") + bytes(5000), LIMIT) == b"ab"
+    with pytest.raises(Undecodable, match="damaged"):
+        decompress("gzip", gzip.compress(b"a") + bytes(5000) + b"x", LIMIT)
+
+
 @each_way
 def test_a_body_of_exactly_the_limit_is_read_and_one_more_byte_is_too_large(way: str) -> None:
     name, compress = WAYS[way]

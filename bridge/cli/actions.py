@@ -34,7 +34,7 @@ def act(
     wanted = filter_of(*which)
     chosen = {name: getattr(wanted, name) for name in ("state", "source", "rule", "target", "since")}
     if not ids and not any(value is not None for value in chosen.values()):
-        raise typer.BadParameter("name ids, or choose by options such as --state or --source")
+        raise typer.BadParameter("name ids, or choose by options such as --source or --target")
     payload: dict[str, Any] = {"filter": {name: value for name, value in chosen.items() if value is not None}}
     if ids:
         payload["ids"] = ids

@@ -63,7 +63,8 @@ def print_one(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(row)
         return
-    table = Table("field", "value", box=None, pad_edge=False, show_header=False)
+    table = Table("field", box=None, pad_edge=False, show_header=False)
+    table.add_column("value", overflow="fold")  # to cut a long word would lose what it says
     for name, value in row.items():
         entries = value if isinstance(value, list) and value else [value]
         for number, entry in enumerate(entries):

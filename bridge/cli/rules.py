@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from bridge import jsontext
 from bridge.cli.filters import AsJson
-from bridge.cli.output import fail, print_json, print_problems, print_text, print_why
+from bridge.cli.output import fail, print_json, print_note, print_problems, print_text, print_why
 from bridge.errors import ConfigError, Severity
 
 app = typer.Typer()
@@ -16,6 +17,11 @@ SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's 
 Header = Annotated[
     list[str] | None, typer.Option("-H", "--header", metavar="'Name: value'", help="A header; may be repeated.")
 ]
+
+_SENT_IN_VAIN = {
+    401: "the running bridge has another secret for this source, or something in between changed the request",
+    404: "the running bridge does not have this source, or it says enabled: false; restart it after a change",
+}
 
 
 @app.command()
@@ -117,10 +123,12 @@ def try_(
         return
     print_text(f"{told['state']}" + (f": {told['error']}" if told["error"] else ""))
     for event in told["events"]:
-        headers = f", headers {event['headers']}" if "headers" in event else ""
-        print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {event['attributes']}{headers}")
-    print_text("", "Why:")
-    print_why(told["why"])
+        headers = f", headers {jsontext.as_text(event['headers'])}" if "headers" in event else ""
+        attributes = jsontext.as_text(event["attributes"])
+        print_text(f"  {event['rule']} -> {event['type']} to {event['target']}: {attributes}{headers}")
+    if told["why"]:
+        print_text("", "Why:")
+        print_why(told["why"])
 
 
 @app.command()
@@ -145,6 +153,8 @@ def send(
         built.sources[source], built.settings.listen, payload.read_bytes(), _headers(header), url
     )
     print_text(f"{status} {answer}")
+    if status in _SENT_IN_VAIN:
+        print_note(_SENT_IN_VAIN[status])
     if status >= 300:
         raise typer.Exit(1)
 

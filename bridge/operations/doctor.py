@@ -75,9 +75,12 @@ def waiting(target: dict[str, Any]) -> Finding:
         hints.append(target["hint"])
     if target["pending"]:
         told.append(f"{target['pending']} wait to be sent, the oldest since {target['oldest']}")
+    if paused and target["sending"]:
+        told.append("one is being sent as a probe")
     if target["held"]:
         told.append(f"{target['held']} are held: nobody can tell whether SuperOffice took them")
-        hints.append(f"look there, then release or discard them (`bridge events list --state held --target {name}`)")
+        listed = f"`bridge events list --state held --target {name}`"
+        hints.append(f"look in SuperOffice, then release or discard those that are held ({listed})")
     state = Health.WRONG if target["stuck"] else Health.DOUBTFUL if paused else Health.OK
     message = "; ".join(told) or "none waits"
     return Finding(target=name, check="events", state=state, message=message, hint="; ".join(hints))
@@ -270,4 +273,7 @@ def _no_api(status: int) -> tuple[str, str]:
         return "the proxy wants a log-in (407)", "check proxy.username and proxy.password"
     if status >= 500 or status in (408, 429):
         return f"the server answers {status}", "wait, or ask whoever runs it"
-    return f"what answers ({status}) is not SuperOffice's web API", "write the part before /v1 into url"
+    return (
+        f"what answers ({status}) is not SuperOffice's web API",
+        "put the address of its web API into url, such as https://crm.example.com/superoffice/api",
+    )

@@ -88,6 +88,8 @@ class Looking:
     def events(self, action: Action, selection: Selection) -> dict[str, Any]:
         """How many events an action would change, of what time, and how many were delivered before.
 
+        `note` says why it would change none of those that are named.
+
         Raises:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
@@ -97,6 +99,8 @@ class Looking:
             if selection.ids is not None:
                 changes.existing(connection, selection.ids, "event")
             found = changes.preview_events(connection, selection, action, LISTED)
+            if selection.ids and not found["count"]:
+                found["note"] = _wrong_state(reading.show_event(connection, selection.ids[0]), action)
         return found | {"done": 0, "ids": []}
 
     def webhooks(self, selection: Selection) -> dict[str, Any]:
@@ -162,6 +166,7 @@ class Looking:
         with reading.reading(self.store_url) as connection:
             backlog = targets.backlog(connection)
             held = targets.held(connection)
+            sending = targets.sending(connection)
             states = targets.as_shown(connection)
             said = tenants.load(connection)
         return [
@@ -170,8 +175,9 @@ class Looking:
                 said.get(name) if self.target_urls.get(name) is None else None,
                 backlog.get(name),
                 held.get(name, 0),
+                sending.get(name, 0),
             )
-            for name in sorted({*self.target_urls, *backlog, *held})
+            for name in sorted({*self.target_urls, *backlog, *held, *sending})
         ]
 
     def target(self, name: str) -> dict[str, Any]:
@@ -186,7 +192,7 @@ class Looking:
         return found
 
     def _target(
-        self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None, held: int
+        self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None, held: int, sending: int
     ) -> dict[str, Any]:
         words = WORDS.get(state.reason) if state.paused_at is not None else None
         if self.names.are_all and state.name not in self.names.target:
@@ -206,8 +212,9 @@ class Looking:
             "next_probe_at": iso_or_none(state.next_probe_at),
             "pending": pending,
             "oldest": iso(waiting.oldest) if waiting else None,
+            "sending": sending,
             "held": held,
-            "stuck": held + (pending if words else 0),
+            "stuck": held + (pending + sending if words else 0),  # a probe that is under way may fail like the last
         }
 
     def batches(self, query: Any) -> list[list[str]]:
@@ -219,6 +226,12 @@ class Looking:
                 cursor, ids = changes.ids_after(connection, query, cursor, BATCH)
                 batches += [ids] if ids else []
         return batches
+
+
+def _wrong_state(event: dict[str, Any], action: Action) -> str:
+    *others, last = changes.FROM[action]
+    allowed = f"{', '.join(others)} or {last}" if others else last
+    return f"event {event['id']} is {event['state']}, and {action} is for events that are {allowed}"
 
 
 def _list(answer: dict[str, Any], name: str, entry: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ def _here(path: str, payload: dict[str, Any], looking: Looking, asker: str | Non
         finally:
             await asyncio.to_thread(store.close)
 
+    database.must_exist(looking.store_url)  # an empty one would say that nothing is left to erase
     with owned(looking.store_url) as engine:
         return asyncio.run(run(Store(engine)))
 

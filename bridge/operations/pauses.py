@@ -20,7 +20,7 @@ WORDS: dict[str, Words] = {
     ),
     PauseReason.MISCONFIGURED: Words(
         "what answers is not SendEvent, or answers what nobody understands",
-        f"look at the last attempts of its events, and correct the target's url; {_PROBED}",
+        f"look at the last attempts of its events, correct the url or what stands in front of it; {_PROBED}",
     ),
     PauseReason.MOVED: Words(
         "its host does not serve the tenant any more", "write online instead of url, or the host that does"

@@ -42,12 +42,12 @@ def read(
     Raises:
         Unreadable: it is not what `content` says, too large or too deep; the text never quotes the body.
     """
+    body = raw
     if "content-encoding" in headers:
-        body, unpacked = content_codings.decompress(headers["content-encoding"], raw, limit), False
-    else:
-        body, unpacked = raw, raw.startswith(content_codings.GZIP_MARK) and content in _NEVER_GZIP
-        if unpacked:
-            body = content_codings.decompress("gzip", raw, limit)
+        body = content_codings.decompress(headers["content-encoding"], raw, limit)
+    unpacked = body is raw and raw.startswith(content_codings.GZIP_MARK) and content in _NEVER_GZIP
+    if unpacked:
+        body = content_codings.decompress("gzip", raw, limit)
     media = media_type(headers.get("content-type", ""))
     if cloud_events.is_binary(headers):
         data, repaired = _READERS[content](media, body) if body else (None, False)

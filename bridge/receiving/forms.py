@@ -124,7 +124,7 @@ def _parts(media: MediaType, raw: bytes, most: int) -> Iterator[_Part]:
     delimiter = b"\r\n--" + media.boundary.encode("latin-1", "replace")
     end = -2 if raw.startswith(delimiter[2:]) else raw.find(delimiter)
     if end == -1:
-        raise Unreadable("the multipart body has no end")
+        raise Unreadable("the boundary that the Content-Type names is not in the multipart body")
     before = b"\r\n" + raw[: max(0, end)]
     for count in range(most + 1):
         begin = end + len(delimiter)

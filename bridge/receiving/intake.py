@@ -35,6 +35,7 @@ _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of k
 _SITE = 56  # bits of an IPv6 network that is one address to them: to have many /64 is easy
 _CARRIED_AT_ONCE = 64 << 10  # bytes that are verified in a millisecond or two, where the proof stands in the body
 _HASHED_AT_ONCE = 1 << 20  # and where the body is hashed
+_AS_BEFORE = "the same as when it first came, which `bridge webhooks show` tells"  # of a duplicate that is not mapped
 _WHY_LENGTH = 300  # characters of a log line's `why`
 
 _MAPPED: Final = WebhookState.MAPPED  # as attributes of their class, each look at them costs more than a call
@@ -279,7 +280,7 @@ class Intake:
         self._metrics.intake[request.source].observe(seconds)
         more: dict[str, Any] = {"differs": True} if receipt.differs else {}
         if receipt.state is not _MAPPED:
-            more = {**more, "why": _because(receipt.state, mapping)}
+            more = {**more, "why": _because(receipt.state, mapping) or _AS_BEFORE}
             if receipt.state is not _IGNORED:
                 more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
         if mapping.repaired:

@@ -144,7 +144,7 @@ def _read(path: Path, model: type[M], expansion: Expansion) -> tuple[Section | N
     section = Section(document)
     settings, found = parse(section, model)
     # What could not be read is already told; that its value is then missing or wrong is no news.
-    known = {(problem.location, problem.path) for problem in problems}
+    known = {(problem.location, problem.path) for problem in problems if problem.severity is Severity.ERROR}
     unset = dict(_unset(document.data))
     known |= {(document.location(path), dotted(path)) for path in unset}
     problems += [problem for problem in found if (problem.location, problem.path) not in known]

@@ -24,8 +24,9 @@ from yaml.events import (
 )
 
 from bridge import jsontext
-from bridge.errors import Location, Problem
+from bridge.errors import Location, Problem, Severity
 from bridge.settings.document import Document, Numeral, Path, dotted
+from bridge.settings.secrets import CURLY_QUOTES
 
 DEEPEST = 50
 MOST_NODES = 100_000
@@ -51,6 +52,9 @@ _WORDS = {
     "found unexpected end of stream": "found the end of the file",
     "found invalid Unicode character escape code": "this escape is no character",
 }
+_CURLED = re.compile("[" + "".join(CURLY_QUOTES) + "]")
+_CURLY = ("stands in typographic quotes, which become part of the text", 'quotes are straight here: write "text"')
+_NO_BLANK = ("a no-break space is no blank in YAML", "use plain spaces")
 _SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
 
@@ -178,7 +182,10 @@ class _Reading:
         if isinstance(event, ScalarEvent) and isinstance(_resolve(event), str):
             if event.value.isprintable():
                 return str(event.value)
-            self._note(path, here, "has a key that cannot be printed", "use plain text")
+            if "\N{NO-BREAK SPACE}" in event.value:
+                self._note(path, here, *_NO_BLANK)
+            else:
+                self._note(path, here, "has a key that cannot be printed", "use plain text")
         elif isinstance(event, ScalarEvent):
             hint = f'put it in quotes: "{event.value[:60]}"' if event.value else "write the key before the colon"
             self._note(path, here, f"the key `{event.value[:60]}` must be text", hint)
@@ -194,6 +201,8 @@ class _Reading:
         value = _resolve(event)
         if isinstance(value, str):
             self.texts.setdefault(path, (event.start_mark.index, event.end_mark.index))
+        if not event.style and len(event.value) > 1 and event.value[0] + event.value[-1] in CURLY_QUOTES:
+            self._note(path, place, *_CURLY, Severity.WARNING)
         if isinstance(value, str) and "${" in value:
             value, wrongs = self._expand(value)
             for message, hint in wrongs:
@@ -240,8 +249,8 @@ class _Reading:
         if len(path) > DEEPEST:
             self._stop(place, "the file is nested too deeply", f"keep it within {DEEPEST} levels")
 
-    def _note(self, path: Path, place: Place, message: str, hint: str) -> None:
-        self.problems.append(Problem(Location(self._file, *place), dotted(path), message, hint))
+    def _note(self, path: Path, place: Place, message: str, hint: str, severity: Severity = Severity.ERROR) -> None:
+        self.problems.append(Problem(Location(self._file, *place), dotted(path), message, hint, severity))
         if len(self.problems) >= MOST_PROBLEMS:
             self._stop(place, "the file has too many problems to go on", "mend these first")
 
@@ -287,6 +296,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, quoted: Any) ->
     character = text[mark.index : mark.index + 1]
     if character == "\t":
         return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
+    if character == "\N{NO-BREAK SPACE}":
+        return Problem(Location(file, *place), "", *_NO_BLANK)
     message = message.replace("character that", f"character {character!r} that")
     for said, meant in _WORDS.items():
         message = message.replace(said, meant)
@@ -297,6 +308,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, quoted: Any) ->
     hint = _SYNTAX_HINT
     if text[mark.index - 1 : mark.index + 1] == "${":
         hint = "put ${...} in quotes where it stands within [ ] or { }"
+    elif _CURLED.search(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
+        hint = _CURLY[1]
     elif "escape" in message:
         hint = "write the character itself"
     return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)

@@ -123,7 +123,8 @@ def wrapping(text: str) -> str:
     return "holds a blank" if any(map(str.isspace, text)) else ""
 
 
-_QUOTES = ('""', "''", "``", "“”", "„“", "‘’", "«»")
+CURLY_QUOTES = ("“”", "„“", "””", "‘’", "’’", "«»")
+_QUOTES = ('""', "''", "``", *CURLY_QUOTES)
 _SCHEME = re.compile(r"(Bearer|Basic|Token|ApiKey) (?=\S)", re.IGNORECASE)
 _NAMED = re.compile(r"\$([A-Z_][A-Z0-9_]*)|\{\{\s*(\w+)\s*\}\}")  # as shells and templates write it
 

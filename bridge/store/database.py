@@ -132,10 +132,19 @@ def reading_engine(url: str) -> Engine:
     Raises:
         StoreError: there is no such database.
     """
+    must_exist(url)
+    return _reading_engine(url)
+
+
+def must_exist(url: str) -> None:
+    """Make sure that there is a database, before it is made by who only wants to change what is in it.
+
+    Raises:
+        StoreError: there is none.
+    """
     path = sqlite_path(url)
     if path is not None and not path.exists():
         raise StoreError(f"there is no store at {path} yet, `bridge serve` or `bridge migrate` makes it")
-    return _reading_engine(url)
 
 
 @lru_cache

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from bridge.model import TargetState
 from bridge.store import clock
-from bridge.store.tables import events, is_held, is_pending, targets
+from bridge.store.tables import events, is_held, is_pending, is_sending, targets
 
 _STATE = [targets.c[field.name] for field in fields(TargetState)]
 
@@ -71,5 +71,14 @@ def backlog(connection: Connection) -> dict[str, Backlog]:
 
 def held(connection: Connection) -> dict[str, int]:
     """For each target with held events: how many."""
-    query = select(events.c.target, func.count()).where(is_held).group_by(events.c.target)
+    return _counted(connection, is_held)
+
+
+def sending(connection: Connection) -> dict[str, int]:
+    """For each target with events that are being sent: how many. Of a paused one, it is the probe's."""
+    return _counted(connection, is_sending)
+
+
+def _counted(connection: Connection, condition: ColumnElement[bool]) -> dict[str, int]:
+    query = select(events.c.target, func.count()).where(condition).group_by(events.c.target)
     return {target: count for target, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy

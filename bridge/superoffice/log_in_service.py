@@ -64,7 +64,7 @@ def told(answer: Answer, now: int, explain: Callable[[Any], str] = lambda _: "")
     """
     status = answer.status
     if status >= 500 or status in (408, 429):
-        wait = retry_after(answer.headers.get("retry-after"), now)
+        wait = retry_after(answer.headers, now)
         raise NotSent(Outcome.UNAVAILABLE, f"the log-in answered {status}", wait)
     value = decoding.read(answer.headers, answer.body).value
     if status >= 400:

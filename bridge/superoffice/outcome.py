@@ -156,20 +156,25 @@ def _unconnected(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else "the connection failed"  # its own text has the address
 
 
-def retry_after(value: str | None, now: int) -> int | None:
-    """A Retry-After header (seconds or a date, RFC 9110) as milliseconds from `now`; None where it says nothing.
+def retry_after(headers: Mapping[str, str], now: int) -> int | None:
+    """An answer's Retry-After (seconds or a date, RFC 9110) as milliseconds to wait; None where it says nothing.
 
+    A date counts from the answer's own Date, so that no clock of ours has a say in it; from `now` where there is none.
     Seconds may have a fraction, which the RFC does not know but servers write.
     """
-    if value is None:
-        return None
-    text = value.strip()
+    text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
         return math.ceil(min(float(text), _LONGEST_WAIT) * 1000)
+    moment = _moment(text)
+    if moment is None:
+        return None
+    answered = _moment(headers.get("date", "")) or datetime.fromtimestamp(now / 1000, UTC)
+    return max(0, int((moment - answered).total_seconds() * 1000))
+
+
+def _moment(date: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):  # such as a year of 20 digits
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0, int((moment - datetime.fromtimestamp(now / 1000, UTC)).total_seconds() * 1000))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -100,7 +100,7 @@ class SuperOffice:
         )
         response, body = await self._exchange(request, progress)
         status = response.status_code
-        wait = None if status == 200 else retry_after(response.headers.get("retry-after"), self._clock.wall())
+        wait = None if status == 200 else retry_after(response.headers, self._clock.wall())
         return judge(status, response.headers, body, online=self.tenant is not None, retry_after=wait)
 
     async def _exchange(self, request: httpx.Request, progress: Progress) -> tuple[httpx.Response, bytes]:

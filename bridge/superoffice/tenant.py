@@ -149,7 +149,7 @@ class Tenant:
             self._online,
             target=self._name,
             now=now,
-            retry_after=retry_after(response.headers.get("retry-after"), now),
+            retry_after=retry_after(response.headers, now),
         )
 
     async def close(self) -> None:

@@ -106,8 +106,8 @@ def test_what_waits_is_told_with_why_and_ends_with_1_where_it_is_stuck(
     assert code == 1
     held, paused, gone = lines
     assert held == (
-        "crm  wrong     events: 1 are held: nobody can tell whether SuperOffice took them, look there, then release or "
-        "discard them (`bridge events list --state held --target crm`)"
+        "crm  wrong     events: 1 are held: nobody can tell whether SuperOffice took them, look in SuperOffice, then "
+        "release or discard those that are held (`bridge events list --state held --target crm`)"
     )
     assert paused.startswith("erp  wrong     events: paused since 20")
     assert ", an operator paused it; 1 wait to be sent, the oldest since 20" in paused

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import io
 import json
 import os
 import pty
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 from end_to_end.conftest import Command
+from rich.console import Console
 from running import Superoffice
 from store.support import WINDOW, a_webhook, an_attempt
 
+from bridge.cli import output
 from bridge.model import Dead, Outcome
 from bridge.receiving.interpreting import interpret
 from bridge.service.rules import build_rules
@@ -156,3 +159,13 @@ def test_all_that_commands_print_goes_through_one_place() -> None:
             imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not any(name.startswith("rich") for name in imported)
             assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich"))
+
+
+def test_a_long_word_is_folded_on_a_narrow_terminal_and_nothing_of_it_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(output, "_out", Console(file=told, width=40))
+    result = {"Message": "The-event-is-not-valid-and-" + "x" * 80}
+    output.print_one({"result": result}, as_json=False)
+    lines = told.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert result["Message"] in "".join(line.removeprefix("result").strip() for line in lines)

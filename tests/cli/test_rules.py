@@ -135,7 +135,7 @@ def test_try_shows_what_the_rules_make_and_why(command: Command, config: Path) -
     assert (code, err) == (0, "")
     assert out == (
         "mapped\n"
-        "  paid -> SaleSold to crm: {'total': 1}\n"
+        '  paid -> SaleSold to crm: {"total":1}\n'
         "\nWhy:\n"
         "  paid: matched, 1 event(s)\n"
         "  unpaid: did not match, false was not body.paid\n"
@@ -251,7 +251,7 @@ def test_a_variable_that_only_the_running_bridge_needs_is_not_missed(command: Co
     assert command("--config", str(config), "test") == (0, "1 passed, 0 failed\n", "")
     code, out, err = command("--config", str(config), "try", "shop", str(config / "paid.json"))
     assert (code, err) == (0, "")
-    assert "{'total': {'a': 1}}" in out
+    assert '{"total":{"a":1}}' in out
 
 
 def test_try_shows_the_headers_of_an_event(tmp_path: Path, command: Command) -> None:
@@ -266,6 +266,6 @@ def test_try_shows_the_headers_of_an_event(tmp_path: Path, command: Command) -> 
     payload.write_text('{"shop": "oslo"}')
     code, out, _ = command("--config", str(directory), "try", "shop", str(payload))
     assert code == 0
-    assert "sold -> SaleSold to crm: {}, headers {'X-Shop': 'oslo'}" in out
+    assert 'sold -> SaleSold to crm: {}, headers {"X-Shop":"oslo"}' in out
     code, out, _ = command("--config", str(directory), "try", "shop", str(payload), "--json")
     assert json.loads(out)["events"][0]["headers"] == {"X-Shop": "oslo"}

@@ -639,6 +639,7 @@ def test_send_of_what_the_bridge_refuses_is_exit_code_1(
     payload.write_bytes(issue(1))
     code, out, _ = command("--config", str(bridge.config), "send", "unsent", str(payload))
     assert (code, out.split(" ", 1)[0]) == (1, "401")
+    assert "Note: the running bridge has another secret for this source" in out
 
 
 def test_the_whole_story_is_told_beside_a_running_bridge_without_secrets(

@@ -221,12 +221,12 @@ async def test_plain_http_on_a_tls_port_is_told_as_such() -> None:
         (
             Answer(status=404),
             "what answers (404) is not SuperOffice's web API",
-            "write the part before /v1 into url",
+            "put the address of its web API into url, such as https://crm.example.com/superoffice/api",
         ),
         (
             Answer(b"<html>log in</html>"),
             "what answers (200) is not SuperOffice's web API",
-            "write the part before /v1 into url",
+            "put the address of its web API into url, such as https://crm.example.com/superoffice/api",
         ),
     ],
 )

@@ -208,7 +208,7 @@ async def test_targets_are_those_configured_and_those_that_events_wait_for(offic
     await office.receive_lines("a", "b")
     open_: dict[str, Any] = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
     open_ |= {"tenant": None, "tenant_state": None, "tenant_asked_at": None}
-    open_ |= {"detail": None, "hint": None, "held": 0, "stuck": 0}
+    open_ |= {"detail": None, "hint": None, "sending": 0, "held": 0, "stuck": 0}
     assert looking(office).targets() == [
         {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2} | {"oldest": MOMENT},
         {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
@@ -228,11 +228,32 @@ async def test_what_does_not_go_on_by_itself_is_told_with_why(office: Office) ->
         await office.store.save_target(state)
         told = looking(office).target("crm")
         assert (told["detail"], told["hint"], told["held"]) == (*words, 1)
-        assert told["stuck"] == 1 + told["pending"]
+        assert told["stuck"] == 1 + told["pending"] + told["sending"]
     left = replace(looking(office), target_urls={}, names=replace(office.configuration.names(), target=frozenset()))
     (told,) = left.targets()
     assert told["detail"] == "it is not in the configuration any more"
-    assert told["stuck"] == 1 + told["pending"]
+    assert told["stuck"] == 1 + told["pending"] + told["sending"]
+
+
+async def test_an_event_that_is_sent_as_a_probe_does_not_go_on_by_itself_either(office: Office) -> None:
+    await office.receive_lines("a")
+    assert len(await office.claim()) == 1
+    assert looking(office).target("crm")["stuck"] == 0
+    await office.store.save_target(TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
+    told = looking(office).target("crm")
+    assert [told[name] for name in ("pending", "sending", "stuck")] == [0, 1, 1]
+
+
+async def test_why_nothing_becomes_of_events_that_are_in_no_state_for_it_is_told(office: Office) -> None:
+    await office.receive_lines("a", "b")
+    first, second = sorted(claim.event_id for claim in await office.claim())
+    chosen = Selection(ids=(first, second))
+    told = looking(office).events(Action.RELEASE, chosen)
+    assert told["count"] == 0
+    assert told["note"] == f"event {first} is sending, and release is for events that are held"
+    told = looking(office).events(Action.DISCARD, chosen)
+    assert told["note"].endswith(", and discard is for events that are pending, dead or held")
+    assert "note" not in looking(office).events(Action.DISCARD, Selection(filter=Filter(state="held")))
 
 
 def test_every_pause_has_words() -> None:

@@ -81,6 +81,8 @@ def admin(port: int, host: str = "127.0.0.1") -> Callable[[], AdminSettings]:
 
 
 def test_where_no_bridge_runs_it_is_done_here_and_needs_no_admin_token(url: str) -> None:
+    with owned(url):
+        pass  # there is a store
     assert ask(url, "events/replay")["count"] == 0
     assert ask(url, "targets/crm/pause", {})["state"] == "paused"
     assert ask(url, "targets", None)[0]["paused_at"] is not None
@@ -105,7 +107,20 @@ def test_only_a_remap_needs_the_rules(url: str, tmp_path: Path) -> None:
     assert read == ["rules", "rules"]
 
 
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [("webhooks/erase", ALL), ("events/replay", ALL), ("targets/crm/pause", {}), ("secrets/shop", {})],
+)
+def test_no_store_is_made_by_who_wants_to_change_what_is_in_it(url: str, path: str, payload: dict[str, Any]) -> None:
+    """An empty one would say that nothing is left to erase."""
+    with pytest.raises(StoreError, match=r"there is no store at .*bridge\.db yet"):
+        ask(url, path, payload)
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def test_what_is_refused_here_is_told(url: str) -> None:
+    with owned(url):
+        pass  # there is a store
     with pytest.raises(BridgeError, match="there is no event ev_gone,"):
         ask(url, "events/replay", {"ids": ["ev_gone"], "yes": True})
     with pytest.raises(BridgeError, match="name ids, or a filter"):

@@ -437,6 +437,7 @@ def test_text_and_anything_may_begin_as_gzip_does() -> None:
 @pytest.mark.parametrize("encoding", ["", "UTF-8", "none", "identity", " utf8 ", "8bit"])
 def test_what_is_no_content_coding_is_none(encoding: str) -> None:
     assert read(b'{"a": 1}', headers={"content-encoding": encoding}) == ({"a": 1}, False)
+    assert read(gzip.compress(b'{"a": 1}'), headers={"content-encoding": encoding}) == ({"a": 1}, True)
 
 
 @pytest.mark.parametrize("field", [b"payload", b"other=1&payload"])

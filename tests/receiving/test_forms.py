@@ -145,7 +145,7 @@ def test_what_a_multipart_form_says(raw: bytes, fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        (b"", "no end"),
+        (b"", "the boundary that the Content-Type names is not in"),
         (HEAD + b"\r\n1", "no end"),
         (HEAD + b"\r\n1\r\n--b", "no end"),
         (b"--b\r\nX: 1\r\n\r\n1\r\n--b--", "no name"),

@@ -250,7 +250,9 @@ async def test_a_bug_in_mapping_stores_the_webhook_as_failed_and_sending_it_agai
 
 
 @pytest.mark.anyio
-async def test_a_webhook_that_broke_a_bound_is_not_mapped_again_by_its_duplicates(house: House) -> None:
+async def test_a_webhook_that_broke_a_bound_is_not_mapped_again_by_its_duplicates(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
     body = json.dumps({"number": 7, "lines": [1] * (MAX_ITEMS + 1)}).encode()
     numbered, _ = house.source.rules.rules
     many = dataclasses.replace(house.source.rules, rules=(numbered, *rules(MANY).rules))
@@ -260,6 +262,7 @@ async def test_a_webhook_that_broke_a_bound_is_not_mapped_again_by_its_duplicate
     again = await house.intake.receive(request(body, "one"))  # though today's rules would make an event of it
 
     assert again == replace(failed, duplicate=True)
+    assert "the same as when it first came, which `bridge webhooks show` tells" in capsys.readouterr().out
     assert house.events() == []
     assert house.webhooks()[0]["error"].startswith("no event is made: many: for_each: `body.lines` gives 10,001 items")
 

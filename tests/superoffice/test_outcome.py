@@ -1,7 +1,7 @@
 """Judging: for every status and body one outcome, and never an exception."""
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -183,13 +183,13 @@ def test_what_broke_before_is_unavailable_and_does_not_quote_the_error() -> None
 
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,30} Jan \d{1,30} \d\d:\d\d:\d\d [+-]\d{1,12}"))
 def test_retry_after_never_fails_and_is_never_in_the_past(value: str) -> None:
-    wait = retry_after(value, NOW)
+    wait = retry_after({"retry-after": value}, NOW)
     assert wait is None or wait >= 0
 
 
 @given(st.integers(0, 999_999_999))
 def test_seconds_become_milliseconds(seconds: int) -> None:
-    assert retry_after(f" {seconds} ", NOW) == seconds * 1000
+    assert retry_after({"retry-after": f" {seconds} "}, NOW) == seconds * 1000
 
 
 @pytest.mark.parametrize(
@@ -197,22 +197,36 @@ def test_seconds_become_milliseconds(seconds: int) -> None:
     [("4.5", 4500), ("0.0001", 1), ("1.0004", 1001), ("2.", 2000), ("0.1", 100), ("9" * 5000 + ".5", 999_999_999_000)],
 )
 def test_a_fraction_of_a_second_is_rounded_up(value: str, wait: int) -> None:
-    assert retry_after(value, NOW) == wait
+    assert retry_after({"retry-after": value}, NOW) == wait
 
 
 @given(st.integers(0, 7_000_000_000))
 def test_a_date_becomes_the_time_until_then(seconds: int) -> None:
     date = format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
-    assert retry_after(date, NOW) == max(0, seconds * 1000 - NOW)
+    assert retry_after({"retry-after": date}, NOW) == max(0, seconds * 1000 - NOW)
 
 
 @pytest.mark.parametrize(
     "date", ["Tue, 25 Nov 2025 17:00:10 GMT", "Tue, 25 Nov 2025 17:00:10 -0000", "Tue Nov 25 17:00:10 2025"]
 )
 def test_a_date_without_a_zone_is_utc(date: str) -> None:
-    assert retry_after(date, int(datetime(2025, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)) == 10_000
+    assert retry_after({"retry-after": date}, int(datetime(2025, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)) == 10_000
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "-1", "1,5", "1.5.1", ".5", "1e3", "inf", "٣", "1.٣"])
 def test_anything_else_says_nothing(value: str | None) -> None:
-    assert retry_after(value, NOW) is None
+    assert retry_after({} if value is None else {"retry-after": value}, NOW) is None
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 10**6))
+def test_a_date_counts_from_the_answers_own_whatever_our_clock_says(ours: int, seconds: int) -> None:
+    answered = datetime(2026, 11, 25, 17, tzinfo=UTC)
+    headers = {"date": format_datetime(answered, usegmt=True)}
+    headers["retry-after"] = format_datetime(answered + timedelta(seconds=seconds), usegmt=True)
+    assert retry_after(headers, max(0, NOW + ours)) == seconds * 1000
+
+
+@pytest.mark.parametrize("date", ["", "now", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
+def test_a_date_of_an_answer_that_is_none_counts_as_ours(date: str) -> None:
+    wanted = format_datetime(datetime.fromtimestamp(NOW // 1000 + 5, UTC), usegmt=True)
+    assert retry_after({"date": date, "retry-after": wanted}, NOW) == 5_000 - NOW % 1000

@@ -20,6 +20,9 @@ KEYS = frozenset(_KEYS.split())  # before `key`, at its end
 PRIVATE_HEADERS = frozenset(["authorization", "proxy-authorization", "cookie"])  # nothing keeps them
 
 _MOST_NAMES = 1000  # that are remembered of a source
+_LONG = sorted(word for word in WORDS if len(word) > 4)  # short ones end words such as `design`
+_JOINED = re.compile(f"(?:{'|'.join(_LONG)}|(?:{'|'.join(sorted(KEYS | {'secret'}))})key)$")
+"""The end of words that were written in one, or came so: names of headers have no capitals any more."""
 _BETWEEN = re.compile(r"[^0-9A-Za-z]+|(?<=[0-9a-z])(?=[A-Z])")
 
 
@@ -33,7 +36,7 @@ def looks_secret(name: str) -> bool:
             return True
         case [*_, before, "key"] if before in KEYS:
             return True
-    return not WORDS.isdisjoint(words)
+    return not WORDS.isdisjoint(words) or any(map(_JOINED.search, words))
 
 
 class Dropping:

@@ -23,6 +23,7 @@ EXAMPLES = {**{name: sender.settings for name, sender in SCHEMES.items()}, **PRO
         *("key", "Key", "X-Key", "code", "auth", "X-Auth", "pass", "token", "secret", "signature", "sig", "password"),
         *("api_key", "apikey", "apiKey", "X-Api-Key", "X-MBX-APIKEY", "access_token", "accessToken", "X-Auth-Token"),
         *("X-Hub-Signature-256", "X-Other-Signature", "x-acme-hmac-sha256", "client_secret", "hub.verify_token", "jwt"),
+        *("authtoken", "x-webhooksignature", "X-MySignature", "clientsecret", "x-secretkey", "mypassword", "x-appkey"),
         *("subscription-key", "Ocp-Apim-Subscription-Key", "x-functions-key", "X-Webhook-Key", "X-Authorization"),
     ],
 )
@@ -36,6 +37,9 @@ def test_names_of_secrets_are_dropped(name: str) -> None:
         *("X-Event-Key", "Idempotency-Key", "X-GitHub-Event", "X-Shopify-Topic", "X-Country-Code", "status_code", "X"),
         *(
             "tokens",
+            "monkey",
+            "x-secretary",
+            "tokenized",
             "X-Request-Id",
             "author",
             "authority",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from bridge.errors import StoreUnavailable
-from bridge.forwarding.lane import Lane
+from bridge.forwarding.target_worker import Lane
 from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log

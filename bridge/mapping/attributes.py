@@ -7,9 +7,9 @@ from typing import Any, Literal
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping import pairs
-from bridge.mapping.expressions import compile_template
-from bridge.mapping.failures import with_field
-from bridge.mapping.translation import translate_all
+from bridge.mapping.expressions.expression import compile_template
+from bridge.mapping.expressions.translation import translate_all
+from bridge.mapping.rule_errors import with_field
 from bridge.settings.document import Section, dotted
 
 Format = Literal["pairs", "json", "text"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
-from bridge.mapping.expressions import Expression, compile_template
+from bridge.mapping.expressions.expression import Expression, compile_template
 from bridge.settings.document import Section
 from bridge.settings.headers import MAX_VALUE, is_value
 

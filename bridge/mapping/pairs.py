@@ -8,7 +8,7 @@ from jinja2 import nodes
 
 from bridge import jsontext
 from bridge.errors import MappingError
-from bridge.mapping.failures import with_field
+from bridge.mapping.rule_errors import with_field
 
 Escape = Literal["fail", "percent", "replace"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jinja2 import nodes
 
 from bridge.errors import ExpressionError
-from bridge.mapping.expressions import Expression, compile_expression, compile_template
+from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.secrets import Expanded

@@ -20,12 +20,12 @@ from bridge.attribute_text import untold
 from bridge.errors import Exceeded, MappingError
 from bridge.mapping.attributes import Style, Value, final_text
 from bridge.mapping.bounds import MAX_ITEMS, Allowance
-from bridge.mapping.expressions import Expression
-from bridge.mapping.failures import Errors, in_field, logged, told, with_field
+from bridge.mapping.expressions.expression import Expression
+from bridge.mapping.expressions.unparse import spell
+from bridge.mapping.expressions.why import Explanation
 from bridge.mapping.headers import Headers
-from bridge.mapping.spelling import spell
+from bridge.mapping.rule_errors import Errors, in_field, logged, told, with_field
 from bridge.mapping.steps import Steps, to_the_end
-from bridge.mapping.why import Explanation
 from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
 from bridge.settings.document import Section
 from bridge.times import iso

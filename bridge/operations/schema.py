@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bridge.mapping.functions import FILTERS, TESTS
+from bridge.mapping.expressions.filters import FILTERS, TESTS
 from bridge.receiving.verification import schemes
 from bridge.settings.annotations import inner_models
 from bridge.settings.parsing import BYTES, MILLISECONDS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bridge.errors import Problem, Severity
-from bridge.mapping.expressions import Expression
+from bridge.mapping.expressions.expression import Expression
 from bridge.mapping.rules import Rule, Rules
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.schemes import signed_headers

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.errors import ConfigError, Location, Problem, Severity
 from bridge.mapping.attributes import Style
-from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
+from bridge.mapping.compilation import UNKNOWN_TARGET, compile_rules
 from bridge.mapping.pairs import escaping
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Content

@@ -15,8 +15,8 @@ from bridge import __version__
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.lane import Lane
 from bridge.forwarding.retry import Policy
+from bridge.forwarding.target_worker import Lane
 from bridge.model import TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log

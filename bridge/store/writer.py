@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from bridge.deadlines import Deadlines
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.store import checkpoints
+from bridge.timeouts import Deadlines
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -7,7 +7,6 @@ import time
 import httpx
 
 from bridge.clock import Clock
-from bridge.deadlines import Deadlines
 from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
@@ -24,6 +23,7 @@ from bridge.superoffice.request_headers import RequestHeaders
 from bridge.superoffice.tenant import Tenant
 from bridge.superoffice.tls import Trust, compile_trust, system_trust
 from bridge.superoffice.transport import Progress, Transport, body_of
+from bridge.timeouts import Deadlines
 
 SEND_EVENT = "/v1/Agents/Workflow/SendEvent"
 _LOG_IN_SHARE = 0.9  # of an attempt's time, so that an attempt that waits for a log-in learns why it failed

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 from aiohappyeyeballs import start_connection
 
-from bridge.deadlines import Deadlines
 from bridge.settings.connecting import ProxySettings
 from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreachable
+from bridge.timeouts import Deadlines
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
 _NEXT_ADDRESS = 0.25  # seconds until the next address of a name is tried beside the one before (RFC 8305)

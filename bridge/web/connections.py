@@ -10,9 +10,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from bridge.deadlines import Deadlines
 from bridge.errors import Refused
 from bridge.receiving.limits import Limits
+from bridge.timeouts import Deadlines
 from bridge.web.flow import Flow, Turns
 from bridge.web.problems import problem
 from bridge.web.reading import Reader

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from end_to_end.conftest import Command
 from store.support import one
-from store.test_purging import reader
+from store.test_purging import reading_process
 
 from bridge.store import purging
 from bridge.store.store import Store, owned
@@ -123,7 +123,7 @@ def test_who_holds_what_is_to_be_erased_is_told_and_nothing_is_erased(
         connection.execute(row, (head.encode(), b"private"))
     connection.close()
     erase = ("--config", str(config), "webhooks", "erase", "wh_1", "--yes")
-    with reader(path) as process:
+    with reading_process(path) as process:
         code, out, err = command(*erase)
         assert (code, out) == (1, "")
         assert err.startswith(f"bridge: nothing is erased, since process {process.pid} (python")

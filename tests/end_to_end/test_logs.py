@@ -12,7 +12,7 @@ from typing import Any
 
 from running import ADMIN_TOKEN, SECRET, Bridge, Superoffice, by_github, eventually, run
 
-from bridge.mapping.expressions import HIDDEN
+from bridge.mapping.expressions.expression import HIDDEN
 from bridge.observing import logs
 from bridge.receiving.verification.reasons import Reason
 

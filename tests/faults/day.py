@@ -19,8 +19,8 @@ from sqlalchemy import select
 
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.lane import Lane
 from bridge.forwarding.retry import Policy
+from bridge.forwarding.target_worker import Lane
 from bridge.model import (
     Attempt,
     Claim,

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from bridge.clock import Clock
 from bridge.forwarding.breaker import Breaker
-from bridge.forwarding.lane import Lane, Send
 from bridge.forwarding.retry import Policy
+from bridge.forwarding.target_worker import Lane, Send
 from bridge.model import (
     Attempt,
     Claim,

@@ -9,7 +9,7 @@ from clocks import Hand
 from sqlalchemy import update
 
 from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.lane import Lane
+from bridge.forwarding.target_worker import Lane
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.store import database

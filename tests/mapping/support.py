@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import Problem
 from bridge.mapping.attributes import Style
-from bridge.mapping.compiling import compile_rules
+from bridge.mapping.compilation import compile_rules
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Mapping, Webhook, Why
 from bridge.settings.configuration import Source

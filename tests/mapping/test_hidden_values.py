@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.mapping.expressions import HIDDEN
+from bridge.mapping.expressions.expression import HIDDEN
 from bridge.model import WebhookState
 from bridge.service import building
 from bridge.service.rules import build_rules

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import ConfigError, ExpressionError, MappingError, Problem
-from bridge.mapping.expressions import Expression, compile_expression, compile_template
+from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
 from bridge.service import building
 
 NAMES = ("body", "headers", "query", "source", "webhook")

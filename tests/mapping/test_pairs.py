@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import MappingError, Severity
 from bridge.mapping.attributes import Style
-from bridge.mapping.expressions import compile_template
+from bridge.mapping.expressions.expression import compile_template
 from bridge.mapping.pairs import always, escaping, maybe, write
 from bridge.mapping.rules import TargetFacts
 from bridge.model import WebhookState

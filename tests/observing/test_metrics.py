@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.model import Outcome
-from bridge.observing.counting import Counted, Family, counters, histograms
+from bridge.observing.counters import Counted, Family, counters, histograms
 from bridge.observing.metrics import Gauges, Metrics
 
 BOUNDS = (0.01, 0.5, 1.0, 30.0, 86400.0)

@@ -252,7 +252,7 @@ def test_a_file_whose_pages_cannot_be_told_apart_is_left_alone(tmp_path: Path) -
 
 
 @contextmanager
-def reader(path: Path) -> "Iterator[subprocess.Popen[str]]":
+def reading_process(path: Path) -> "Iterator[subprocess.Popen[str]]":
     """A process that reads the store, and goes on reading what it was then."""
     command = (sys.executable, "-c", READER, str(path))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -271,7 +271,7 @@ async def test_a_reader_of_what_was_before_is_named(path: Path, monkeypatch: pyt
     async with opened(path, Hand(NOW)) as store:
         webhook, mapping = one("erased", random.Random(1))
         await store.accept(webhook, mapping, WINDOW)
-        with reader(path) as process:
+        with reading_process(path) as process:
             told = rf"^process {process.pid} \(python[0-9.]*\) is reading .*bridge\.db$"
             with pytest.raises(StoreUnavailable, match=told):
                 await store.check_purging()
@@ -294,7 +294,7 @@ async def test_a_reader_of_the_file_itself_is_named_before_anything_is_erased(
     monkeypatch.setattr(purging, "_PATIENCE", 0.3)
     async with opened(path, Hand(NOW)):
         pass  # its end empties the WAL
-    with reader(path) as process:
+    with reading_process(path) as process:
         async with opened(path, Hand(NOW)) as store:
             with pytest.raises(StoreUnavailable, match=f"^process {process.pid} "):
                 await store.check_purging()
@@ -307,7 +307,7 @@ async def test_a_reader_that_ends_in_time_is_waited_for(path: Path, monkeypatch:
     async with opened(path, Hand(NOW)) as store:
         webhook, mapping = one("erased", random.Random(1))
         await store.accept(webhook, mapping, WINDOW)
-        with reader(path) as process:
+        with reading_process(path) as process:
             await store.erase(webhook.id)
             held, between = asyncio.Event(), store._writer.between
 

@@ -15,8 +15,8 @@ from typing import Any, cast
 from jinja2 import nodes
 
 from bridge.errors import ExpressionError
-from bridge.mapping import functions, operators
-from bridge.mapping.spelling import spell
+from bridge.mapping.expressions import filters, operators
+from bridge.mapping.expressions.unparse import spell
 
 Run = Callable[[Mapping[str, Any]], Any]
 
@@ -66,8 +66,8 @@ _CALLED: dict[str, Any] = {
     "text_key": operators.text_key,
     **{f"compared_{name}": function for name, function in _COMPARED.items()},
     **{f"operator_{kind.__name__}": function for kind, function in _ARITHMETIC.items()},
-    **{f"filter_{name}": function for name, function in functions.FILTERS.items()},
-    **{f"test_{name}": function for name, function in functions.TESTS.items()},
+    **{f"filter_{name}": function for name, function in filters.FILTERS.items()},
+    **{f"test_{name}": function for name, function in filters.TESTS.items()},
 }
 
 
@@ -191,15 +191,15 @@ class _Translation:
                 keys = [self.call("text_key", self.value(pair.key)) for pair in node.items]
                 return ast.Dict([*keys], [self.value(pair.value) for pair in node.items])
             case nodes.Filter(node=nodes.Expr()):
-                return self.applied("filter", node, functions.FILTERS)
+                return self.applied("filter", node, filters.FILTERS)
             case nodes.Test():
-                return self.applied("test", node, functions.TESTS)
+                return self.applied("test", node, filters.TESTS)
             case nodes.CondExpr():
                 raise _refused(node, "it has no else", "say what the value is otherwise: `a if condition else b`")
             case nodes.Tuple():
                 raise _refused(node, "lists are written in brackets", "write `[a, b]`; `(a, b)` only follows `in`")
             case nodes.Call():
-                raise _refused(node, "nothing can be called", f"filters do the work: {', '.join(functions.FILTERS)}")
+                raise _refused(node, "nothing can be called", f"filters do the work: {', '.join(filters.FILTERS)}")
             case nodes.Pow():
                 raise _refused(node, "`**` does not exist", "multiply")
             case _:
@@ -266,7 +266,7 @@ def _is_short(left: nodes.Expr, operand: nodes.Operand) -> bool:
 
 def _pattern(node: nodes.Const) -> Any:
     try:
-        return functions.pattern(node.value)
+        return filters.pattern(node.value)
     except ExpressionError as error:
         raise ExpressionError(error.message, error.hint, node.lineno) from None
 

@@ -12,8 +12,8 @@ from jinja2 import ChainableUndefined, StrictUndefined, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.errors import MappingError, MissingKey
-from bridge.mapping.expressions import ExpressionError, compile_expression, compile_template
-from bridge.mapping.spelling import spell
+from bridge.mapping.expressions.expression import ExpressionError, compile_expression, compile_template
+from bridge.mapping.expressions.unparse import spell
 
 NAMES = ("body", "headers", "query", "source", "webhook", "event", "item")
 BODY = {

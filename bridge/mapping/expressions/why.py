@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import nodes
 
 from bridge import jsontext
-from bridge.mapping.expressions import Expression
-from bridge.mapping.spelling import spell
-from bridge.mapping.translation import Run, translate
+from bridge.mapping.expressions.expression import Expression
+from bridge.mapping.expressions.translation import Run, translate
+from bridge.mapping.expressions.unparse import spell
 
 _SHOWN = 100  # characters of a value
 _VALUES = 8  # values of a clause

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bridge.errors import MappingError
-from bridge.mapping.why import bounded
+from bridge.mapping.expressions.why import bounded
 
 S = TypeVar("S")
 _TOLD = 3

@@ -20,9 +20,8 @@ from bridge.settings.schema import TargetSettings
 from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
-
-from .support import FAST, Base, Log, Target, accept, lane, quiet, running
-from .world import Loop
+from forwarding.support import FAST, Base, Log, Target, accept, lane, quiet, running
+from forwarding.world import Loop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 

@@ -4,13 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from bridge.errors import Problem
-from bridge.mapping.compiling import UNKNOWN_TARGET, compile_rules
+from bridge.mapping.compilation import UNKNOWN_TARGET, compile_rules
 from bridge.model import WebhookState
 from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section
 from bridge.settings.loading import load
-
-from .support import TARGETS, WEBHOOK, compiled, rules
+from mapping.support import TARGETS, WEBHOOK, compiled, rules
 
 NAMES = "there are: body, headers, query, source, webhook"
 NO_ITEM = "`item` does not exist here, it is an entry of the list that for_each gives"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ExpressionError, MappingError
-from bridge.mapping.expressions import compile_expression
-from bridge.mapping.functions import FILTERS, MAX_TRIMMED, TESTS, pattern
+from bridge.mapping.expressions.expression import compile_expression
+from bridge.mapping.expressions.filters import FILTERS, MAX_TRIMMED, TESTS, pattern
 
 
 def value(text: str, x: Any = None) -> Any:

@@ -8,7 +8,7 @@ from forwarding.world import Loop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.deadlines import Deadlines
+from bridge.timeouts import Deadlines
 
 WITHIN = 10  # seconds
 things = st.integers(0, 5)

@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge import jsontext
-from bridge.mapping.expressions import compile_expression
-from bridge.mapping.why import Explanation
+from bridge.mapping.expressions.expression import compile_expression
+from bridge.mapping.expressions.why import Explanation
 from bridge.model import WebhookState, Why
-
-from .support import WEBHOOK, nested, rules, values, why
+from mapping.support import WEBHOOK, nested, rules, values, why
 
 NAMES = ("body", "headers", "query", "source", "webhook", "item")
 

@@ -12,8 +12,8 @@ import tenacity
 
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
+from bridge.forwarding.reporter import Telling
 from bridge.forwarding.retry import Policy
-from bridge.forwarding.telling import Telling
 from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log

@@ -16,10 +16,10 @@ from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 
 from bridge.errors import ExpressionError, MappingError
-from bridge.mapping.mistakes import left_over, mistake
-from bridge.mapping.operators import Missing
-from bridge.mapping.spelling import spell
-from bridge.mapping.translation import Run, translate
+from bridge.mapping.expressions.operators import Missing
+from bridge.mapping.expressions.syntax_errors import left_over, mistake
+from bridge.mapping.expressions.translation import Run, translate
+from bridge.mapping.expressions.unparse import spell
 from bridge.settings.secrets import Expanded
 
 __all__ = ["Expression", "ExpressionError", "compile_expression", "compile_template"]

@@ -15,7 +15,7 @@ import re2
 
 from bridge.errors import ExpressionError
 from bridge.jsontext import type_name
-from bridge.mapping.operators import ITEM, Budget, Missing, Unsuitable, charge, size, text
+from bridge.mapping.expressions.operators import ITEM, Budget, Missing, Unsuitable, charge, size, text
 
 MAX_TRIMMED = 256
 

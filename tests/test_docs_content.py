@@ -12,7 +12,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import Content
 from bridge.operations import rule_tests
 from bridge.operations.dry_run import dry_run
-from bridge.receiving import body, forms
+from bridge.receiving.content import body, forms
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Source
 

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from bridge.mapping.rules import Rules
 from bridge.model import Mapping, Request
-from bridge.receiving.interpreting import interpret
-from bridge.receiving.verification.credential import Anyone
-from bridge.receiving.verification.dropping import Dropping
+from bridge.receiving.processing import interpret
+from bridge.receiving.verification.proofs.credential import Anyone
+from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.receiving.verification.verifier import Verifier
 from bridge.times import now
 

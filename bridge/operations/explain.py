@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.mapping.rules import Rules
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.store import reading, webhooks
 from bridge.store.reading import Reading
 

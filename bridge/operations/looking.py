@@ -12,7 +12,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookState
 from bridge.operations import explain, naming
 from bridge.operations.pauses import UNKNOWN, WORDS
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
 from bridge.store import changes, reading, targets, tenants, webhooks
 from bridge.store.changes import Action, Selection

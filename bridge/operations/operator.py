@@ -14,7 +14,7 @@ from bridge.model import Mapping, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.looking import LISTED, Looking
-from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.processing import Interpreter
 from bridge.store import changes
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bridge.receiving.verification.recipes import Recipe
-from bridge.receiving.verification.sender import HASH, Sender, Shown
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.sender import HASH, Sender, Shown
+from bridge.receiving.senders.signature_spec import Recipe
 
 _WORDS = {"body": "body", "method": "method", "url": "URL"}
 _UNSIGNED = "none, nor the body"

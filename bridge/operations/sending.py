@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import httpx
 
 from bridge.errors import BridgeError
-from bridge.receiving.body import USUAL_TYPES
+from bridge.receiving.content.body import USUAL_TYPES
 from bridge.receiving.intake import CompiledSource
 from bridge.settings.schema import ListenSettings
 from bridge.times import now

@@ -18,13 +18,13 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
-from bridge.receiving.addresses import Callers
-from bridge.receiving.failures import Failures
-from bridge.receiving.handshake import Asked, Handshake, Refusal, Reply, refused
-from bridge.receiving.interpreting import Interpreter
-from bridge.receiving.limits import Largest
+from bridge.receiving.handshakes.handshake import Asked, Handshake, Refusal, Reply, refused
+from bridge.receiving.limits.address_limiter import Failures
+from bridge.receiving.limits.addresses import Callers
+from bridge.receiving.limits.log_limiter import Telling
+from bridge.receiving.limits.request_limits import Largest
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.telling import Telling
+from bridge.receiving.processing import Interpreter
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
 from bridge.settings.source_schema import FailureSettings, SourceSettings

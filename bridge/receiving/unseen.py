@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bridge.errors import Problem
 from bridge.mapping.reads import Read, reads
-from bridge.receiving.verification.dropping import Dropping
+from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.settings.configuration import Source
 
 _KEEP = {"headers": "keep_headers", "query": "keep_query"}

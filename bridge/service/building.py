@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import ConfigError, Problem
-from bridge.receiving.addresses import Callers
-from bridge.receiving.handshakes import compile_handshake
+from bridge.receiving.handshakes.catalog import compile_handshake
 from bridge.receiving.intake import CompiledSource
+from bridge.receiving.limits.addresses import Callers
+from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import Verifier, compile_max_unverified_body, compile_verifier
 from bridge.receiving.verification.schemes import dropping_of
-from bridge.receiving.verification.senders import SENDERS
 from bridge.service.doubtful_secrets import doubtful_secrets
 from bridge.service.replays import forgotten_too_early, unsigned_headers
 from bridge.service.rules import compiled_rules, in_order, refuse

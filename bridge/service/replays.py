@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from bridge.errors import Problem, Severity
 from bridge.mapping.expressions.expression import Expression
 from bridge.mapping.rules import Rule, Rules
+from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.sender import HASH
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.schemes import signed_headers
-from bridge.receiving.verification.sender import HASH
-from bridge.receiving.verification.senders import SENDERS
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.source_schema import RuleSettings

@@ -12,8 +12,8 @@ from bridge.mapping.pairs import escaping
 from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Content
 from bridge.receiving import unseen
+from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification.schemes import dropping_of
-from bridge.receiving.verification.senders import SENDERS
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.document import Section
 from bridge.settings.loading import load

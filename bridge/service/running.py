@@ -25,10 +25,10 @@ from bridge.operations import retention, timekeeping
 from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
-from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
-from bridge.receiving.interpreting import Interpreter
+from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.off_loop import OffLoop
+from bridge.receiving.processing import Interpreter
 from bridge.service import open_files
 from bridge.service.building import Built, build
 from bridge.service.signals import Signals

@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from bridge.content_codings import ACCEPTED, is_supported
 from bridge.errors import Refused
-from bridge.receiving.addresses import of_one_holder
-from bridge.receiving.limits import Largest, Limits
+from bridge.receiving.limits.addresses import of_one_holder
+from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.web.exchanges import whole_body
 from bridge.web.problems import Answer
 from bridge.web.reading import FIELDS

@@ -11,7 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bridge.errors import Refused
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.timeouts import Deadlines
 from bridge.web.flow import Flow, Turns
 from bridge.web.problems import problem

@@ -13,9 +13,9 @@ from bridge.errors import Refused
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.receiving.failures import Failures
-from bridge.receiving.limits import Largest, Limits
-from bridge.receiving.telling import Telling
+from bridge.receiving.limits.address_limiter import Failures
+from bridge.receiving.limits.log_limiter import Telling
+from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import FailureSettings
 from bridge.web.bodies import Bodies

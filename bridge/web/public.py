@@ -15,10 +15,10 @@ from bridge.errors import BridgeError, Refused
 from bridge.model import Receipt, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.receiving.addresses import Callers
-from bridge.receiving.handshake import Reply
+from bridge.receiving.handshakes.handshake import Reply
 from bridge.receiving.intake import CompiledSource, Intake
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.addresses import Callers
+from bridge.receiving.limits.request_limits import Limits
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import now
 from bridge.web.bodies import Bodies

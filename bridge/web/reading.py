@@ -6,7 +6,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import Refused
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.web.framing import Chunked, Sized, is_chunked
 from bridge.web.heads import host_invalid, is_host, is_latest, request_line
 

@@ -21,7 +21,7 @@ from store.support import WINDOW, a_webhook, an_attempt
 
 from bridge.cli import output
 from bridge.model import Dead, Outcome
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.service.rules import build_rules
 from bridge.store import reading
 from bridge.store.store import Store, owned

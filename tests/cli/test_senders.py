@@ -2,7 +2,7 @@ import json
 
 from end_to_end.conftest import Command
 
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
 
 
 def test_all_schemes_are_listed_with_what_each_needs_and_no_configuration_is_needed(command: Command) -> None:

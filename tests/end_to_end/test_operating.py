@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import Bridge, Superoffice, by_github, eventually, free_port
 
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
 
 from .conftest import Command
 from .test_delivery import BROKEN, ISSUES, issue

@@ -8,7 +8,7 @@ import pytest
 from receiving.verification.test_vectors import VECTORS, body, verify
 from running import Bridge, Superoffice
 
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
 
 _FAR = "36500d"  # the vectors are years old
 

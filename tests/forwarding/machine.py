@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from bridge.model import Claim, Event, Outcome, TargetState, Unclear, Webhook, WebhookState
 from bridge.observing import logs
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.store.changes import Action, Selection
 from bridge.store.order import WAITING
 from bridge.store.reading import Filter

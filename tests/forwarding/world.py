@@ -32,7 +32,7 @@ from bridge.operations import timekeeping
 from bridge.operations.looking import Looking
 from bridge.operations.operator import Operator
 from bridge.rate import Bucket
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
 from bridge.store import database, targets
 from bridge.store.store import Store

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bridge.mapping.bounds import MAX_EVENTS, MAX_ITEMS, ROW
 from bridge.model import Event, Mapping, OnUnknown, WebhookState
-from bridge.receiving.body import MAX_DEPTH
+from bridge.receiving.content.body import MAX_DEPTH
 
 from .support import DAY, TARGETS, WEBHOOK, nested, rules, values, why
 

@@ -11,8 +11,8 @@ from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
 from bridge.observing import logs
 from bridge.operations.operator import Asker
-from bridge.receiving.interpreting import Interpreter
 from bridge.receiving.off_loop import OffLoop
+from bridge.receiving.processing import Interpreter
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.errors import Severity
 from bridge.operations import schemes
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
 from bridge.service import building
 
 BRIDGE = """

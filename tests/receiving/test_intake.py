@@ -28,7 +28,7 @@ from bridge.model import Content, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
-from bridge.receiving.interpreting import interpret
+from bridge.receiving.processing import interpret
 from bridge.service import building
 from bridge.settings.parsing import Rate
 from bridge.store import reading

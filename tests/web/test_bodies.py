@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.observing.metrics import Metrics
-from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.addresses import Callers
+from bridge.receiving.limits.request_limits import Limits
 from bridge.service import building
 from bridge.store.store import Store, owned
 from bridge.web import public

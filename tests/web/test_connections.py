@@ -12,7 +12,7 @@ from databases import sqlite_at
 
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.service import building
 from bridge.store.store import Store, owned
 from bridge.web import public

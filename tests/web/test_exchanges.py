@@ -8,7 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.web.connections import Connection, Connections
 from bridge.web.exchanges import answer_at_once, whole_body
 from bridge.web.problems import Answer

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.settings.secrets import Secret
 from bridge.web.guard import Guard
 from bridge.web.serving import Serving, listen

@@ -17,8 +17,8 @@ from running import by_github
 
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
-from bridge.receiving.addresses import Callers
 from bridge.receiving.intake import Intake
+from bridge.receiving.limits.addresses import Callers
 from bridge.service import building
 from bridge.store import reading
 from bridge.store.store import Store, owned

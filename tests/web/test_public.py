@@ -21,7 +21,7 @@ from running import HANG, by_github
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
-from bridge.receiving.limits import Limits
+from bridge.receiving.limits.request_limits import Limits
 from bridge.service import building
 from bridge.store import reading
 from bridge.store.store import Store, owned

@@ -8,9 +8,12 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from bridge.errors import Problem, Severity
-from bridge.receiving.cloud_events import MARK
-from bridge.receiving.verification.alternatives import Alternatives
-from bridge.receiving.verification.compiling import (
+from bridge.receiving.content.cloud_events import MARK
+from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.sender import Sender, Shown
+from bridge.receiving.senders.signature_spec import HEADER_NAME, Algorithm, Encoding, Recipe, faults, is_header_name
+from bridge.receiving.verification.any_of import Alternatives
+from bridge.receiving.verification.compilation import (
     Compile,
     Compiled,
     Keys,
@@ -19,13 +22,10 @@ from bridge.receiving.verification.compiling import (
     check_untimed,
     check_url,
 )
-from bridge.receiving.verification.credential import Anyone, Basic, Parameter, Token
-from bridge.receiving.verification.dropping import Dropping
 from bridge.receiving.verification.keys import KeyForm, key_of
-from bridge.receiving.verification.recipes import HEADER_NAME, Algorithm, Encoding, Recipe, faults, is_header_name
-from bridge.receiving.verification.sender import Sender, Shown
-from bridge.receiving.verification.senders import SENDERS
-from bridge.receiving.verification.signature import Signature
+from bridge.receiving.verification.proofs.credential import Anyone, Basic, Parameter, Token
+from bridge.receiving.verification.proofs.signature import Signature
+from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.receiving.verification.special import SPECIAL, Special
 from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from bridge.receiving.cloud_events import MARK
-from bridge.receiving.verification.compiling import Compile, Compiled
+from bridge.receiving.content.cloud_events import MARK
+from bridge.receiving.verification.compilation import Compile, Compiled
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict
 
@@ -39,55 +39,55 @@ class Special:
 
 
 def _by_key(name: str) -> Loaded:
-    from bridge.receiving.verification.public_key import PublicKeySettings, compile_key_recipe
+    from bridge.receiving.verification.proofs.public_key import PublicKeySettings, compile_key_recipe
 
     return Loaded(PublicKeySettings, partial(compile_key_recipe, name))
 
 
 def _standard_webhooks() -> Loaded:
-    from bridge.receiving.verification.public_key import PublicKeySettings, compile_standard_webhooks
+    from bridge.receiving.verification.proofs.public_key import PublicKeySettings, compile_standard_webhooks
 
     return Loaded(PublicKeySettings, compile_standard_webhooks)
 
 
 def _paypal() -> Loaded:
-    from bridge.receiving.verification.paypal import PayPalSettings, compile_paypal
+    from bridge.receiving.verification.proofs.paypal import PayPalSettings, compile_paypal
 
     return Loaded(PayPalSettings, compile_paypal)
 
 
 def _sns() -> Loaded:
-    from bridge.receiving.verification.aws_sns import SnsSettings, compile_sns
+    from bridge.receiving.verification.proofs.aws_sns import SnsSettings, compile_sns
 
     return Loaded(SnsSettings, compile_sns)
 
 
 def _twilio() -> Loaded:
-    from bridge.receiving.verification.twilio import TwilioSettings, compile_twilio
+    from bridge.receiving.verification.proofs.twilio import TwilioSettings, compile_twilio
 
     return Loaded(TwilioSettings, compile_twilio)
 
 
 def _mailgun() -> Loaded:
-    from bridge.receiving.verification.mailgun import MailgunSettings, compile_mailgun
+    from bridge.receiving.verification.proofs.mailgun import MailgunSettings, compile_mailgun
 
     return Loaded(MailgunSettings, compile_mailgun)
 
 
 def _graph() -> Loaded:
-    from bridge.receiving.verification.microsoft_graph import GraphSettings, compile_graph
+    from bridge.receiving.verification.proofs.microsoft_graph import GraphSettings, compile_graph
 
     return Loaded(GraphSettings, compile_graph)
 
 
 def _jira_connect() -> Loaded:
-    from bridge.receiving.verification.jira_connect import JiraConnectSettings, compile_jira_connect
+    from bridge.receiving.verification.proofs.jira_connect import JiraConnectSettings, compile_jira_connect
 
     return Loaded(JiraConnectSettings, compile_jira_connect)
 
 
 def _bearer() -> Loaded:
-    from bridge.receiving.verification.bearer import BearerSettings, compile_bearer
+    from bridge.receiving.verification.proofs.bearer import BearerSettings, compile_bearer
 
     return Loaded(BearerSettings, compile_bearer)
 

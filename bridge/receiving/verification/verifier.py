@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bridge.model import Request, Webhook, new_webhook_id
-from bridge.receiving.verification.dropping import Dropping
-from bridge.receiving.verification.headers import Headers
+from bridge.receiving.verification.redacted_headers import Dropping
+from bridge.receiving.verification.request_headers import Headers
 
 if TYPE_CHECKING:  # it takes long to load, and most sources need none
     from bridge.receiving.verification.remote_keys import RemoteKeys

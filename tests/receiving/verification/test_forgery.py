@@ -18,13 +18,13 @@ from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
-from bridge.receiving import cloud_events
+from bridge.receiving.content import cloud_events
 from bridge.receiving.intake import CompiledSource, Intake
+from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.signature_spec import Recipe
 from bridge.receiving.verification import Reason
-from bridge.receiving.verification.public_key import STANDARD_V1
-from bridge.receiving.verification.recipes import Recipe
+from bridge.receiving.verification.proofs.public_key import STANDARD_V1
 from bridge.receiving.verification.schemes import dropping_of
-from bridge.receiving.verification.senders import SENDERS
 from bridge.service import building
 from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section

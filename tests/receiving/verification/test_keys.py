@@ -1,10 +1,10 @@
 import pytest
 
 from bridge.errors import NotVerified
+from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.keys import KeyForm, key_of, position_of_match
-from bridge.receiving.verification.senders import SENDERS
-from bridge.receiving.verification.signature import Signature
+from bridge.receiving.verification.proofs.signature import Signature
 from bridge.receiving.verification.verifier import Verifier
 from bridge.settings.secrets import FileText, Secret
 

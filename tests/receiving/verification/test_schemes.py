@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Location, Severity
-from bridge.receiving.verification.recipes import faults
-from bridge.receiving.verification.senders import SENDERS
+from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.signature_spec import faults
 from bridge.settings.secrets import Expanded
 
 from .support import BASIC, GITHUB, PROVING, SLACK, STANDARD, STRIPE, TOKEN, found, tried

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge.errors import CannotSign, NotVerified
+from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import compile_verifier
-from bridge.receiving.verification.senders import SENDERS
 from bridge.receiving.verification.special import SPECIAL
 from bridge.settings.document import Document, Section
 
@@ -31,7 +31,7 @@ def test_every_special_scheme_is_forged_here() -> None:
 
 
 def test_schemes_that_no_source_uses_load_nothing() -> None:
-    program = "import sys, bridge.receiving.verification, bridge.receiving.handshakes; print(*sys.modules)"
+    program = "import sys, bridge.receiving.verification, bridge.receiving.handshakes.catalog; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in run.stdout.split()}
     assert not loaded & {"cryptography", "jwt", "httpx", "certifi"}

@@ -19,18 +19,18 @@ from running import HANG, eventually, free_port
 
 from bridge.errors import NotVerified, Severity
 from bridge.model import Request
-from bridge.operations import schemes
+from bridge.operations import sender_docs
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import redacted_headers
 from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.special import SPECIAL
 from bridge.sandbox.logins import pem
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings import schema, source_schema
-from bridge.settings.connecting import ProxySettings, TlsSettings
 from bridge.settings.document import Section
 from bridge.settings.loading import load
-from bridge.settings.reading import read_yaml
+from bridge.settings.tls_and_proxy import ProxySettings, TlsSettings
+from bridge.settings.yaml_reader import read_yaml
 from bridge.superoffice.authorization import SCHEMES, compile_authorization
 
 ROOT = Path(__file__).parent.parent
@@ -92,7 +92,7 @@ def test_the_page_about_senders_is_what_the_table_in_the_code_says() -> None:
     written, _, after = rest.partition("\n<!-- until here -->")
     assert before
     assert after
-    assert written == schemes.markdown(), "run: bridge schemes --markdown"
+    assert written == sender_docs.markdown(), "run: bridge schemes --markdown"
     rows = re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)
     assert rows == list(SENDERS)
 
@@ -170,7 +170,7 @@ def test_the_examples_of_the_page_about_senders_verify_what_their_senders_sign(
         (tmp_path / info.removeprefix("file=")).write_text(content)
         for variable in re.findall(r"\$\{(\w+)\}", content):
             monkeypatch.setenv(variable, ENVIRONMENT["SECRET"])
-    built = building.build(tmp_path)
+    built = composition.build(tmp_path)
     assert {problem.path for problem in built.problems} == {"verify.secrets[0]"}, "they share the test's secret"
     assert set(built.sources) == set(OWN)
     for name, given in OWN.items():
@@ -193,7 +193,7 @@ def test_the_examples_of_the_page_about_senders_verify_what_their_senders_sign(
 def test_the_example_configuration_has_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, f"{value}{name}")
-    built = building.build(ROOT / "config")
+    built = composition.build(ROOT / "config")
     (explained,) = built.problems
     assert explained.severity is Severity.WARNING
     assert explained.path == "rules[0].when"

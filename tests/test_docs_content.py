@@ -10,8 +10,8 @@ from test_docs import ENVIRONMENT, blocks
 from bridge import content_codings
 from bridge.mapping.rules import Rules
 from bridge.model import Content
-from bridge.operations import rule_tests
-from bridge.operations.dry_run import dry_run
+from bridge.operations.rules import rule_tests
+from bridge.operations.rules.dry_run import dry_run
 from bridge.receiving.content import body, forms
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Source

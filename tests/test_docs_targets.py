@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from authorities import authority
 
-from bridge.service import building
+from bridge.service import composition
 
 PAGE = (Path(__file__).parent.parent / "docs" / "targets.md").read_text()
 AUTHORITY = authority()
@@ -36,7 +36,7 @@ def test_the_examples_are_sound(target: str, tmp_path: Path, monkeypatch: pytest
     listed = "  - " + rule.replace("\n", "\n    ").rstrip()
     source = f"verify: {{scheme: token, header: X-Token, secrets: [a-secret-of-the-tests]}}\nrules:\n{listed}\n"
     (tmp_path / "sources" / "shop.yaml").write_text(source)
-    built = building.build(tmp_path)
+    built = composition.build(tmp_path)
     assert built.problems == []
     assert list(built.targets) == ["crm"]
     assert built.sources["shop"].rules.rules[0].headers is not None

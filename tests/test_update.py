@@ -7,7 +7,7 @@ from mapping.support import WEBHOOK, rules, why
 
 from bridge.errors import ConfigError
 from bridge.model import WebhookState
-from bridge.service import building
+from bridge.service import composition
 
 BEFORE = Path(__file__).parent / "update"
 CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
@@ -17,7 +17,7 @@ SECTION = CHANGELOG.split("### Before you update\n")[1].split("\n### ")[0]
 @pytest.fixture(scope="module")
 def problems() -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        building.build(BEFORE)
+        composition.build(BEFORE)
     return [f"{one.location.line}: {one.path}: {one.message}, {one.hint}" for one in caught.value.problems]
 
 
@@ -58,7 +58,7 @@ def test_check_names_what_means_something_else_now_and_the_changelog_does(
             text = text.replace(was, becomes)
         (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError) as caught:
-        building.build(tmp_path)
+        composition.build(tmp_path)
     told = [f"{one.path}: {one.message}, {one.hint}" for one in caught.value.problems]
     assert [problem for problem in told if problem.startswith(found)], told
     assert named in SECTION

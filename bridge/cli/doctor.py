@@ -10,7 +10,7 @@ from bridge.cli.output import fail, print_json, print_text
 from bridge.errors import StoreError
 
 if TYPE_CHECKING:
-    from bridge.service.building import Built
+    from bridge.service.composition import Built
 
 app = typer.Typer()
 
@@ -25,10 +25,10 @@ def doctor(
 
     The exit code is 1 if something is wrong.
     """
-    from bridge.operations import doctor as doctors
+    from bridge.operations.doctor import doctor as doctors
     from bridge.operations.naming import unknown
-    from bridge.service.building import build
-    from bridge.service.versions import named_types
+    from bridge.service.composition import build
+    from bridge.service.version_watches import named_types
 
     built = build(context.obj)
     names = sorted(built.targets)

@@ -6,14 +6,14 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.mapping.rules import Rules
-    from bridge.operations.looking import Looking
+    from bridge.operations.queries import Looking
     from bridge.settings.configuration import Settings
 
 
 def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None, name: str = "") -> Any:
     """Read `path`, or ask for a change with a payload: see `operations.owner.ask`."""
-    from bridge.operations import owner
-    from bridge.operations.requests import InvalidRequest
+    from bridge.operations.actions import owner
+    from bridge.operations.actions.requests import InvalidRequest
     from bridge.settings.loading import load_admin
 
     settings, url = _load(context)
@@ -34,7 +34,7 @@ def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None
 
 def looking(context: typer.Context) -> "Looking":
     """What only reads, where the rules have no say in it."""
-    from bridge.operations.looking import Looking
+    from bridge.operations.queries import Looking
 
     settings, url = _load(context)
     return Looking(store_url=url, rules={}, names=settings.names, target_urls=_target_urls(settings))
@@ -53,9 +53,9 @@ def _target_urls(settings: "Settings") -> dict[str, str | None]:
 
 def _rules(settings: "Settings") -> "dict[str, Rules]":
     """The rules of the files; what they make depends on their targets' settings, so all of these must be readable."""
-    from bridge.service import building
+    from bridge.service import composition
     from bridge.service.rules import build_rules
 
     if all(target for _, target, _ in settings.targets()):
         return {source.name: rules for source, rules in build_rules(settings.directory)}
-    return {name: source.rules for name, source in building.build(settings.directory).sources.items()}
+    return {name: source.rules for name, source in composition.build(settings.directory).sources.items()}

@@ -27,11 +27,11 @@ _SENT_IN_VAIN = {
 @app.command()
 def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Read the whole configuration and tell everything that is wrong with it, each with file, line and column."""
-    from bridge.service import building
+    from bridge.service import composition
 
     summary = ""
     try:
-        built = building.build(context.obj)
+        built = composition.build(context.obj)
     except ConfigError as error:
         problems = error.problems
     else:
@@ -59,8 +59,8 @@ def run_tests(
     coverage: Annotated[bool, typer.Option(help="Also tell which rules no test covers.")] = False,
 ) -> None:
     """Run the tests of all sources: payloads in, exactly the expected events out. Needs no secret, starts nothing."""
-    from bridge.operations import junit as reports
-    from bridge.operations import rule_tests
+    from bridge.operations.rules import junit as reports
+    from bridge.operations.rules import rule_tests
     from bridge.service.rules import build_rules
 
     results: list[rule_tests.TestResult] = []
@@ -105,9 +105,9 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Show what today's rules make of a payload, and why each rule did or did not fire. Sends and stores nothing."""
-    from bridge.operations.dry_run import as_json as dry_run_as_json
-    from bridge.operations.dry_run import dry_run
     from bridge.operations.naming import unknown
+    from bridge.operations.rules.dry_run import as_json as dry_run_as_json
+    from bridge.operations.rules.dry_run import dry_run
     from bridge.receiving.verification.schemes import dropping_of
     from bridge.service.rules import build_rules
 
@@ -143,10 +143,10 @@ def send(
 ) -> None:
     """Sign a payload as the source's sender would, with its first secret, and send it to a running bridge."""
     from bridge.operations.naming import unknown
-    from bridge.operations.sending import send as send_signed
-    from bridge.service import building
+    from bridge.operations.rules.send import send as send_signed
+    from bridge.service import composition
 
-    built = building.build(context.obj)
+    built = composition.build(context.obj)
     if source not in built.sources:
         fail(unknown("source", source, built.sources))
     status, answer = send_signed(
@@ -162,7 +162,7 @@ def send(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration files, for editors."""
-    from bridge.operations.schema import json_schema
+    from bridge.operations.rules.json_schema import json_schema
 
     print_json(json_schema())
 

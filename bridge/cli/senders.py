@@ -20,7 +20,7 @@ def schemes(
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/senders.md has it, all of them.")] = False,
 ) -> None:
     """List the schemes that `verify` can name, or explain one."""
-    from bridge.operations import schemes as known
+    from bridge.operations import sender_docs as known
 
     if markdown:
         print_text(*known.markdown().rstrip("\n").split("\n"))
@@ -41,7 +41,7 @@ def schemes(
 
 
 def _explained(name: str) -> dict[str, Any]:
-    from bridge.operations import schemes as known
+    from bridge.operations import sender_docs as known
 
     try:
         return known.explained(name)

@@ -8,6 +8,6 @@ app = typer.Typer()
 @app.command()
 def serve(context: typer.Context) -> None:
     """Receive, verify, map, store, forward and record, until SIGTERM or Ctrl-C; a second one ends at once."""
-    from bridge.service import running
+    from bridge.service import lifecycle
 
-    running.serve(context.obj)
+    lifecycle.serve(context.obj)

@@ -7,7 +7,7 @@ from typing import Any
 from bridge import jsontext
 from bridge.settings.expansion import read_bytes
 from bridge.settings.loading import source_files
-from bridge.settings.reading import read_yaml
+from bridge.settings.yaml_reader import read_yaml
 
 _NOT_WHAT_IT_DOES = ("listen", "admin", "store")  # only where a bridge is: copies of it differ in these
 

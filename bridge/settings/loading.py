@@ -18,10 +18,10 @@ from bridge.settings.document import Path as Path_
 from bridge.settings.document import Section, dotted
 from bridge.settings.expansion import Expansion, ReadAgain, read_bytes, reason, remedy
 from bridge.settings.parsing import NAME_HINT, M, is_name, parse
-from bridge.settings.reading import read_yaml
 from bridge.settings.schema import AdminSettings, BridgeSettings, StoreSettings
 from bridge.settings.secrets import Unset
 from bridge.settings.source_schema import SourceSettings
+from bridge.settings.yaml_reader import read_yaml
 
 _NEEDED = ("rules", "dedupe", "defaults", "tests")  # what a rule says cannot be tried without
 

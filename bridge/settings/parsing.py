@@ -30,9 +30,9 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from bridge.errors import Problem
 from bridge.settings.annotations import inside, parts, plain
 from bridge.settings.document import Numeral, Section
+from bridge.settings.error_messages import describe
 from bridge.settings.keywords import NETWORK, PRINTABLE, JsonSchema
 from bridge.settings.secrets import Expanded, Secret
-from bridge.settings.wording import describe
 
 M = TypeVar("M", bound=BaseModel)
 

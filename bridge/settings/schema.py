@@ -20,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.settings.connecting import ProxySettings, TlsSettings
 from bridge.settings.headers import TargetHeader, TargetHeaders
 from bridge.settings.keywords import HTTP_URL, JsonSchema
 from bridge.settings.parsing import (
@@ -40,6 +39,7 @@ from bridge.settings.parsing import (
     size,
     wrong,
 )
+from bridge.settings.tls_and_proxy import ProxySettings, TlsSettings
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Text = Annotated[str, Field(min_length=1)]

@@ -13,9 +13,9 @@ from pathlib import Path
 from bridge.errors import BridgeError, Problem
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.settings.connecting import TlsSettings
 from bridge.settings.document import Section
 from bridge.settings.secrets import Secret
+from bridge.settings.tls_and_proxy import TlsSettings
 
 Trust = Callable[[], ssl.SSLContext]
 

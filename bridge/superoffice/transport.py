@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 from aiohappyeyeballs import start_connection
 
-from bridge.settings.connecting import ProxySettings
+from bridge.settings.tls_and_proxy import ProxySettings
 from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreachable
 from bridge.timeouts import Deadlines
 

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
-from bridge.operations.looking import Looking
+from bridge.operations.actions.operator import Operator
+from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_name, perform, read
 from bridge.operations.naming import UnknownName
-from bridge.operations.operator import Operator
-from bridge.operations.requests import LATEST, InvalidRequest, asker_name, perform, read
+from bridge.operations.queries import Looking
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.web.guard import Guard

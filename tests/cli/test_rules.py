@@ -9,7 +9,7 @@ import pytest
 from end_to_end.conftest import Command
 from running import run
 
-from bridge.operations.schema import json_schema
+from bridge.operations.rules.json_schema import json_schema
 
 ROOT = Path(__file__).parent.parent.parent
 BRIDGE = """

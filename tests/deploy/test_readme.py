@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import HANG, Bridge, Superoffice, by_github
 
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings.parsing import size
 from bridge.settings.schema import ListenSettings
 from bridge.store import reading
@@ -46,7 +46,7 @@ def test_every_file_of_ours_that_a_command_names_exists() -> None:
 
 @pytest.mark.parametrize("way", ["compose", "systemd"])
 def test_the_configuration_of_each_way_has_no_problem(way: str, tmp_path: Path) -> None:
-    built = building.build(configured(way, tmp_path, SECRETS))
+    built = composition.build(configured(way, tmp_path, SECRETS))
     assert built.problems == []
     assert list(built.sources) == ["github"]
     assert list(built.targets) == ["crm"]

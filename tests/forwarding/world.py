@@ -29,8 +29,8 @@ from bridge.model import (
     new_webhook_id,
 )
 from bridge.operations import timekeeping
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Operator
+from bridge.operations.actions.operator import Operator
+from bridge.operations.queries import Looking
 from bridge.rate import Bucket
 from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names

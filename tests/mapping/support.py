@@ -13,8 +13,8 @@ from bridge.model import Mapping, Webhook, Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.parsing import parse
-from bridge.settings.reading import read_yaml
 from bridge.settings.source_schema import SourceSettings
+from bridge.settings.yaml_reader import read_yaml
 
 DAY = 24 * 60 * 60 * 1000
 TARGETS = {

@@ -7,7 +7,7 @@ import pytest
 from bridge.errors import ConfigError
 from bridge.mapping.expressions.expression import HIDDEN
 from bridge.model import WebhookState
-from bridge.service import building
+from bridge.service import composition
 from bridge.service.rules import build_rules
 
 from .support import WEBHOOK
@@ -50,7 +50,7 @@ def configured(directory: Path, rule: str, more: str = "") -> Path:
 )
 def test_no_problem_of_the_configuration_tells_it(rule: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
-        building.build(configured(tmp_path, rule))
+        composition.build(configured(tmp_path, rule))
     told = "\n".join(map(str, raised.value.problems))
     assert "sources/shop.yaml:" in told
     assert "hush" not in told.lower().replace("hush}", "")

@@ -16,7 +16,7 @@ import pytest
 
 from bridge.errors import ConfigError, ExpressionError, MappingError, Problem
 from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
-from bridge.service import building
+from bridge.service import composition
 
 NAMES = ("body", "headers", "query", "source", "webhook")
 
@@ -243,7 +243,7 @@ def checked(directory: Path, *rules: str, source: str = "") -> list[Problem]:
     lines = [f"verify: {{scheme: github, secrets: [s]}}{source}", "rules:", *(f"- {{{rule}}}" for rule in rules), ""]
     (directory / "sources" / "shop.yaml").write_text("\n".join(lines))
     with pytest.raises(ConfigError) as raised:
-        building.build(directory)
+        composition.build(directory)
     return raised.value.problems
 
 

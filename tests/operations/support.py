@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Operator
+from bridge.operations.actions.operator import Operator
+from bridge.operations.queries import Looking
 from bridge.receiving.processing import interpret
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source

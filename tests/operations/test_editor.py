@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from editor import Editor, editor
 
-from bridge.operations.schema import json_schema
+from bridge.operations.rules.json_schema import json_schema
 from bridge.receiving.verification.schemes import SCHEMES
 from bridge.superoffice.authorization import SCHEMES as LOG_INS
 from bridge.superoffice.event_types import event_types

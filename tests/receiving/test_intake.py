@@ -29,7 +29,7 @@ from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.processing import interpret
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings.parsing import Rate
 from bridge.store import reading
 from bridge.store.store import Store, owned
@@ -87,7 +87,7 @@ def house_in(directory: Path) -> Iterator[House]:
     (directory / "config" / "sources").mkdir(parents=True)
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     (directory / "config" / "sources" / "github.yaml").write_text(SOURCE)
-    source = building.build(directory / "config").sources["github"]
+    source = composition.build(directory / "config").sources["github"]
     with owned(sqlite_at(directory / "bridge.db")) as engine:
         store = Store(engine, Hand(NOW))
         try:

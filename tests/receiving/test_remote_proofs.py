@@ -18,7 +18,7 @@ from bridge.model import Request
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.verification.remote_keys import Download, download
-from bridge.service import building
+from bridge.service import composition
 from bridge.store import reading
 from bridge.store.store import Store, owned
 
@@ -37,7 +37,7 @@ RULES = [{"name": "all", "event": {"type": "Run", "attributes": {"id": "{{ body.
 class House:
     """An intake for messages of SNS, and what it stored."""
 
-    def __init__(self, directory: Path, store: Store, built: building.Built, fetch: Download) -> None:
+    def __init__(self, directory: Path, store: Store, built: composition.Built, fetch: Download) -> None:
         self._url = f"sqlite:///{directory}/bridge.db"
         self._metrics = Metrics()
         self.intake = Intake(built.sources, store, self._metrics, lambda _: None, fetch)
@@ -72,7 +72,7 @@ def house_in(directory: Path, fetch: Download) -> Iterator[House]:
     with owned(f"sqlite:///{path}" if path.exists() else sqlite_at(path)) as engine:
         store = Store(engine, Hand(NOW))
         try:
-            yield House(directory, store, building.build(directory / "config"), fetch)
+            yield House(directory, store, composition.build(directory / "config"), fetch)
         finally:
             store.close()
 

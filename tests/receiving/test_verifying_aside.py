@@ -16,7 +16,7 @@ from bridge.model import Request, WebhookState
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.off_loop import OffLoop
-from bridge.service import building
+from bridge.service import composition
 from bridge.store.store import Store, owned
 
 from .test_intake import BRIDGE
@@ -34,7 +34,7 @@ class House:
 
     def __init__(self, directory: Path, store: Store) -> None:
         self.off_loop = OffLoop()
-        sources = building.build(directory / "config").sources
+        sources = composition.build(directory / "config").sources
         self.intake = Intake(
             sources, store, Metrics(), lambda _: None, off_loop=self.off_loop, monotonic=lambda: 1000.0
         )

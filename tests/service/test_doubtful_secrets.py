@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import Severity
-from bridge.service import building
-
-from .test_building import write
+from bridge.service import composition
+from service.test_composition import write
 
 BRIDGE = """\
 admin: {port: 0, token: "${ADMIN}"}
@@ -33,7 +32,7 @@ def source(*secrets: str, scheme: str = "github", more: str = "") -> str:
 
 def warnings(directory: Path, **files: str) -> list[str]:
     """The warnings, each as its place and what it says, without what to do."""
-    problems = building.build(write(directory, bridge=BRIDGE, **files)).problems
+    problems = composition.build(write(directory, bridge=BRIDGE, **files)).problems
     assert {problem.severity for problem in problems} <= {Severity.WARNING}
     assert all(problem.hint for problem in problems)
     return [f"{Path(problem.location.file).stem} {problem.path} {problem.message}" for problem in problems]
@@ -112,7 +111,9 @@ def test_one_of_two_sources_is_told_at_the_later_with_the_place_of_the_earlier(
 def test_no_value_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN", "'hush-1'")
     monkeypatch.setenv("PASSWORD", "hush-2 ")
-    problems = building.build(write(tmp_path, bridge=BRIDGE, a=source("hush-3"), b=source("hush-3", "hush 4"))).problems
+    problems = composition.build(
+        write(tmp_path, bridge=BRIDGE, a=source("hush-3"), b=source("hush-3", "hush 4"))
+    ).problems
     assert len(problems) == 8
     assert not any("hush" in str(problem.as_json()) for problem in problems)
 

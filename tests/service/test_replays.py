@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.service import building
-
-from .test_building import write
+from bridge.service import composition
+from service.test_composition import write
 
 BRIDGE = """\
 default_target: crm
@@ -19,7 +18,7 @@ SECRET = "a-secret-of-the-tests"
 
 def warnings(directory: Path, text: str) -> list[tuple[str, str]]:
     """The warnings about a source, as path and message."""
-    problems = building.build(write(directory, bridge=BRIDGE, shop=text)).problems
+    problems = composition.build(write(directory, bridge=BRIDGE, shop=text)).problems
     return [(problem.path, problem.message) for problem in problems]
 
 

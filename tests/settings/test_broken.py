@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.service import building
+from bridge.service import composition
 
 CASES = sorted((Path(__file__).parent / "broken").glob("*.txt"))
 ENVIRONMENT = {"SECRET": "hush-hush", "EMPTY": ""}
@@ -45,7 +45,7 @@ def told(case: Case, directory: Path) -> list[str]:
     for name, text in case.files.items():
         (directory / name).write_text(text)
     try:
-        problems = building.build(directory).problems
+        problems = composition.build(directory).problems
     except ConfigError as error:
         problems = error.problems
     lines = [f"{problem.severity}: {problem}" for problem in problems]

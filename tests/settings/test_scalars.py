@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.settings.document import Section
-from bridge.settings.reading import read_yaml
 from bridge.settings.scalars import index_of
+from bridge.settings.yaml_reader import read_yaml
 
 words = st.lists(st.text(st.sampled_from("ab.=|'\"\\{}?é#"), min_size=1, max_size=6), min_size=1, max_size=8)
 

@@ -8,7 +8,7 @@ import pytest
 from clocks import Hand
 from forwarding.world import Loop
 
-from bridge.settings.connecting import ProxySettings
+from bridge.settings.tls_and_proxy import ProxySettings
 from bridge.superoffice.tls import system_trust
 from bridge.superoffice.transport import Transport, body_of
 

@@ -13,8 +13,8 @@ from forwarding.support import logged
 from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Operator
+from bridge.operations.actions.operator import Operator
+from bridge.operations.queries import Looking
 from bridge.settings.configuration import Names
 from bridge.settings.secrets import Secret
 from bridge.store import reading

@@ -16,7 +16,7 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.request_limits import Limits
-from bridge.service import building
+from bridge.service import composition
 from bridge.store.store import Store, owned
 from bridge.web import public
 from bridge.web.bodies import Room, Unfinished
@@ -41,7 +41,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     more = "failures: {at_once: 100000}\ntrusted_proxies: [127.0.0.1]\n"
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE + more)
     (tmp_path / "config" / "sources" / "large.yaml").write_text(LARGE_SOURCE + more)
-    sources = building.build(tmp_path / "config").sources
+    sources = composition.build(tmp_path / "config").sources
     url = f"sqlite:///{tmp_path}/bridge.db"
 
     async def ready() -> bool:

@@ -24,7 +24,7 @@ from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.verification.remote_keys import download
-from bridge.service import building
+from bridge.service import composition
 from bridge.store import reading
 from bridge.store.handed_over import MOST
 from bridge.store.store import Store, owned
@@ -133,7 +133,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bri
     (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     for name, verify in VERIFY.items():
         (tmp_path / "config" / "sources" / f"{name}.yaml").write_text(f"verify: {verify}\n{RULES}")
-    sources = building.build(tmp_path / "config").sources
+    sources = composition.build(tmp_path / "config").sources
 
     async def ready() -> bool:
         return True

@@ -19,7 +19,7 @@ from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
-from bridge.service import building
+from bridge.service import composition
 from bridge.store import reading
 from bridge.store.store import Store, owned
 from bridge.web import public
@@ -78,7 +78,7 @@ async def house(
     (directory / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | bridge))
     for name, text in {"github": SOURCE + keys, **(sources or {})}.items():
         (directory / "config" / "sources" / f"{name}.yaml").write_text(text)
-    built = building.build(directory / "config")
+    built = composition.build(directory / "config")
     url = sqlite_at(directory / "bridge.db")
     hand = Hand()
 

@@ -22,7 +22,7 @@ from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.request_limits import Limits
-from bridge.service import building
+from bridge.service import composition
 from bridge.store import reading
 from bridge.store.store import Store, owned
 from bridge.web import public
@@ -104,7 +104,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
     (tmp_path / "config" / "sources").mkdir(parents=True)
     (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE)
-    sources = building.build(tmp_path / "config").sources
+    sources = composition.build(tmp_path / "config").sources
     url = sqlite_at(tmp_path / "bridge.db")
 
     async def ready() -> bool:

@@ -17,7 +17,7 @@ from bridge.model import Request
 from bridge.receiving.handshakes.catalog import HANDSHAKES, compile_handshake
 from bridge.receiving.handshakes.handshake import Asked, Handshake, Keys, Refusal
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings.document import Document, Section
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import Method, SourceSettings
@@ -191,7 +191,7 @@ def test_the_pages_examples_are_right(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / "sources" / f"s{number}.yaml").write_text("\n".join([*lines, "rules: []", ""]))
     for name in ("META_SECRET", "META_VERIFY_TOKEN"):
         monkeypatch.setenv(name, f"{name}-that-is-long-enough")
-    built = building.build(tmp_path)
+    built = composition.build(tmp_path)
     assert [source.handshake and source.handshake.name for source in built.sources.values()] == [
         "asana",
         "meta",

@@ -25,7 +25,7 @@ from bridge.receiving.senders.signature_spec import Recipe
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.proofs.public_key import STANDARD_V1
 from bridge.receiving.verification.schemes import dropping_of
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section
 from bridge.store.store import Store, owned
@@ -122,7 +122,7 @@ def house_in(root: Path) -> Iterator[House]:
     with owned(sqlite_at(root / "bridge.db")) as engine:
         store, connection = Store(engine, Hand(NOW)), sqlite3.connect(root / "bridge.db")
         try:
-            yield House(building.build(root / "config").sources, store, connection)
+            yield House(composition.build(root / "config").sources, store, connection)
         finally:
             connection.close()
             store.close()

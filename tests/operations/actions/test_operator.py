@@ -10,13 +10,12 @@ from forwarding.support import logged
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
 from bridge.observing import logs
-from bridge.operations.operator import Asker
+from bridge.operations.actions.operator import Asker
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Interpreter
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
-
-from .support import DAY, HOUR, LINES, MINUTE, NOW, Office
+from operations.support import DAY, HOUR, LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio
 

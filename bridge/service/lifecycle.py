@@ -22,17 +22,17 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention, timekeeping
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Operator
+from bridge.operations.actions.operator import Operator
+from bridge.operations.queries import Looking
 from bridge.rate import Bucket
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Interpreter
-from bridge.service import open_files
-from bridge.service.building import Built, build
+from bridge.service import file_limits
+from bridge.service.composition import Built, build
 from bridge.service.signals import Signals
-from bridge.service.versions import version_watches
+from bridge.service.version_watches import version_watches
 from bridge.settings.fingerprint import fingerprint
 from bridge.settings.schema import TargetSettings
 from bridge.store import database, reading, targets
@@ -57,7 +57,7 @@ def serve(directory: Path) -> None:
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
-    if told := open_files.allow(built.settings.targets.values()):
+    if told := file_limits.allow(built.settings.targets.values()):
         log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Bridge(built, Store(engine), lambda: fingerprint(directory) != as_written).run(signals))

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bridge.operations.schema import json_schema
+from bridge.operations.rules.json_schema import json_schema
 from bridge.receiving.verification.schemes import SCHEMES as VERIFYING
 from bridge.settings import schema as bridge_schema
 from bridge.settings import source_schema

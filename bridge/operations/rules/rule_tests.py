@@ -16,11 +16,11 @@ from bridge import jsontext
 from bridge.errors import BridgeError
 from bridge.mapping.rules import Rules
 from bridge.model import Event, Mapping
-from bridge.operations.dry_run import dry_run
+from bridge.operations.rules.dry_run import dry_run
 from bridge.receiving.verification.schemes import dropping_of
 from bridge.settings.configuration import Source
-from bridge.settings.reading import read_yaml
 from bridge.settings.source_schema import ExpectedEvent, TestSettings
+from bridge.settings.yaml_reader import read_yaml
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _ID = re.compile(r"(ev|wh)_[0-9a-f]{8}-")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import cast
 from xml.etree import ElementTree
 
-from bridge.operations.rule_tests import TestResult
+from bridge.operations.rules.rule_tests import TestResult
 
 
 def junit(results: Iterable[TestResult]) -> bytes:

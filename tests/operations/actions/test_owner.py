@@ -12,14 +12,13 @@ from running import answering
 
 from bridge.errors import BridgeError, ConfigError, Location, Problem, StoreError
 from bridge.mapping.rules import Rules
-from bridge.operations import owner
+from bridge.operations.actions import owner
 from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.settings.secrets import Secret
 from bridge.store import reading
 from bridge.store.store import owned
-
-from .support import Configuration
+from operations.support import Configuration
 
 ALL = {"filter": {"source": "shop"}, "yes": True}
 TARGETS = {"crm": "http://127.0.0.1:1/crm/api"}

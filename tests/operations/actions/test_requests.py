@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from bridge.errors import BridgeError, StoreError
 from bridge.model import EventState
 from bridge.observing import logs
-from bridge.operations.requests import InvalidRequest, _read, asker_name, perform, read
+from bridge.operations.actions.requests import InvalidRequest, _read, asker_name, perform, read
 from bridge.store.changes import Selection
 from bridge.store.reading import Filter
-
-from .support import Office
+from operations.support import Office
 
 ALL = {"filter": {"source": "shop"}}
 

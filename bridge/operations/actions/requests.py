@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bridge.errors import BridgeError, StoreError
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Asker, Operator
+from bridge.operations.actions.operator import Asker, Operator
+from bridge.operations.queries import Looking
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
 

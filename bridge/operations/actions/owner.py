@@ -13,10 +13,10 @@ import httpx
 
 from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreError, StoreLocked
 from bridge.mapping.rules import Rules
-from bridge.operations.looking import Looking
-from bridge.operations.operator import Operator
-from bridge.operations.requests import asker_name, perform, preview, read
-from bridge.operations.sending import reachable
+from bridge.operations.actions.operator import Operator
+from bridge.operations.actions.requests import asker_name, perform, preview, read
+from bridge.operations.queries import Looking
+from bridge.operations.rules.send import reachable
 from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.store import database

@@ -13,7 +13,7 @@ from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Mapping, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.operations.looking import LISTED, Looking
+from bridge.operations.queries import LISTED, Looking
 from bridge.receiving.processing import Interpreter
 from bridge.store import changes
 from bridge.store.changes import Action, Selection

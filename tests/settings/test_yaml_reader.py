@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.settings.document import Document, Numeral
 from bridge.settings.expansion import Expansion
-from bridge.settings.reading import read_yaml
+from bridge.settings.yaml_reader import read_yaml
 
 SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 

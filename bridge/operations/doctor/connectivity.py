@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bridge.errors import BridgeError
-from bridge.settings.connecting import ProxySettings
+from bridge.settings.tls_and_proxy import ProxySettings
 from bridge.superoffice.tls import Trust
 from bridge.superoffice.transport import proxy_login
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.service import building
+from bridge.service import composition
 
 BRIDGE = """\
 targets:
@@ -30,7 +30,7 @@ def write(directory: Path, **files: str) -> Path:
 
 def problems(directory: Path) -> list[str]:
     with pytest.raises(ConfigError) as raised:
-        building.build(directory)
+        composition.build(directory)
     return [str(problem).removeprefix(f"{directory}/") for problem in raised.value.problems]
 
 
@@ -43,7 +43,7 @@ def test_only_bodies_that_carry_their_own_proof_have_a_bound_of_their_own(tmp_pa
 
 
 def test_a_sound_configuration_is_built(tmp_path: Path) -> None:
-    built = building.build(write(tmp_path, bridge=BRIDGE, shop=SOURCE))
+    built = composition.build(write(tmp_path, bridge=BRIDGE, shop=SOURCE))
     assert built.problems == []
     assert list(built.targets) == ["crm"]
     assert list(built.sources) == ["shop"]
@@ -121,7 +121,7 @@ def test_a_rule_without_a_target_among_several_is_told(tmp_path: Path) -> None:
 
 def test_unknown_event_types_may_be_allowed(tmp_path: Path) -> None:
     bridge = BRIDGE + "    allow_unknown_event_types: true\n"
-    assert building.build(write(tmp_path, bridge=bridge, shop=SOURCE.replace("SaleSold", "Custom"))).problems == []
+    assert composition.build(write(tmp_path, bridge=bridge, shop=SOURCE.replace("SaleSold", "Custom"))).problems == []
 
 
 def test_an_object_for_a_text_target_is_told(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
 from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookState
-from bridge.operations import explain, naming
+from bridge.operations import naming
 from bridge.operations.pauses import UNKNOWN, WORDS
+from bridge.operations.rules import explain
 from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
 from bridge.store import changes, reading, targets, tenants, webhooks

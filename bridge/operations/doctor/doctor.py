@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.errors import BridgeError
-from bridge.operations.reaching import Address, Unreached, connect, resolve
+from bridge.operations.doctor.connectivity import Address, Unreached, connect, resolve
 from bridge.settings.schema import OnlineSettings, TargetSettings
 from bridge.superoffice.event_types import event_types
 from bridge.superoffice.log_in import REFUSED

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from bridge.errors import BridgeError
-from bridge.service.building import Built
+from bridge.service.composition import Built
 from bridge.superoffice.event_types import AUTO
 from bridge.superoffice.send_event import SuperOffice
 from bridge.superoffice.version import VersionWatch, read_version

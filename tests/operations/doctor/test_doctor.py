@@ -14,7 +14,7 @@ from authorities import Answer, Issued, authority, publishing
 from superoffice.logging_in import SETTINGS, a_sandbox
 from superoffice.test_proxy import LOGIN, USER, proxying
 
-from bridge.operations.doctor import Finding, Health, Patient, examine
+from bridge.operations.doctor.doctor import Finding, Health, Patient, examine
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse

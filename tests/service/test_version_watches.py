@@ -6,8 +6,8 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.sandbox.superoffice import Sandbox, serving
-from bridge.service.building import Built, build
-from bridge.service.versions import _asking, named_types, version_watches
+from bridge.service.composition import Built, build
+from bridge.service.version_watches import _asking, named_types, version_watches
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from bridge.operations.dry_run import as_json, dry_run
+from bridge.operations.rules.dry_run import as_json, dry_run
 from bridge.receiving.verification.schemes import dropping_of
-
-from .support import Configuration
+from operations.support import Configuration
 
 RULES = """
 verify: {scheme: github, secrets: ["${UNSET}"]}

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import BridgeError
-from bridge.operations import rule_tests
-from bridge.operations.rule_tests import TestResult
-
-from .support import Configuration
+from bridge.operations.rules import rule_tests
+from bridge.operations.rules.rule_tests import TestResult
+from operations.support import Configuration
 
 RULES = """verify: {scheme: none}
 rules:

@@ -14,12 +14,11 @@ import pytest
 from running import answering
 
 from bridge.errors import BridgeError, CannotSign
-from bridge.operations.sending import reachable, send
+from bridge.operations.rules.send import reachable, send
 from bridge.receiving.intake import CompiledSource
-from bridge.service import building
+from bridge.service import composition
 from bridge.settings.schema import ListenSettings
-
-from .support import Configuration
+from operations.support import Configuration
 
 BODY = b'{"a":  1}\n'
 GITHUB = 'verify: {scheme: github, secrets: ["first", "second"]}\nrules: []\n'
@@ -60,7 +59,7 @@ def heard() -> Iterator[Heard]:
 
 
 def compiled(path: Path, text: str = GITHUB) -> CompiledSource:
-    return building.build(Configuration(path, shop=text).directory).sources["shop"]
+    return composition.build(Configuration(path, shop=text).directory).sources["shop"]
 
 
 def test_the_payload_goes_out_byte_by_byte_signed_with_the_first_secret(heard: Heard, tmp_path: Path) -> None:

@@ -4,10 +4,9 @@ import pytest
 
 from bridge.errors import StoreError
 from bridge.model import EventState
-from bridge.operations.explain import explain
+from bridge.operations.rules.explain import explain
 from bridge.store import reading
-
-from .support import LINES, Office
+from operations.support import LINES, Office
 
 pytestmark = pytest.mark.anyio
 

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.operations.junit import junit
-from bridge.operations.rule_tests import TestResult
+from bridge.operations.rules.junit import junit
+from bridge.operations.rules.rule_tests import TestResult
 
 
 def a_result(name: str = "a test", *different: str, seconds: float = 0.25) -> TestResult:

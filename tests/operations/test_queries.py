@@ -7,13 +7,12 @@ import pytest
 
 from bridge.errors import StoreError
 from bridge.model import EventState, PauseReason, TargetState, TenantState
-from bridge.operations.looking import Looking
 from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
+from bridge.operations.queries import Looking
 from bridge.store.changes import Action, Selection
 from bridge.store.reading import Filter
-
-from .support import LINES, MINUTE, NOW, Office
+from operations.support import LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio
 

@@ -23,7 +23,7 @@ import pytest
 import structlog
 
 from bridge.cli.main import main
-from bridge.store import reading
+from bridge.store import reader
 
 T = TypeVar("T")
 
@@ -236,18 +236,18 @@ class Bridge:
 
     def webhooks(self, **which: Any) -> list[dict[str, Any]]:
         """The store's webhooks, newest first, read beside the bridge or without one."""
-        with reading.reading(self._store) as connection:
-            return reading.list_webhooks(connection, reading.Filter(**{"limit": 100_000, **which}))
+        with reader.reading(self._store) as connection:
+            return reader.list_webhooks(connection, reader.Filter(**{"limit": 100_000, **which}))
 
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """The store's events, newest first, with the count of their attempts."""
-        with reading.reading(self._store) as connection:
-            return reading.list_events(connection, reading.Filter(**{"limit": 100_000, **which}))
+        with reader.reading(self._store) as connection:
+            return reader.list_events(connection, reader.Filter(**{"limit": 100_000, **which}))
 
     def event(self, id_: str) -> dict[str, Any]:
         """One event with its attempts."""
-        with reading.reading(self._store) as connection:
-            return reading.show_event(connection, id_)
+        with reader.reading(self._store) as connection:
+            return reader.show_event(connection, id_)
 
     def settled(self) -> list[dict[str, Any]]:
         """The store's events, once none is on its way any more."""

@@ -31,7 +31,7 @@ from bridge.settings.document import Section
 from bridge.settings.loading import load
 from bridge.settings.tls_and_proxy import ProxySettings, TlsSettings
 from bridge.settings.yaml_reader import read_yaml
-from bridge.superoffice.authorization import SCHEMES, compile_authorization
+from bridge.superoffice.login.authorization import SCHEMES, compile_authorization
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()

@@ -70,10 +70,10 @@ def _shown(context: typer.Context) -> list[dict[str, Any]]:
 
 def _keeps_token(built: "Built", target: str) -> bool:
     """Whether the store keeps a refresh token that the target's log-in service gave in place of the configured one."""
-    from bridge.store import reading, refresh_tokens
+    from bridge.store import reader, refresh_tokens
 
     try:
-        with reading.reading(built.store_url) as connection:
+        with reader.reading(built.store_url) as connection:
             return refresh_tokens.load(connection, [target]) != [None]
     except StoreError:  # there is no store yet, or none that this version reads
         return False

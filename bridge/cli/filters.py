@@ -11,7 +11,7 @@ from bridge.settings.parsing import duration
 from bridge.times import now
 
 if TYPE_CHECKING:
-    from bridge.store.reading import Filter
+    from bridge.store.reader import Filter
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Source = Annotated[str | None, typer.Option(help="Only this source.")]
@@ -30,7 +30,7 @@ def filter_of(
     limit: int = 100,
 ) -> "Filter":
     """The options as a filter."""
-    from bridge.store.reading import Filter
+    from bridge.store.reader import Filter
 
     wanted = state.value if state else None
     return Filter(state=wanted, source=source, rule=rule, target=target, since=_moment(since), limit=limit)

@@ -18,9 +18,9 @@ def migrate(
 ) -> None:
     """Bring the store's schema up to date. `serve` does so by itself when it starts."""
     from bridge.settings.loading import load_store
-    from bridge.store import database, reading
+    from bridge.store import database, reader
     from bridge.store.store import owned
 
     url = database.located(load_store(context.obj).url, context.obj)
-    with reading.reading(url) if check else owned(url):
+    with reader.reading(url) if check else owned(url):
         print_text("the store is up to date")

@@ -7,7 +7,7 @@ from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, P
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.superoffice import carriers
+from bridge.superoffice import payloads
 from bridge.times import iso
 
 _TAKEN: Final = Outcome.DELIVERED
@@ -72,7 +72,7 @@ class Telling:
         if delivered:
             log.info(logs.EVENT_DELIVERED, **fields)
             return
-        said = carriers.error_message(carriers.members(attempt.result)) if self._answers and attempt else None
+        said = payloads.error_message(payloads.members(attempt.result)) if self._answers and attempt else None
         more = {"message": said} if said else {}
         log.error(logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD, **fields, **more)
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from bridge.errors import BridgeError
 from bridge.settings.configuration import Names
-from bridge.store import reading
-from bridge.store.reading import Filter, Reading
+from bridge.store import reader
+from bridge.store.reader import Filter, Reading
 
 _LISTED = 20
 _LENGTH = 64  # that a name may have
@@ -40,6 +40,6 @@ def check(connection: Reading, filter_: Filter, states: type[StrEnum], names: Na
         wanted = getattr(filter_, kind)
         if wanted is None or wanted in configured:
             continue
-        recorded = reading.names(connection, kind)  # of the past: all rows are looked at, which few filters need
+        recorded = reader.names(connection, kind)  # of the past: all rows are looked at, which few filters need
         if wanted not in recorded:
             raise UnknownName(unknown(kind, wanted, configured | recorded))

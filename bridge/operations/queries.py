@@ -15,11 +15,11 @@ from bridge.operations.pauses import UNKNOWN, WORDS
 from bridge.operations.rules import explain
 from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
-from bridge.store import changes, reading, targets, tenants, webhooks
-from bridge.store.changes import Action, Selection
-from bridge.store.reading import Filter
+from bridge.store import actions, reader, target_states, tenants, webhooks
+from bridge.store.actions import Action, Selection
+from bridge.store.reader import Filter
 from bridge.store.remapping import is_replaced
-from bridge.store.targets import Backlog
+from bridge.store.target_states import Backlog
 from bridge.times import iso, iso_or_none
 
 BATCH = 200
@@ -45,9 +45,9 @@ class Looking:
         Raises:
             UnknownName: the filter is by what there is none of.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             naming.check(connection, filter_, EventState, self.names)
-            return reading.list_events(connection, filter_)
+            return reader.list_events(connection, filter_)
 
     def list_webhooks(self, filter_: Filter) -> list[dict[str, Any]]:
         """Webhooks, newest first.
@@ -55,9 +55,9 @@ class Looking:
         Raises:
             UnknownName: the filter is by what there is none of.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             naming.check(connection, filter_, WebhookState, self.names)
-            return reading.list_webhooks(connection, filter_)
+            return reader.list_webhooks(connection, filter_)
 
     def event(self, event_id: str) -> dict[str, Any]:
         """One event with all its attempts.
@@ -65,8 +65,8 @@ class Looking:
         Raises:
             StoreError: there is none with this id.
         """
-        with reading.reading(self.store_url) as connection:
-            return reading.show_event(connection, event_id)
+        with reader.reading(self.store_url) as connection:
+            return reader.show_event(connection, event_id)
 
     def webhook(self, webhook_id: str) -> dict[str, Any]:
         """One webhook with its why, see `explain.show`.
@@ -74,7 +74,7 @@ class Looking:
         Raises:
             StoreError: there is none with this id.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             return explain.show(connection, webhook_id, self.rules, self.note)
 
     def explain(self, record_id: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Looking:
         Raises:
             StoreError: there is no such record.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             return explain.explain(connection, record_id, self.rules, self.note)
 
     def events(self, action: Action, selection: Selection) -> dict[str, Any]:
@@ -95,13 +95,13 @@ class Looking:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             naming.check(connection, selection.filter, EventState, self.names)
             if selection.ids is not None:
-                changes.existing(connection, selection.ids, "event")
-            found = changes.preview_events(connection, selection, action, LISTED)
+                actions.existing(connection, selection.ids, "event")
+            found = actions.preview_events(connection, selection, action, LISTED)
             if selection.ids and not found["count"]:
-                found["note"] = _wrong_state(reading.show_event(connection, selection.ids[0]), action)
+                found["note"] = _wrong_state(reader.show_event(connection, selection.ids[0]), action)
         return found | {"done": 0, "ids": []}
 
     def webhooks(self, selection: Selection) -> dict[str, Any]:
@@ -111,11 +111,11 @@ class Looking:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             naming.check(connection, selection.filter, WebhookState, self.names)
             if selection.ids is not None:
-                changes.existing(connection, selection.ids, "webhook")
-            return changes.preview_webhooks(connection, selection) | {"done": 0}
+                actions.existing(connection, selection.ids, "webhook")
+            return actions.preview_webhooks(connection, selection) | {"done": 0}
 
     def remap(self, selection: Selection, *, again: bool = False) -> dict[str, Any]:
         """What today's rules would change: counts, and the first of the identities never seen before and of failures.
@@ -128,10 +128,10 @@ class Looking:
             ("replaced", "untouched", "already_delivered", "discarded"), 0
         )
         answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": [], "note": self.note()}
-        for ids in self.batches(changes.selected_webhooks(selection)):
-            with reading.reading(self.store_url) as connection:
+        for ids in self.batches(actions.selected_webhooks(selection)):
+            with reader.reading(self.store_url) as connection:
                 for webhook in webhooks.find(connection, ids):
-                    self._preview(webhook, reading.event_states(connection, webhook.id), answer, again=again)
+                    self._preview(webhook, reader.event_states(connection, webhook.id), answer, again=again)
         return answer
 
     def _preview(self, webhook: Webhook, states: dict[str, str], answer: dict[str, Any], *, again: bool) -> None:
@@ -156,7 +156,7 @@ class Looking:
 
     def load(self, ids: list[str]) -> list[Webhook]:
         """Those of some webhooks that are still there."""
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             return webhooks.find(connection, ids)
 
     def targets(self) -> list[dict[str, Any]]:
@@ -164,11 +164,11 @@ class Looking:
 
         `stuck`: how many of its events do not go on by themselves now.
         """
-        with reading.reading(self.store_url) as connection:
-            backlog = targets.backlog(connection)
-            held = targets.held(connection)
-            sending = targets.sending(connection)
-            states = targets.as_shown(connection)
+        with reader.reading(self.store_url) as connection:
+            backlog = target_states.backlog(connection)
+            held = target_states.held(connection)
+            sending = target_states.sending(connection)
+            states = target_states.as_shown(connection)
             said = tenants.load(connection)
         return [
             self._target(
@@ -222,15 +222,15 @@ class Looking:
         """The ids that a selection names now. What comes in meanwhile is not among them."""
         cursor: int | None = 0
         batches: list[list[str]] = []
-        with reading.reading(self.store_url) as connection:
+        with reader.reading(self.store_url) as connection:
             while cursor is not None:
-                cursor, ids = changes.ids_after(connection, query, cursor, BATCH)
+                cursor, ids = actions.ids_after(connection, query, cursor, BATCH)
                 batches += [ids] if ids else []
         return batches
 
 
 def _wrong_state(event: dict[str, Any], action: Action) -> str:
-    *others, last = changes.FROM[action]
+    *others, last = actions.FROM[action]
     allowed = f"{', '.join(others)} or {last}" if others else last
     return f"event {event['id']} is {event['state']}, and {action} is for events that are {allowed}"
 

@@ -28,7 +28,7 @@ from bridge.receiving.processing import Interpreter
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
 from bridge.settings.source_schema import FailureSettings, SourceSettings
-from bridge.store.handed_over import HandedOver
+from bridge.store.registered_secrets import HandedOver
 from bridge.store.store import Store
 
 _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address

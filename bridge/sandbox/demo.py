@@ -24,7 +24,7 @@ from bridge.errors import BridgeError
 from bridge.receiving.verification import Verifier, compile_verifier
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
-from bridge.store import reading
+from bridge.store import reader
 from bridge.times import now
 
 _SAMPLES = Path(__file__).parent / "samples"
@@ -225,8 +225,8 @@ async def _outcome(sent: list[_Sent], directory: Path, sandbox: Sandbox) -> bool
             while any(event["state"] in ("pending", "sending") for event in _events(directory)):
                 await asyncio.sleep(0.1)
     events = {event["id"]: event for event in _events(directory)}
-    with reading.reading(_url(directory)) as connection:
-        webhooks = {webhook["id"]: webhook for webhook in reading.list_webhooks(connection, reading.Filter())}
+    with reader.reading(_url(directory)) as connection:
+        webhooks = {webhook["id"]: webhook for webhook in reader.list_webhooks(connection, reader.Filter())}
     recorded = [id_ for event in sandbox.events() for id_ in events if id_ in (event.attributes or "")]
     found = [one.found(webhooks, events, recorded) for one in sent]
     table = Table("as expected", "sent", "answer", "webhook", "id", "events", box=None, pad_edge=False)
@@ -244,8 +244,8 @@ def _url(directory: Path) -> str:
 
 
 def _events(directory: Path) -> list[dict[str, Any]]:
-    with reading.reading(_url(directory)) as connection:
-        return reading.list_events(connection, reading.Filter())
+    with reader.reading(_url(directory)) as connection:
+        return reader.list_events(connection, reader.Filter())
 
 
 async def _stay(url: str, sandbox: str, directory: Path, environment: dict[str, str]) -> None:

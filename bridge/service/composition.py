@@ -19,7 +19,7 @@ from bridge.settings.loading import load
 from bridge.settings.schema import BridgeSettings
 from bridge.settings.source_schema import SourceSettings
 from bridge.store import database
-from bridge.superoffice.authorization import compile_authorization
+from bridge.superoffice.login.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice, compile_target
 
 

@@ -9,7 +9,7 @@ from bridge.settings.document import Section
 from bridge.settings.parsing import secrets_in
 from bridge.settings.schema import BridgeSettings
 from bridge.settings.secrets import wrapping
-from bridge.superoffice.authorization import SCHEMES as LOG_INS
+from bridge.superoffice.login.authorization import SCHEMES as LOG_INS
 
 SHORTEST = 16  # characters of what strangers may try to guess
 

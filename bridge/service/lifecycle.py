@@ -35,7 +35,7 @@ from bridge.service.signals import Signals
 from bridge.service.version_watches import version_watches
 from bridge.settings.fingerprint import fingerprint
 from bridge.settings.schema import TargetSettings
-from bridge.store import database, reading, targets
+from bridge.store import database, reader, target_states
 from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
 from bridge.web import admin, public
@@ -200,16 +200,16 @@ class _Bridge:
 
     def _gauges(self) -> Gauges:
         moment = self._store.clock.running()
-        with reading.reading(self._built.store_url) as connection:
-            backlog = targets.backlog(connection)
+        with reader.reading(self._built.store_url) as connection:
+            backlog = target_states.backlog(connection)
         return Gauges(
             backlog={name: (its.pending, (moment - its.oldest_stored_at) / 1000) for name, its in backlog.items()},
             paused={name: self._store.target(name).paused_at is not None for name in self._built.targets},
         )
 
     def _warn_of_unknown_targets(self) -> None:
-        with reading.reading(self._built.store_url) as connection:
-            for name, its in targets.backlog(connection).items():
+        with reader.reading(self._built.store_url) as connection:
+            for name, its in target_states.backlog(connection).items():
                 if name not in self._built.targets:
                     log.error(logs.TARGET_UNKNOWN, target=name, pending=its.pending)
 

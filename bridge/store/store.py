@@ -11,16 +11,16 @@ from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
-    changes,
+    actions,
     clock,
     database,
     events,
-    handed_over,
     key_urls,
     refresh_tokens,
+    registered_secrets,
     remapping,
     retention,
-    targets,
+    target_states,
     tenants,
     webhooks,
 )
@@ -58,7 +58,7 @@ class Store:
         if last := await self._writer.run(clock.load, None):
             self.clock.go_on(last)
         await self.keep_time()
-        self.targets = await self._writer.run(targets.load, None)
+        self.targets = await self._writer.run(target_states.load, None)
 
     async def keep_time(self) -> None:
         """Remember where the clocks stand."""
@@ -128,7 +128,7 @@ class Store:
     async def save_target(self, state: TargetState) -> None:
         """Remember that a target is paused, probed or open again."""
         self.targets[state.name] = state
-        await self._writer.run(targets.save, targets.Save(state, self.clock.wall()))
+        await self._writer.run(target_states.save, target_states.Save(state, self.clock.wall()))
 
     async def save_tenant(self, state: TenantState) -> None:
         """Remember what was said of a target's tenant."""
@@ -142,18 +142,18 @@ class Store:
         """The refresh token that is kept of a target, sealed."""
         return await self._writer.run(refresh_tokens.load, target)
 
-    async def change(self, action: changes.Action, ids: Sequence[str]) -> changes.Changed:
+    async def change(self, action: actions.Action, ids: Sequence[str]) -> actions.Changed:
         """Do what an operator asks to events."""
-        asked = changes.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
-        return await self._writer.run(changes.change, asked, cost=_PORTION)
+        asked = actions.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
+        return await self._writer.run(actions.change, asked, cost=_PORTION)
 
     async def erase(self, webhook_id: str) -> bool:
         """Delete a webhook with all that came of it; False where one of its events is being sent just now.
 
         Of one with thousands of events, those may be gone by then of which none was being sent before.
         """
-        asked = changes.Erase(webhook_id=webhook_id, now=self.clock.running())
-        while (is_gone := await self._writer.run(changes.erase, asked, cost=_STATEMENTS)) is None:
+        asked = actions.Erase(webhook_id=webhook_id, now=self.clock.running())
+        while (is_gone := await self._writer.run(actions.erase, asked, cost=_STATEMENTS)) is None:
             pass
         return is_gone
 
@@ -181,13 +181,13 @@ class Store:
         """Delete a few webhooks stored before a moment; return where to go on (None: nowhere) and how many went."""
         return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor), cost=_PORTION)
 
-    async def keep_secret(self, secret: handed_over.HandedOver) -> bool:
+    async def keep_secret(self, secret: registered_secrets.HandedOver) -> bool:
         """Keep a secret that a sender handed over; False where too many of its source are unread."""
-        return await self._writer.run(handed_over.keep, secret, in_time=True)
+        return await self._writer.run(registered_secrets.keep, secret, in_time=True)
 
-    async def take_secrets(self, source: str) -> tuple[handed_over.HandedOver, ...]:
+    async def take_secrets(self, source: str) -> tuple[registered_secrets.HandedOver, ...]:
         """The secrets that were handed over to a source, oldest first. They are kept no longer."""
-        return await self._writer.run(handed_over.take, source)
+        return await self._writer.run(registered_secrets.take, source)
 
     async def keep_key_url(self, source: str, url: str) -> None:
         """Remember that a key from this URL verified a webhook of a source."""

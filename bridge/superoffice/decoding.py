@@ -13,7 +13,7 @@ from msgspec import Struct
 from bridge import content_codings, jsontext
 from bridge.errors import Undecodable
 from bridge.media_types import MediaType, media_type
-from bridge.superoffice.transport import ANSWER_LIMIT
+from bridge.superoffice.http.transport import ANSWER_LIMIT
 
 _HTML = ("text/html", "application/xhtml+xml")
 _BEGINS_AS_HTML = re.compile(r"<(!doctype\s+html|html)\b", re.IGNORECASE)

@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from bridge.errors import BridgeError
 from bridge.model import Outcome, PauseReason, Unclear
-from bridge.superoffice import carriers, decoding
-from bridge.superoffice.connection import Broken, ProxyRefused, ProxyUnreachable
+from bridge.superoffice import decoding, payloads
+from bridge.superoffice.http.connection import Broken, ProxyRefused, ProxyUnreachable
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
@@ -81,7 +81,7 @@ def judge(
 
 
 def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
-    answer = carriers.members(said.value)
+    answer = payloads.members(said.value)
     match status:
         case 401 | 403:
             return Outcome.UNAUTHORIZED, f"SuperOffice refused the log-in ({status}), check the target's authorization"
@@ -91,16 +91,16 @@ def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
             return Outcome.UNAVAILABLE, f"SuperOffice answered {status}"
         case _ if status >= 500:
             return Outcome.UNKNOWN, f"SuperOffice answered {status}, it may have taken the event"
-        case _ if status < 300 and carriers.is_result(answer):
+        case _ if status < 300 and payloads.is_result(answer):
             return Outcome.DELIVERED, ""
         case 200 if said.is_json and said.value is None:
             return Outcome.REJECTED, "SuperOffice answered null"
         case _ if 300 <= status < 400:
             return Outcome.MISCONFIGURED, f"the target redirects ({status}), put its final address into url"
-        case 404 | 405 if not carriers.is_service_error(answer):
+        case 404 | 405 if not payloads.is_service_error(answer):
             return Outcome.MISCONFIGURED, f"there is no SendEvent at this URL ({status}), check the target's url"
-        case _ if carriers.is_error(answer):
-            return Outcome.REJECTED, f"SuperOffice rejected the event ({status}) {carriers.error_type(answer)}".strip()
+        case _ if payloads.is_error(answer):
+            return Outcome.REJECTED, f"SuperOffice rejected the event ({status}) {payloads.error_type(answer)}".strip()
         case _ if status < 300:
             what = "a page of HTML" if said.is_page else "not SendEvent's"
             check = "check the target's url and what stands in front of it"

@@ -11,18 +11,18 @@ from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
 from bridge.settings.schema import TargetSettings
-from bridge.superoffice import carriers
-from bridge.superoffice.authorization import Authorization, compile_authorization
+from bridge.superoffice import payloads
 from bridge.superoffice.event_types import KNOWN, is_known
-from bridge.superoffice.log_in import REFUSED, LoggedIn
-from bridge.superoffice.log_in_service import Answer, LogInService
-from bridge.superoffice.oauth import OAuth
+from bridge.superoffice.http.tls import Trust, compile_trust, system_trust
+from bridge.superoffice.http.transport import Progress, Transport, body_of
+from bridge.superoffice.login.authorization import Authorization, compile_authorization
+from bridge.superoffice.login.oauth import OAuth
+from bridge.superoffice.login.refresh_token import Keeping
+from bridge.superoffice.login.session import REFUSED, LoggedIn
+from bridge.superoffice.login.token_service import Answer, LogInService
 from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
-from bridge.superoffice.refresh_token import Keeping
 from bridge.superoffice.request_headers import RequestHeaders
-from bridge.superoffice.tenant import Tenant
-from bridge.superoffice.tls import Trust, compile_trust, system_trust
-from bridge.superoffice.transport import Progress, Transport, body_of
+from bridge.superoffice.tenant.discovery import Tenant
 from bridge.timeouts import Deadlines
 
 SEND_EVENT = "/v1/Agents/Workflow/SendEvent"
@@ -95,7 +95,7 @@ class SuperOffice:
             url,
             headers=self._headers.of(claim),
             # As `content` it would take ten times as long. The transport adds its length, and the host.
-            stream=httpx.ByteStream(carriers.wrapper(claim.type, claim.text)),
+            stream=httpx.ByteStream(payloads.wrapper(claim.type, claim.text)),
             extensions={"progress": progress},
         )
         response, body = await self._exchange(request, progress)

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Collection
 from bridge.model import Attempt, Claim, Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.superoffice import carriers, decoding
+from bridge.superoffice import decoding, payloads
 from bridge.superoffice.event_types import event_types, is_version
-from bridge.superoffice.log_in_service import Answer
+from bridge.superoffice.login.token_service import Answer
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
@@ -24,7 +24,7 @@ def read_version(answer: Answer) -> str | None:
     """The NetServerVersion of an answer to `GET {base}`, such as `10.3.5.1234`; None where there is none."""
     if answer.status != 200:
         return None
-    version = carriers.members(decoding.read(answer.headers, answer.body).value).get("netserverversion")
+    version = payloads.members(decoding.read(answer.headers, answer.body).value).get("netserverversion")
     return version if is_version(version) else None
 
 

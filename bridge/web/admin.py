@@ -19,7 +19,7 @@ from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_nam
 from bridge.operations.naming import UnknownName
 from bridge.operations.queries import Looking
 from bridge.settings.secrets import Secret
-from bridge.store import reading
+from bridge.store import reader
 from bridge.web.guard import Guard
 from bridge.web.problems import failed, not_served, problem, response
 
@@ -81,12 +81,12 @@ def _records(looking: Looking, request: Request) -> Any:
     return read(looking, f"{kind}/{id_}" if id_ else kind)
 
 
-def _filter(request: Request) -> reading.Filter:
+def _filter(request: Request) -> reader.Filter:
     given = dict(request.query_params)
     numbers = {name: _number(name, given.pop(name), *span) for name, span in _NUMBERS.items() if name in given}
     if unknown := set(given) - {"state", "source", "rule", "target"}:
         raise InvalidRequest(f"unknown filter {', '.join(sorted(unknown))[:100]}")
-    return reading.Filter(**given, **numbers)  # type: ignore[arg-type]
+    return reader.Filter(**given, **numbers)  # type: ignore[arg-type]
 
 
 def _number(name: str, text: str, lowest: int, highest: int) -> int:

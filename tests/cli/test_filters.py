@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bridge.cli.filters import filter_of
 from bridge.model import EventState
-from bridge.store.reading import Filter
+from bridge.store.reader import Filter
 from bridge.times import iso, now
 
 

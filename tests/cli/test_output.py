@@ -23,7 +23,7 @@ from bridge.cli import output
 from bridge.model import Dead, Outcome
 from bridge.receiving.processing import interpret
 from bridge.service.rules import build_rules
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 
 EVIL = "hi \x1b[2J\x1b[31mred \x9b31m \u202eabc\nnext :100: \x07"
@@ -76,8 +76,8 @@ async def fill(store: Store, config: Path) -> None:
 
 
 def commands(config: Path) -> Iterator[list[str]]:
-    with reading.reading(f"sqlite:///{config.parent}/bridge.db") as connection:
-        (webhook,) = reading.list_webhooks(connection, reading.Filter())
+    with reader.reading(f"sqlite:///{config.parent}/bridge.db") as connection:
+        (webhook,) = reader.list_webhooks(connection, reader.Filter())
     event = webhook["events"][0]
     for words in (
         ["webhooks", "list"],

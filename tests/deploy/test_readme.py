@@ -13,7 +13,7 @@ from running import HANG, Bridge, Superoffice, by_github
 from bridge.service import composition
 from bridge.settings.parsing import size
 from bridge.settings.schema import ListenSettings
-from bridge.store import reading
+from bridge.store import reader
 
 from .files import README, ROOT, block, configured
 
@@ -74,9 +74,9 @@ def test_a_backup_is_whole_and_made_while_the_bridge_runs(
         command = command.replace(f"{state}/bridge.db", str(bridge.store)).replace(f"{state}/backup.db", str(copy))
         arguments = shlex.split(command)
         subprocess.run([sys.executable, *arguments[arguments.index("-c") :]], check=True, timeout=HANG)
-        with reading.reading(f"sqlite:///{copy}") as connection:
+        with reader.reading(f"sqlite:///{copy}") as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
-            (webhook,) = reading.list_webhooks(connection, reading.Filter(limit=10))
+            (webhook,) = reader.list_webhooks(connection, reader.Filter(limit=10))
         assert webhook["dedupe_key"] == "the-one"
         assert copy.stat().st_mode & 0o777 == 0o600
     assert bridge.stop() == 0

@@ -41,7 +41,7 @@ from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
 from bridge.store import database
 from bridge.store.tables import attempts, events
-from bridge.superoffice.authorization import compile_authorization
+from bridge.superoffice.login.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice
 
 MINUTE = 60_000

@@ -10,7 +10,7 @@ from store.support import LEASE, WINDOW, a_webhook, an_attempt, an_event, mapped
 
 from bridge.mapping.bounds import MAX_EVENTS
 from bridge.model import Dead, Event, Mapping, Outcome, RetryAt, Webhook
-from bridge.store.changes import Action
+from bridge.store.actions import Action
 from bridge.store.store import Store, owned
 from bridge.store.writer import Writer
 

@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from bridge.model import Claim, Event, Outcome, TargetState, Unclear, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.processing import interpret
-from bridge.store.changes import Action, Selection
+from bridge.store.actions import Action, Selection
 from bridge.store.order import WAITING
-from bridge.store.reading import Filter
+from bridge.store.reader import Filter
 
 from .support import Log, Shown
 from .world import GONE, LEASE, MAX_ATTEMPTS, ROOM, RULES, SWEEP, WINDOW, Seen, Tried, World, new_webhook

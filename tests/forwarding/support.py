@@ -32,7 +32,7 @@ from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.settings.schema import RetrySettings
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 from bridge.times import now
 
@@ -78,9 +78,9 @@ class Base:
 
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """All events with their attempts, in the order of their commit."""
-        with reading.reading(self._url) as connection:
-            listed = reading.list_events(connection, reading.Filter(**{"limit": 10_000} | which))
-            return [reading.show_event(connection, event["id"]) for event in reversed(listed)]
+        with reader.reading(self._url) as connection:
+            listed = reader.list_events(connection, reader.Filter(**{"limit": 10_000} | which))
+            return [reader.show_event(connection, event["id"]) for event in reversed(listed)]
 
     def states(self) -> list[str]:
         return [event["state"] for event in self.events()]

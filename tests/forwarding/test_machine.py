@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.model import Outcome, Unclear
 from bridge.store import database
-from bridge.store.changes import Action
+from bridge.store.actions import Action
 
 from .machine import Machine
 from .support import logged

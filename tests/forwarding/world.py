@@ -34,7 +34,7 @@ from bridge.operations.queries import Looking
 from bridge.rate import Bucket
 from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
-from bridge.store import database, targets
+from bridge.store import database, target_states
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
@@ -116,7 +116,7 @@ class Seen:
     events: dict[str, Row[Any]]
     webhooks: dict[str, bytes]  # with their bodies
     tried: list[Tried]
-    targets: dict[str, TargetState]
+    target_states: dict[str, TargetState]
     versions: list[Row[Any]]
 
 
@@ -275,7 +275,7 @@ class World:
                 events=found,
                 webhooks={row.id: bytes(row.body) for row in bodies},
                 tried=[Tried(*row) for row in tried],
-                targets=targets.load(connection, [None])[0],
+                targets=target_states.load(connection, [None])[0],
                 versions=list(versions),
             )
         self._seen = max([self._seen, *(version.n for version in versions)])

@@ -16,8 +16,8 @@ from bridge.receiving.processing import interpret
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
-from bridge.store import reading
-from bridge.store.changes import Action, Changed
+from bridge.store import reader
+from bridge.store.actions import Action, Changed
 from bridge.store.store import Store
 
 NOW = 1_700_000_000_000
@@ -156,13 +156,13 @@ class Office:
 
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """Events, oldest first."""
-        with reading.reading(self.url) as connection:
-            return reading.list_events(connection, reading.Filter(**{"limit": 10_000, **which}))[::-1]
+        with reader.reading(self.url) as connection:
+            return reader.list_events(connection, reader.Filter(**{"limit": 10_000, **which}))[::-1]
 
     def webhook(self, id_: str) -> dict[str, Any]:
-        with reading.reading(self.url) as connection:
-            return reading.show_webhook(connection, id_)
+        with reader.reading(self.url) as connection:
+            return reader.show_webhook(connection, id_)
 
     def webhooks(self) -> list[str]:
-        with reading.reading(self.url) as connection:
-            return [webhook["id"] for webhook in reading.list_webhooks(connection, reading.Filter())[::-1]]
+        with reader.reading(self.url) as connection:
+            return [webhook["id"] for webhook in reader.list_webhooks(connection, reader.Filter())[::-1]]

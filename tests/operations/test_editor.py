@@ -8,8 +8,8 @@ from editor import Editor, editor
 
 from bridge.operations.rules.json_schema import json_schema
 from bridge.receiving.verification.schemes import SCHEMES
-from bridge.superoffice.authorization import SCHEMES as LOG_INS
 from bridge.superoffice.event_types import event_types
+from bridge.superoffice.login.authorization import SCHEMES as LOG_INS
 
 RULE = "verify: {scheme: none}\nrules:\n  - name: a\n"
 TARGET = "targets:\n  crm:\n    url: http://127.0.0.1/api\n"

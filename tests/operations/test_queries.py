@@ -10,8 +10,8 @@ from bridge.model import EventState, PauseReason, TargetState, TenantState
 from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
 from bridge.operations.queries import Looking
-from bridge.store.changes import Action, Selection
-from bridge.store.reading import Filter
+from bridge.store.actions import Action, Selection
+from bridge.store.reader import Filter
 from operations.support import LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,7 @@ from bridge.model import (
     new_webhook_id,
 )
 from bridge.operations.retention import forget
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 
 HOUR = 3_600_000
@@ -75,8 +75,8 @@ async def end(store: Store, at: int, decision: Decision, outcome: Outcome = Outc
 
 
 def rows(path: Path) -> tuple[set[str], int]:
-    with reading.reading(f"sqlite:///{path / 'bridge.db'}") as connection:
-        webhooks = {webhook["id"] for webhook in reading.list_webhooks(connection, reading.Filter())}
+    with reader.reading(f"sqlite:///{path / 'bridge.db'}") as connection:
+        webhooks = {webhook["id"] for webhook in reader.list_webhooks(connection, reader.Filter())}
         left = connection.exec_driver_sql("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM attempts)")
         return webhooks, left.scalar_one()
 

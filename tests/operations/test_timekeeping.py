@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from bridge.observing import logs
 from bridge.operations import timekeeping
-from bridge.store import clock, reading
+from bridge.store import clock, reader
 
 from .support import Office
 
@@ -34,7 +34,7 @@ async def test_where_the_clocks_stand_is_kept_for_the_next_run(office: Office) -
     office.hand.set_wall(DAY)
     office.hand.turn(30_000)
     await timekeeping.look(office.store)
-    with reading.reading(office.url) as connection:
+    with reader.reading(office.url) as connection:
         assert clock.load(connection, [None]) == [office.hand.seen()]
 
 

@@ -31,7 +31,7 @@ from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.processing import interpret
 from bridge.service import composition
 from bridge.settings.parsing import Rate
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 
 NOW = 1_800_000_000_000
@@ -71,12 +71,12 @@ class House:
         return Intake({"github": source}, self.store, self.metrics, lambda names: self.woken.append(set(names)))
 
     def webhooks(self) -> list[dict[str, Any]]:
-        with reading.reading(self.url) as connection:
-            return reading.list_webhooks(connection, reading.Filter())
+        with reader.reading(self.url) as connection:
+            return reader.list_webhooks(connection, reader.Filter())
 
     def events(self) -> list[dict[str, Any]]:
-        with reading.reading(self.url) as connection:
-            return reading.list_events(connection, reading.Filter())
+        with reader.reading(self.url) as connection:
+            return reader.list_events(connection, reader.Filter())
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"bridge_{name}_total", labels) or 0
@@ -325,8 +325,8 @@ def test_any_genuine_body_is_accepted(tmp_path_factory: pytest.TempPathFactory) 
         @given(body, st.none() | st.text(st.characters(codec="ascii", exclude_characters="\r\n\0"), max_size=300))
         def accepted(content: bytes, delivery: str | None) -> None:
             receipt = runner.run(house.intake.receive(request(content, delivery)))
-            with reading.reading(house.url) as connection:
-                stored = reading.show_webhook(connection, receipt.webhook_id)
+            with reader.reading(house.url) as connection:
+                stored = reader.show_webhook(connection, receipt.webhook_id)
             assert stored["events"] == list(receipt.event_ids)
             assert stored["state"] == receipt.state
 

@@ -19,7 +19,7 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.verification.remote_keys import Download, download
 from bridge.service import composition
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 
 from .verification.genuine import AMAZON, CERT_OF_SNS, PUBLISHED, SCHEMES, TOPIC, signed_by_amazon, sns_message
@@ -56,8 +56,8 @@ class House:
         return self._metrics.registry.get_sample_value("bridge_webhooks_refused_total", labels) or 0
 
     def stored(self) -> int:
-        with reading.reading(self._url) as connection:
-            return len(reading.list_webhooks(connection, reading.Filter()))
+        with reader.reading(self._url) as connection:
+            return len(reader.list_webhooks(connection, reader.Filter()))
 
 
 @contextmanager

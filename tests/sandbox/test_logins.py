@@ -15,7 +15,7 @@ from running import HANG
 
 from bridge.sandbox.logins import AUTHENTICATE, JWKS, TOKENS, LogIns, pem
 from bridge.sandbox.superoffice import Sandbox, serving
-from bridge.superoffice.private_key import private_key, sign
+from bridge.superoffice.login.private_key import private_key, sign
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from clocks import Hand
 from sqlalchemy import Engine, text, update
 
 from bridge.model import Delivered, Outcome, RetryAt, TargetState
-from bridge.store import clock, reading, retention, targets
+from bridge.store import clock, reader, retention, target_states
 from bridge.store.store import Store
 from bridge.store.tables import events, webhooks
 from bridge.times import iso
@@ -109,8 +109,8 @@ async def test_times_to_come_are_shown_by_the_wall_clock(store: Store, url: str,
     await store.record(claim, an_attempt(Outcome.UNAVAILABLE), RetryAt(hand.running() + HOUR))
     hand.set_wall(step)
     await store.start()
-    with reading.reading(url) as connection:
-        shown = [reading.list_events(connection, reading.Filter())[0], reading.show_event(connection, claim.event_id)]
+    with reader.reading(url) as connection:
+        shown = [reader.list_events(connection, reader.Filter())[0], reader.show_event(connection, claim.event_id)]
     assert [event["next_attempt_at"] for event in shown] == [iso(NOW + step + HOUR)] * 2
 
 
@@ -126,17 +126,17 @@ async def test_a_pause_is_shown_by_the_wall_clock_of_its_beginning(
     probed = TargetState(name="crm", paused_at=NOW, reason="moved", probes=1, next_probe_at=NOW + HOUR)
     await store.save_target(probed)
     with look.connect() as connection:
-        (shown,) = targets.as_shown(connection).values()
-        assert targets.load(connection, [None]) == [{"crm": probed}]
+        (shown,) = target_states.as_shown(connection).values()
+        assert target_states.load(connection, [None]) == [{"crm": probed}]
     assert (shown.paused_at, shown.next_probe_at) == (NOW + step, NOW + HOUR)
     await store.save_target(TargetState(name="crm", paused_total=MINUTE))
     with look.connect() as connection:
-        (shown,) = targets.as_shown(connection).values()
+        (shown,) = target_states.as_shown(connection).values()
     assert (shown.paused_at, shown.next_probe_at) == (None, None)
     hand.set_wall(step)
     await store.save_target(TargetState(name="crm", paused_at=NOW + MINUTE, reason="moved"))
     with look.connect() as connection:
-        (shown,) = targets.as_shown(connection).values()
+        (shown,) = target_states.as_shown(connection).values()
     assert shown.paused_at == NOW + MINUTE + step
 
 
@@ -157,4 +157,4 @@ async def test_rows_of_before_there_were_two_clocks_go_by_the_one_there_was(
     assert claim.stored_at == NOW
     with engine.begin() as connection:
         assert retention.forget(connection, [retention.Forget(before=NOW + 1, cursor=0)]) == [(None, 1)]
-        assert targets.as_shown(connection)["crm"].paused_at == NOW
+        assert target_states.as_shown(connection)["crm"].paused_at == NOW

@@ -4,7 +4,7 @@ import pytest
 from clocks import Hand
 from sqlalchemy import text
 
-from bridge.store import database, reading
+from bridge.store import database, reader
 from bridge.store.store import Store
 
 from .support import DAY, LEASE, NOW, WINDOW, a_webhook, an_event, mapped
@@ -26,9 +26,9 @@ async def test_they_come_with_the_claim_and_events_without_have_none(store: Stor
 async def test_they_are_shown_where_there_are_some(store: Store, url: str) -> None:
     webhook = a_webhook()
     await store.accept(webhook, mapped(an_event(webhook, "1", headers=HEADERS), an_event(webhook, "2")), WINDOW)
-    with reading.reading(url) as connection:
-        second, first = reading.list_events(connection, reading.Filter())
-        assert reading.show_event(connection, first["id"])["headers"] == HEADERS
+    with reader.reading(url) as connection:
+        second, first = reader.list_events(connection, reader.Filter())
+        assert reader.show_event(connection, first["id"])["headers"] == HEADERS
     assert first["headers"] == HEADERS
     assert "headers" not in second
 

@@ -23,8 +23,8 @@ from bridge.model import (
     RetryAt,
     Webhook,
 )
-from bridge.store import database, events, reading
-from bridge.store.changes import Action
+from bridge.store import database, events, reader
+from bridge.store.actions import Action
 from bridge.store.store import Store
 from bridge.store.webhooks import Acceptance, accept
 
@@ -464,9 +464,9 @@ async def test_an_event_that_was_discarded_while_it_waited_waits_again_when_repl
 
 async def test_a_waiting_event_says_so_and_has_no_next_attempt(store: Store, url: str) -> None:
     first, second = await accepted(store, "anna", "anna")
-    with reading.reading(url) as connection:
-        shown = {row["id"]: row for row in reading.list_events(connection, reading.Filter())}
-        assert reading.show_event(connection, second)["reason"] == shown[second]["reason"]
+    with reader.reading(url) as connection:
+        shown = {row["id"]: row for row in reader.list_events(connection, reader.Filter())}
+        assert reader.show_event(connection, second)["reason"] == shown[second]["reason"]
     assert shown[first]["reason"] is None
     assert shown[first]["next_attempt_at"] == "2023-11-14T22:13:20.000Z"
     assert shown[second]["reason"] == "waits for an earlier event of its order_by"

@@ -16,7 +16,7 @@ from clocks import Hand
 
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Attempt, Dead, Decision, Delivered, EventState, Mapping, Outcome, RetryAt, Webhook
-from bridge.store import database, free_space, purging, reading
+from bridge.store import database, free_space, purging, reader
 from bridge.store.store import Store, owned
 
 from .support import LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped
@@ -106,11 +106,11 @@ def is_sound(path: Path) -> bool:
 
 def shown(path: Path) -> Any:
     """All that is on record."""
-    with reading.reading(f"sqlite:///{path}") as connection:
-        everything = reading.Filter(limit=100_000)
-        events = reading.list_events(connection, everything)
-        whole = [reading.show_event(connection, event["id"]) for event in events]
-        return reading.list_webhooks(connection, everything), whole
+    with reader.reading(f"sqlite:///{path}") as connection:
+        everything = reader.Filter(limit=100_000)
+        events = reader.list_events(connection, everything)
+        whole = [reader.show_event(connection, event["id"]) for event in events]
+        return reader.list_webhooks(connection, everything), whole
 
 
 @pytest.mark.anyio

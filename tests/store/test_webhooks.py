@@ -23,7 +23,7 @@ from bridge.model import (
     Webhook,
     WebhookState,
 )
-from bridge.store import database, reading
+from bridge.store import database, reader
 from bridge.store.store import Store
 from bridge.store.tables import dedupe, duplicates, events, webhooks
 
@@ -205,8 +205,8 @@ async def test_whatever_strangers_send_comes_back_as_it_was(store: Store, look: 
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
     assert claim.text == HOSTILE
     await store.record(claim, an_attempt(result={"Result": [HUGE, HOSTILE]}), Delivered())
-    with reading.reading(url) as connection:
-        shown = reading.show_event(connection, event.id)
+    with reader.reading(url) as connection:
+        shown = reader.show_event(connection, event.id)
     assert shown["attributes"] == attributes
     assert shown["result"] == {"Result": [HUGE, HOSTILE]}
 
@@ -311,8 +311,8 @@ async def test_remap_replaces_what_is_pending_or_dead_under_the_same_id_and_star
     assert (row.retries, row.created_at) == (0, NOW)
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
     assert (claim.text, claim.attempt) == ("b=2", 2)  # attempts go on counting: the fence must not be fooled
-    with reading.reading(url) as connection:
-        assert len(reading.show_event(connection, old.id)["attempts"]) == 1
+    with reader.reading(url) as connection:
+        assert len(reader.show_event(connection, old.id)["attempts"]) == 1
 
 
 async def test_remap_adds_what_is_newly_made(store: Store, look: Engine) -> None:
@@ -381,8 +381,8 @@ async def test_remap_replaces_why(store: Store, url: str) -> None:
     await store.accept(webhook, failed(error="first"), WINDOW)
     for mapping, error in ((failed(error="second"), "second"), (mapped(an_event(webhook)), None)):
         await store.remap(webhook, mapping)
-        with reading.reading(url) as connection:
-            shown = reading.show_webhook(connection, webhook.id)
+        with reader.reading(url) as connection:
+            shown = reader.show_webhook(connection, webhook.id)
         assert shown["state"] == mapping.state
         assert [why["error"] for why in shown["why"] or []] == ([error] if error else [])
 
@@ -391,8 +391,8 @@ async def test_duplicates_are_counted_at_the_first_and_those_with_another_body_t
     store: Store, url: str, hand: Hand
 ) -> None:
     def told() -> Any:
-        with reading.reading(url) as connection:
-            return reading.show_webhook(connection, first.id)["duplicates"]
+        with reader.reading(url) as connection:
+            return reader.show_webhook(connection, first.id)["duplicates"]
 
     first = a_webhook(body=b'{"v": 1}')
     await store.accept(first, mapped(key="one"), WINDOW)

@@ -15,9 +15,9 @@ from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
-from bridge.superoffice.authorization import compile_authorization
+from bridge.superoffice.http.tls import compile_trust
+from bridge.superoffice.login.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice
-from bridge.superoffice.tls import compile_trust
 
 BASIC = {"scheme": "basic", "username": "sandbox", "password": "sandbox"}
 RESULT = b'{"EventType":"SaleSold","Attributes":"done","TableRight":null,"FieldProperties":null}'

@@ -15,7 +15,7 @@ from bridge.sandbox.answers import Credentials
 from bridge.sandbox.faults import Fault
 from bridge.sandbox.superoffice import Sandbox
 from bridge.settings.expansion import Expansion
-from bridge.superoffice import carriers
+from bridge.superoffice import payloads
 from bridge.superoffice.outcome import KEPT
 
 from .support import BASIC, RESULT, Call, claim, opened, patience, playing, tenant
@@ -309,7 +309,7 @@ async def test_attributes_arrive_as_they_are(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_wrapper_says_what_it_is_given(event_type: str, text: str) -> None:
-    read = orjson.loads(carriers.wrapper(event_type, text))
+    read = orjson.loads(payloads.wrapper(event_type, text))
     assert read == {"WorkflowEvent": {"EventType": event_type, "Attributes": text}}
 
 

@@ -15,7 +15,7 @@ from running import HANG
 
 from bridge.model import Attempt, Outcome, Unclear
 from bridge.sandbox.superoffice import Sandbox, serving
-from bridge.superoffice import tls
+from bridge.superoffice.http import tls
 
 from .support import RESULT, Call, claim, compiled, forever, opened, playing, tenant
 

@@ -12,7 +12,7 @@ from clocks import Hand
 from bridge.model import Attempt, Outcome
 from bridge.sandbox.logins import pem
 from bridge.settings.document import Document, Section
-from bridge.superoffice.authorization import compile_authorization
+from bridge.superoffice.login.authorization import compile_authorization
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.send_event import SuperOffice
 

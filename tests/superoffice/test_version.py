@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge.model import Attempt, Claim, Outcome
-from bridge.superoffice.log_in_service import Answer
+from bridge.superoffice.login.token_service import Answer
 from bridge.superoffice.version import VersionWatch, read_version
 
 from .support import claim

@@ -17,7 +17,7 @@ from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Looking
 from bridge.settings.configuration import Names
 from bridge.settings.secrets import Secret
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 from bridge.web import admin
 from bridge.web.serving import Serving, listen
@@ -66,8 +66,8 @@ class Port:
         return event.id
 
     def states(self) -> list[str]:
-        with reading.reading(self.url) as connection:
-            return [event["state"] for event in reading.list_events(connection, reading.Filter())]
+        with reader.reading(self.url) as connection:
+            return [event["state"] for event in reader.list_events(connection, reader.Filter())]
 
 
 @pytest.fixture
@@ -138,13 +138,13 @@ async def test_without_the_token_nothing_is_answered_or_done(shown: str, port: P
 
 async def test_lists_are_those_of_the_commands(port: Port) -> None:
     made = [await port.receive() for _ in range(3)]
-    with reading.reading(port.url) as connection:
-        for kind, list_ in (("events", reading.list_events), ("webhooks", reading.list_webhooks)):
-            assert await port.get(f"/api/{kind}") == list_(connection, reading.Filter())
+    with reader.reading(port.url) as connection:
+        for kind, list_ in (("events", reader.list_events), ("webhooks", reader.list_webhooks)):
+            assert await port.get(f"/api/{kind}") == list_(connection, reader.Filter())
         shown = await port.get(f"/api/events/{made[1]}")
-        assert shown == reading.show_event(connection, made[1])
+        assert shown == reader.show_event(connection, made[1])
         webhook = shown["webhook_id"]
-        assert await port.get(f"/api/webhooks/{webhook}") == reading.show_webhook(connection, webhook) | {"note": None}
+        assert await port.get(f"/api/webhooks/{webhook}") == reader.show_webhook(connection, webhook) | {"note": None}
     story = await port.get(f"/api/explain/{made[1]}")
     assert (story["webhook"]["id"], [event["id"] for event in story["events"]]) == (webhook, [made[1]])
     assert [event["id"] for event in await port.get("/api/events")] == made[::-1]

@@ -25,8 +25,8 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.verification.remote_keys import download
 from bridge.service import composition
-from bridge.store import reading
-from bridge.store.handed_over import MOST
+from bridge.store import reader
+from bridge.store.registered_secrets import MOST
 from bridge.store.store import Store, owned
 from bridge.web import public
 from bridge.web.serving import Serving, listen
@@ -97,9 +97,9 @@ class Bridge:
 
     def stored(self) -> list[str]:
         """The sources of the stored webhooks."""
-        with reading.reading(self.url) as connection:
-            found = reading.list_webhooks(connection, reading.Filter())
-            made = {event["webhook_id"] for event in reading.list_events(connection, reading.Filter())}
+        with reader.reading(self.url) as connection:
+            found = reader.list_webhooks(connection, reader.Filter())
+            made = {event["webhook_id"] for event in reader.list_events(connection, reader.Filter())}
         assert made <= {webhook["id"] for webhook in found}
         return [webhook["source"] for webhook in found[: len(found) - self.before]]
 

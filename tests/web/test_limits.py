@@ -20,7 +20,7 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
 from bridge.service import composition
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 from bridge.web import public
 from bridge.web.serving import Serving, listen
@@ -57,8 +57,8 @@ class House:
         return await self.client.post("/webhooks/github", content=body, headers=signed | dict(headers or {}))
 
     def stored(self) -> list[tuple[int, str]]:
-        with reading.reading(self.store) as connection:
-            found = reading.list_webhooks(connection, reading.Filter())
+        with reader.reading(self.store) as connection:
+            found = reader.list_webhooks(connection, reader.Filter())
         return [(webhook["size"], webhook["state"]) for webhook in reversed(found)]
 
     def refused(self, reason: str, source: str = "github") -> float:
@@ -229,10 +229,10 @@ async def test_a_compressed_body_is_verified_and_stored_as_it_came(tmp_path: Pat
         assert (await bridge.post({"content-encoding": "gzip"}, body=bomb)).status_code == 202
         assert (await bridge.post({"content-encoding": "br"}, body=b"damaged")).status_code == 202
         assert bridge.stored() == [(len(body), "ignored"), (len(bomb), "unreadable"), (7, "unreadable")]
-        with reading.reading(bridge.store) as connection:
+        with reader.reading(bridge.store) as connection:
             damaged, large, _ = (
-                reading.show_webhook(connection, webhook["id"])["error"]
-                for webhook in reading.list_webhooks(connection, reading.Filter())
+                reader.show_webhook(connection, webhook["id"])["error"]
+                for webhook in reader.list_webhooks(connection, reader.Filter())
             )
         assert "damaged" in damaged
         assert "larger than 1024 bytes when it is decompressed" in large

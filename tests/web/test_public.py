@@ -23,7 +23,7 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import Store, owned
 from bridge.web import public
 from bridge.web.serving import Serving, listen
@@ -45,8 +45,8 @@ class Port:
 
     def stored(self) -> list[int]:
         """The sizes of the stored bodies, oldest first."""
-        with reading.reading(self.store) as connection:
-            return [webhook["size"] for webhook in reversed(reading.list_webhooks(connection, reading.Filter()))]
+        with reader.reading(self.store) as connection:
+            return [webhook["size"] for webhook in reversed(reader.list_webhooks(connection, reader.Filter()))]
 
     def refused(self, reason: str, source: str = "github") -> float | None:
         return self.metrics.registry.get_sample_value(

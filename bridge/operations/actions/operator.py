@@ -15,9 +15,9 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.queries import LISTED, Looking
 from bridge.receiving.processing import Interpreter
-from bridge.store import changes
-from bridge.store.changes import Action, Selection
-from bridge.store.reading import Filter
+from bridge.store import actions
+from bridge.store.actions import Action, Selection
+from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.times import iso
 
@@ -59,7 +59,7 @@ class Operator:
         if not yes:
             return answer
         answer["out_of_order"] = []
-        for ids in await asyncio.to_thread(self.looking.batches, changes.selected_events(selection, action)):
+        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_events(selection, action)):
             changed = await self.store.change(action, ids)
             self.wake(changed.targets)
             if action is Action.DISCARD:
@@ -83,7 +83,7 @@ class Operator:
         if not yes:
             return answer
         told: list[str] = []
-        for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
+        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_webhooks(selection)):
             async for receipts in self._remapped(await asyncio.to_thread(self.looking.load, ids), again):
                 for receipt in receipts:
                     _tell_discarded(receipt.discarded, "remapped")
@@ -123,7 +123,7 @@ class Operator:
         except StoreUnavailable as error:
             raise StoreUnavailable(f"nothing is erased, since {error}: end that, and try again") from None
         told: list[str] = []
-        for ids in await asyncio.to_thread(self.looking.batches, changes.selected_webhooks(selection)):
+        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_webhooks(selection)):
             erased = await asyncio.gather(*map(self.store.erase, ids))
             answer["done"] += sum(erased)
             answer["being_sent"] += [id_ for id_, gone in zip(ids, erased, strict=True) if not gone]

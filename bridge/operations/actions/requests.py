@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bridge.errors import BridgeError, StoreError
 from bridge.operations.actions.operator import Asker, Operator
 from bridge.operations.queries import Looking
-from bridge.store.changes import Action, Selection
-from bridge.store.reading import Filter
+from bridge.store.actions import Action, Selection
+from bridge.store.reader import Filter
 
 LATEST = 1 << 62  # milliseconds since 1970: what a database can hold
 NAME_LENGTH = 64  # of whoever asks for a change

@@ -15,8 +15,8 @@ from bridge.errors import BridgeError
 from bridge.operations.doctor.connectivity import Address, Unreached, connect, resolve
 from bridge.settings.schema import OnlineSettings, TargetSettings
 from bridge.superoffice.event_types import event_types
-from bridge.superoffice.log_in import REFUSED
-from bridge.superoffice.log_in_service import Answer
+from bridge.superoffice.login.session import REFUSED
+from bridge.superoffice.login.token_service import Answer
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.send_event import SEND_EVENT, SuperOffice
 from bridge.superoffice.version import read_version

@@ -5,8 +5,8 @@ from typing import Any
 
 from bridge.mapping.rules import Rules
 from bridge.receiving.processing import interpret
-from bridge.store import reading, webhooks
-from bridge.store.reading import Reading
+from bridge.store import reader, webhooks
+from bridge.store.reader import Reading
 
 
 def show(
@@ -19,7 +19,7 @@ def show(
     Raises:
         StoreError: there is none with this id.
     """
-    shown = reading.show_webhook(connection, webhook_id) | {"note": None}
+    shown = reader.show_webhook(connection, webhook_id) | {"note": None}
     if not shown["why"] and shown["source"] in rules:
         (webhook,) = webhooks.load(connection, [webhook_id])
         mapping = interpret(rules[webhook.source], webhook, explain=True)
@@ -39,12 +39,12 @@ def explain(
     """
     webhook_id = record_id
     if record_id.startswith("ev_"):
-        webhook_id = reading.show_event(connection, record_id)["webhook_id"]
-    shown = reading.show_webhook(connection, webhook_id)
+        webhook_id = reader.show_event(connection, record_id)["webhook_id"]
+    shown = reader.show_webhook(connection, webhook_id)
     (webhook,) = webhooks.load(connection, [webhook_id])
     its_rules = rules.get(webhook.source)
     mapping = interpret(its_rules, webhook, explain=True) if its_rules else None
-    events = [reading.show_event(connection, id_) for id_ in shown["events"]]
+    events = [reader.show_event(connection, id_) for id_ in shown["events"]]
     return {
         "webhook": {name: value for name, value in shown.items() if name != "why"},
         "why": [why.as_json() for why in mapping.why] if mapping else None,

@@ -12,8 +12,8 @@ from bridge.settings.annotations import inner_models
 from bridge.settings.parsing import BYTES, MILLISECONDS
 from bridge.settings.schema import BridgeSettings
 from bridge.settings.source_schema import SourceSettings
-from bridge.superoffice import authorization
 from bridge.superoffice.event_types import AUTO, event_types
+from bridge.superoffice.login import authorization
 
 _NARROW = ("type", "enum", "pattern", "minimum", "maximum")
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}

@@ -13,8 +13,8 @@ from bridge.observing import logs
 from bridge.operations.actions.operator import Asker
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Interpreter
-from bridge.store.changes import Action, Selection
-from bridge.store.reading import Filter
+from bridge.store.actions import Action, Selection
+from bridge.store.reader import Filter
 from operations.support import DAY, HOUR, LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio

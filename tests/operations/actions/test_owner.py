@@ -16,7 +16,7 @@ from bridge.operations.actions import owner
 from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.settings.secrets import Secret
-from bridge.store import reading
+from bridge.store import reader
 from bridge.store.store import owned
 from operations.support import Configuration
 
@@ -85,8 +85,8 @@ def test_where_no_bridge_runs_it_is_done_here_and_needs_no_admin_token(url: str)
     assert ask(url, "events/replay")["count"] == 0
     assert ask(url, "targets/crm/pause", {})["state"] == "paused"
     assert ask(url, "targets", None)[0]["paused_at"] is not None
-    with owned(url), reading.reading(url) as connection:  # nothing is held any more
-        assert reading.list_events(connection, reading.Filter()) == []
+    with owned(url), reader.reading(url) as connection:  # nothing is held any more
+        assert reader.list_events(connection, reader.Filter()) == []
 
 
 def test_only_a_remap_needs_the_rules(url: str, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from bridge.errors import BridgeError, StoreError
 from bridge.model import EventState
 from bridge.observing import logs
 from bridge.operations.actions.requests import InvalidRequest, _read, asker_name, perform, read
-from bridge.store.changes import Selection
-from bridge.store.reading import Filter
+from bridge.store.actions import Selection
+from bridge.store.reader import Filter
 from operations.support import Office
 
 ALL = {"filter": {"source": "shop"}}

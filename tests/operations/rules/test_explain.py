@@ -5,7 +5,7 @@ import pytest
 from bridge.errors import StoreError
 from bridge.model import EventState
 from bridge.operations.rules.explain import explain
-from bridge.store import reading
+from bridge.store import reader
 from operations.support import LINES, Office
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ async def test_a_webhook_is_told_with_the_why_of_todays_rules_and_all_events_wit
     webhook = await office.receive_lines("a", "b", key="delivery-1")
     await office.bring(EventState.DEAD)
     office.configuration.write(LINES.replace("    key:", "    when: item.sku == 'c'\n    key:"))
-    with reading.reading(office.url) as connection:
+    with reader.reading(office.url) as connection:
         story = explain(connection, webhook, office.rules(), lambda: None)
     assert list(story) == ["webhook", "why", "error", "events", "note"]
     assert (story["webhook"]["id"], story["webhook"]["dedupe_key"]) == (webhook, "delivery-1")
@@ -31,7 +31,7 @@ async def test_a_webhook_is_told_with_the_why_of_todays_rules_and_all_events_wit
 async def test_an_event_is_told_with_its_webhook_and_without_the_others(office: Office) -> None:
     webhook = await office.receive_lines("a", "b")
     first, second = office.events()
-    with reading.reading(office.url) as connection:
+    with reader.reading(office.url) as connection:
         story = explain(connection, second["id"], office.rules(), lambda: None)
     assert story["webhook"]["id"] == webhook
     assert story["webhook"]["events"] == [first["id"], second["id"]]
@@ -41,7 +41,7 @@ async def test_an_event_is_told_with_its_webhook_and_without_the_others(office: 
 
 async def test_what_no_rule_can_say_anything_about_is_told(office: Office) -> None:
     webhook, unreadable = await office.receive_lines("a"), await office.receive(b"[")
-    with reading.reading(office.url) as connection:
+    with reader.reading(office.url) as connection:
         story = explain(connection, webhook, {}, lambda: None)
         assert (story["why"], story["error"]) == (None, "there are no rules for source shop")
         assert len(story["events"]) == 1
@@ -52,5 +52,5 @@ async def test_what_no_rule_can_say_anything_about_is_told(office: Office) -> No
 
 @pytest.mark.parametrize("id_", ["wh_gone", "ev_gone", "", "7"])
 async def test_what_is_not_there_is_named(id_: str, office: Office) -> None:
-    with reading.reading(office.url) as connection, pytest.raises(StoreError, match=f"there is no .* {id_},"):
+    with reader.reading(office.url) as connection, pytest.raises(StoreError, match=f"there is no .* {id_},"):
         explain(connection, id_, office.rules(), lambda: None)

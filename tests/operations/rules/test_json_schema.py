@@ -18,7 +18,7 @@ from bridge.receiving.verification.schemes import SCHEMES as VERIFYING
 from bridge.settings import schema as bridge_schema
 from bridge.settings import source_schema
 from bridge.settings.parsing import Strict
-from bridge.superoffice.authorization import SCHEMES
+from bridge.superoffice.login.authorization import SCHEMES
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = json_schema()

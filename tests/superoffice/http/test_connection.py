@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.superoffice.connection import Answered, Broken, Connection
+from bridge.superoffice.http.connection import Answered, Broken, Connection
 
 MOST = 1000
 BODY = b'{"EventType": "SaleSold"}'

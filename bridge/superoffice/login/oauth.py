@@ -9,10 +9,10 @@ from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.settings.secrets import Secret
-from bridge.superoffice.log_in import Grant
-from bridge.superoffice.log_in_service import Exchange, sendable, told
+from bridge.superoffice.login.refresh_token import RefreshToken
+from bridge.superoffice.login.session import Grant
+from bridge.superoffice.login.token_service import Exchange, sendable, told
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.refresh_token import RefreshToken
 
 _PATH = "/login/common/oauth/tokens"
 _UNSAID = 20 * 60  # seconds that a token is good for where the answer does not say, the least that is documented

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model import Outcome
-from bridge.superoffice.log_in_service import Answer, said, sendable, told
+from bridge.superoffice.login.token_service import Answer, said, sendable, told
 from bridge.superoffice.outcome import NotSent
-
-from .logging_in import NOW
+from superoffice.logging_in import NOW
 
 
 def answer(status: int, body: bytes = b"{}", *, retry_after: str | None = None) -> Answer:

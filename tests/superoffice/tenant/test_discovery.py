@@ -17,9 +17,8 @@ from bridge.model import Attempt, Outcome, PauseReason, TenantState, Unclear
 from bridge.observing import logs
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.superoffice.send_event import SuperOffice
-from bridge.superoffice.tenant_state import SHORTEST
-
-from .support import Call, Server, claim, compiled, patience, playing
+from bridge.superoffice.tenant.state import SHORTEST
+from superoffice.support import Call, Server, claim, compiled, patience, playing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 

@@ -20,11 +20,10 @@ from bridge.model import Attempt, Outcome
 from bridge.sandbox.logins import pem
 from bridge.settings.expansion import Expansion
 from bridge.settings.secrets import Secret
-from bridge.superoffice.log_in_service import Answer
+from bridge.superoffice.login.system_user import Identity, SystemUser
+from bridge.superoffice.login.token_service import Answer
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.system_user import Identity, SystemUser
-
-from .logging_in import (
+from superoffice.logging_in import (
     CLAIM,
     HOUR,
     NOW,
@@ -41,7 +40,7 @@ from .logging_in import (
     system_user,
     unsigned,
 )
-from .support import Call, Server, claim, opened
+from superoffice.support import Call, Server, claim, opened
 
 pytestmark = pytest.mark.anyio
 

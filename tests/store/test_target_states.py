@@ -3,11 +3,10 @@ from clocks import Hand
 from sqlalchemy import Engine, text
 
 from bridge.model import Delivered, TargetState
-from bridge.store import database, targets
+from bridge.store import database, target_states
 from bridge.store.store import Store
-from bridge.store.targets import Backlog
-
-from .support import HOUR, MINUTE, NOW, a_webhook, an_attempt, an_event, mapped, one
+from bridge.store.target_states import Backlog
+from store.support import HOUR, MINUTE, NOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +43,7 @@ async def test_the_last_state_saved_is_the_one_that_counts(store: Store, look: E
     await store.save_target(TargetState(name="crm", paused_total=7))
     assert store.target("crm") == TargetState(name="crm", paused_total=7)
     with look.connect() as connection:
-        assert targets.load(connection, [None, None]) == [{"crm": TargetState(name="crm", paused_total=7)}] * 2
+        assert target_states.load(connection, [None, None]) == [{"crm": TargetState(name="crm", paused_total=7)}] * 2
 
 
 BEFORE = """
@@ -86,7 +85,7 @@ async def test_the_backlog_counts_pending_events_by_target_with_the_age_of_the_o
     (claim,) = (await store.claim("crm", 1, MINUTE)).claims
     await store.record(claim, an_attempt(), Delivered())
     with look.connect() as connection:
-        assert targets.backlog(connection) == {
+        assert target_states.backlog(connection) == {
             "crm": Backlog(1, NOW + MINUTE, NOW + MINUTE),
             "erp": Backlog(2, NOW, NOW),
             "gone": Backlog(1, NOW + MINUTE, NOW + MINUTE),

@@ -12,7 +12,7 @@ from bridge.model import EventState, TargetState
 from bridge.store.deleting import delete_some
 from bridge.store.order import advance, key_of, to_the_end
 from bridge.store.portions import portion, size_of
-from bridge.store.reading import Filter, filtered_events, filtered_webhooks
+from bridge.store.reader import Filter, filtered_events, filtered_webhooks
 from bridge.store.tables import attempts, events, is_delivered_in_order, webhooks
 from bridge.times import iso_or_none
 

@@ -8,8 +8,8 @@ import httpx
 
 from bridge.model import Outcome
 from bridge.superoffice import decoding
+from bridge.superoffice.http.transport import Transport, body_of
 from bridge.superoffice.outcome import NotSent, judge_fault, retry_after
-from bridge.superoffice.transport import Transport, body_of
 
 _MOST_READ = 256 * 1024  # bytes of an answer; a JWT or a key set has a few thousand
 _MOST_SAID = 200  # characters of what the other side says

@@ -12,11 +12,10 @@ from clocks import Hand
 from bridge.errors import StoreUnavailable
 from bridge.model import Outcome, Unclear
 from bridge.settings.expansion import Expansion
-from bridge.superoffice.refresh_token import Keeping
+from bridge.superoffice.login.refresh_token import Keeping
 from bridge.times import iso
-
-from .logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
-from .support import Call, claim, forever, opened, patience
+from superoffice.logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
+from superoffice.support import Call, claim, forever, opened, patience
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 

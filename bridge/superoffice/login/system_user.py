@@ -18,10 +18,10 @@ from bridge import jsontext
 from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.settings.secrets import Secret
-from bridge.superoffice.log_in import Grant
-from bridge.superoffice.log_in_service import Answer, Exchange, refused, said, sendable, told
+from bridge.superoffice.login.private_key import private_key, sign
+from bridge.superoffice.login.session import Grant
+from bridge.superoffice.login.token_service import Answer, Exchange, refused, said, sendable, told
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.private_key import private_key, sign
 
 _AUTHENTICATE = "/Login/api/PartnerSystemUser/Authenticate"
 _JWKS = "/login/.well-known/jwks"

@@ -14,12 +14,12 @@ from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, HeaderSecret, Strict, duration, parse
 from bridge.settings.schema import Environment, OnlineSettings, Text
 from bridge.settings.secrets import Expanded, Secret
-from bridge.superoffice.log_in import REFUSED, LoggedIn
-from bridge.superoffice.oauth import OAuth
+from bridge.superoffice.login.oauth import OAuth
+from bridge.superoffice.login.private_key import private_key
+from bridge.superoffice.login.session import REFUSED, LoggedIn
+from bridge.superoffice.login.system_user import Identity, SystemUser
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.private_key import private_key
 from bridge.superoffice.request_headers import fits_header
-from bridge.superoffice.system_user import Identity, SystemUser
 
 Scheme = Annotated[str, Field(description="the scheme")]
 

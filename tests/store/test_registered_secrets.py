@@ -1,11 +1,10 @@
 import pytest
 from sqlalchemy import Engine, func, select
 
-from bridge.store.handed_over import MOST, HandedOver
+from bridge.store.registered_secrets import MOST, HandedOver
 from bridge.store.store import Store
 from bridge.store.tables import handed_over
-
-from .support import MINUTE, NOW, together
+from store.support import MINUTE, NOW, together
 
 pytestmark = pytest.mark.anyio
 

@@ -10,13 +10,12 @@ from sqlalchemy import Connection, Engine, event, func, select
 
 from bridge.errors import StoreError
 from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
-from bridge.store import changes, reading
-from bridge.store.changes import FROM, Action, Selection
-from bridge.store.reading import Filter
+from bridge.store import actions, reader
+from bridge.store.actions import FROM, Action, Selection
+from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.store.tables import attempts, dedupe, events, webhooks
-
-from .support import (
+from store.support import (
     DAY,
     HOUR,
     LEASE,
@@ -107,8 +106,8 @@ async def test_a_replay_starts_attempts_and_max_age_anew_and_keeps_what_was(
     (again,) = (await store.claim("crm", 1, LEASE)).claims
     assert (again.attempt, again.retries, again.unclear, again.expires_at) == (5, 0, 0, hand.at + HOUR)
     assert again.stored_at == NOW
-    with reading.reading(url) as connection:
-        shown = reading.show_event(connection, claim.event_id)
+    with reader.reading(url) as connection:
+        shown = reader.show_event(connection, claim.event_id)
     assert [tried["number"] for tried in shown["attempts"]] == [1, 2, 3, 4]
 
 
@@ -127,8 +126,8 @@ async def test_a_replayed_delivery_is_not_delivered_any_more_but_its_attempt_sta
     await store.change(Action.REPLAY, [made])
     row = event_row(look, made)
     assert (row.state, row.delivered_at, row.next_attempt_at) == ("pending", None, NOW)
-    with reading.reading(url) as connection:
-        assert [tried["outcome"] for tried in reading.show_event(connection, made)["attempts"]] == ["delivered"]
+    with reader.reading(url) as connection:
+        assert [tried["outcome"] for tried in reader.show_event(connection, made)["attempts"]] == ["delivered"]
 
 
 async def test_a_result_that_comes_after_a_replay_is_late(store: Store, look: Engine, hand: Hand) -> None:
@@ -161,10 +160,10 @@ async def test_callers_at_once_change_an_event_once(store: Store) -> None:
 
 
 async def selected(store: Store, url: str, action: Action, selection: Selection) -> list[str]:
-    with reading.reading(url) as connection:
-        query = changes.selected_events(selection, action)
-        found = changes.ids_after(connection, query, 0, 100)[1]
-        assert changes.preview_events(connection, selection, action, 100)["count"] == len(found)
+    with reader.reading(url) as connection:
+        query = actions.selected_events(selection, action)
+        found = actions.ids_after(connection, query, 0, 100)[1]
+        assert actions.preview_events(connection, selection, action, 100)["count"] == len(found)
     return found
 
 
@@ -206,22 +205,22 @@ async def test_events_are_selected_by_ids_by_every_filter_and_by_what_the_action
 async def test_an_empty_filter_value_names_nothing_rather_than_everything(name: str, store: Store, url: str) -> None:
     await in_state(store, EventState.DEAD)
     nothing = replace(Filter(), **{name: ""})  # type: ignore[arg-type]
-    with reading.reading(url) as connection:
-        assert reading.list_events(connection, nothing) == []
-        assert reading.list_webhooks(connection, nothing) == []
-        assert changes.preview_events(connection, Selection(filter=nothing), Action.REPLAY, 100)["count"] == 0
-        assert changes.preview_webhooks(connection, Selection(filter=nothing))["count"] == 0
+    with reader.reading(url) as connection:
+        assert reader.list_events(connection, nothing) == []
+        assert reader.list_webhooks(connection, nothing) == []
+        assert actions.preview_events(connection, Selection(filter=nothing), Action.REPLAY, 100)["count"] == 0
+        assert actions.preview_webhooks(connection, Selection(filter=nothing))["count"] == 0
 
 
 async def test_ids_come_in_portions_in_order_of_commit(store: Store, url: str) -> None:
     made = [await in_state(store, EventState.PENDING) for _ in range(5)]
-    query = changes.selected_events(Selection(), Action.DISCARD)
-    with reading.reading(url) as connection:
-        cursor, first = changes.ids_after(connection, query, 0, 2)
+    query = actions.selected_events(Selection(), Action.DISCARD)
+    with reader.reading(url) as connection:
+        cursor, first = actions.ids_after(connection, query, 0, 2)
         assert cursor is not None
-        cursor, second = changes.ids_after(connection, query, cursor, 2)
+        cursor, second = actions.ids_after(connection, query, cursor, 2)
         assert cursor is not None
-        cursor, third = changes.ids_after(connection, query, cursor, 2)
+        cursor, third = actions.ids_after(connection, query, cursor, 2)
     assert cursor is None
     assert [*first, *second, *third] == made
 
@@ -230,12 +229,12 @@ async def test_a_portion_of_what_is_long_is_smaller(store: Store, url: str) -> N
     webhook = a_webhook()
     made = [an_event(webhook, str(number), text="x" * 2**20) for number in range(5)]
     await store.accept(webhook, mapped(*made), WINDOW)
-    query = changes.selected_events(Selection(), Action.DISCARD)
+    query = actions.selected_events(Selection(), Action.DISCARD)
     portions: list[list[str]] = []
     cursor: int | None = 0
-    with reading.reading(url) as connection:
+    with reader.reading(url) as connection:
         while cursor is not None:
-            cursor, ids = changes.ids_after(connection, query, cursor, 200)
+            cursor, ids = actions.ids_after(connection, query, cursor, 200)
             portions.append(ids)
     assert list(map(len, portions)) == [2, 2, 1]
     assert [id_ for ids in portions for id_ in ids] == [each.id for each in made]
@@ -257,15 +256,15 @@ async def test_a_preview_of_events_tells_how_many_of_what_time_and_how_many_were
     await in_state(store, EventState.DEAD)
     hand.turn(MINUTE)
     await in_state(store, EventState.PENDING)
-    with reading.reading(url) as connection:
-        assert changes.preview_events(connection, Selection(), Action.REPLAY, 100) == {
+    with reader.reading(url) as connection:
+        assert actions.preview_events(connection, Selection(), Action.REPLAY, 100) == {
             "count": 3,
             "oldest": "2023-11-14T22:13:20.000Z",
             "newest": "2023-11-14T22:15:20.000Z",
             "already_delivered": 2,  # one of them is dead now: SuperOffice has it all the same
             "out_of_order": [],
         }
-        assert changes.preview_events(connection, Selection(ids=()), Action.REPLAY, 100) == {
+        assert actions.preview_events(connection, Selection(ids=()), Action.REPLAY, 100) == {
             "count": 0,
             "oldest": None,
             "newest": None,
@@ -278,10 +277,10 @@ async def test_a_preview_of_webhooks_goes_by_when_they_came(store: Store, url: s
     for at, source in ((NOW, "shop"), (NOW + MINUTE, "forms"), (NOW + HOUR, "shop")):
         webhook = a_webhook(at, source=source)
         await store.accept(webhook, mapped(an_event(webhook, rule=source)), WINDOW)
-    with reading.reading(url) as connection:
+    with reader.reading(url) as connection:
 
         def shown(**which: Any) -> tuple[int, str | None]:
-            preview = changes.preview_webhooks(connection, Selection(filter=Filter(**which)))
+            preview = actions.preview_webhooks(connection, Selection(filter=Filter(**which)))
             return preview["count"], preview["newest"]
 
         assert shown() == (3, "2023-11-14T23:13:20.000Z")
@@ -293,14 +292,14 @@ async def test_a_preview_of_webhooks_goes_by_when_they_came(store: Store, url: s
 
 async def test_an_id_that_is_not_there_is_named(store: Store, url: str) -> None:
     made = await in_state(store, EventState.DEAD)
-    with reading.reading(url) as connection:
-        webhook = reading.show_event(connection, made)["webhook_id"]
-        changes.existing(connection, [made], "event")
-        changes.existing(connection, [webhook], "webhook")
+    with reader.reading(url) as connection:
+        webhook = reader.show_event(connection, made)["webhook_id"]
+        actions.existing(connection, [made], "event")
+        actions.existing(connection, [webhook], "webhook")
         with pytest.raises(StoreError, match=r"^there is no event ev_none, `bridge events list` shows the newest$"):
-            changes.existing(connection, [made, "ev_none", "ev_other"], "event")
+            actions.existing(connection, [made, "ev_none", "ev_other"], "event")
         with pytest.raises(StoreError, match=r"^there is no webhook ev_"):
-            changes.existing(connection, [webhook, made], "webhook")
+            actions.existing(connection, [webhook, made], "webhook")
 
 
 # erase

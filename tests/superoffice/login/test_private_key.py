@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.sandbox.logins import pem, rsa_xml
-from bridge.superoffice.private_key import private_key, sign
+from bridge.superoffice.login.private_key import private_key, sign
 
 KEY = rsa_key(0)
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -12,12 +12,11 @@ from clocks import Hand
 from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
-from bridge.superoffice.log_in import Grant, LoggedIn
-from bridge.superoffice.log_in_service import Answer, Exchange
+from bridge.superoffice.login.session import Grant, LoggedIn
+from bridge.superoffice.login.token_service import Answer, Exchange
 from bridge.superoffice.outcome import NotSent
 from bridge.times import iso
-
-from .logging_in import HOUR, NOW, logged
+from superoffice.logging_in import HOUR, NOW, logged
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 

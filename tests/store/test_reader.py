@@ -10,30 +10,29 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreVersion
 from bridge.model import Dead, Delivered, Held, Mapping, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
-from bridge.store import database, reading
-from bridge.store.reading import Filter
+from bridge.store import database, reader
+from bridge.store.reader import Filter
 from bridge.store.store import Store, owned
 from bridge.store.tables import events, webhooks
 from bridge.store.webhooks import Acceptance, accept
-
-from .support import HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one
+from store.support import HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio
 
 
 def _events(url: str, **wanted: Any) -> list[dict[str, Any]]:
-    with reading.reading(url) as connection:
-        return reading.list_events(connection, Filter(**wanted))
+    with reader.reading(url) as connection:
+        return reader.list_events(connection, Filter(**wanted))
 
 
 def _webhooks(url: str, **wanted: Any) -> list[dict[str, Any]]:
-    with reading.reading(url) as connection:
-        return reading.list_webhooks(connection, Filter(**wanted))
+    with reader.reading(url) as connection:
+        return reader.list_webhooks(connection, Filter(**wanted))
 
 
 def _event(url: str, event_id: str) -> dict[str, Any]:
-    with reading.reading(url) as connection:
-        return reading.show_event(connection, event_id)
+    with reader.reading(url) as connection:
+        return reader.show_event(connection, event_id)
 
 
 BEFORE = """
@@ -188,19 +187,19 @@ async def test_a_webhook_reads_as_documented(state: WebhookState, store: Store, 
         "error": error or broke,
         "why": kept,  # where every rule did what it should there is nothing to explain, and it is not stored
     }
-    with reading.reading(url) as connection:
+    with reader.reading(url) as connection:
         repeated = {"count": 0, "differing": 0, "first_at": None, "last_at": None}  # in `show` only
-        assert reading.show_webhook(connection, webhook.id) == shown | {"duplicates": repeated}
+        assert reader.show_webhook(connection, webhook.id) == shown | {"duplicates": repeated}
 
 
 async def test_what_is_not_there_is_told_with_the_command_that_lists(url: str) -> None:
-    with reading.reading(url) as connection:
+    with reader.reading(url) as connection:
         with pytest.raises(StoreError, match="no event ev_1, `bridge events list`"):
-            reading.show_event(connection, "ev_1")
+            reader.show_event(connection, "ev_1")
         with pytest.raises(StoreError, match="no webhook wh_1, `bridge webhooks list`"):
-            reading.show_webhook(connection, "wh_1")
-        assert reading.list_events(connection, Filter()) == []
-        assert reading.list_webhooks(connection, Filter()) == []
+            reader.show_webhook(connection, "wh_1")
+        assert reader.list_events(connection, Filter()) == []
+        assert reader.list_webhooks(connection, Filter()) == []
 
 
 async def test_lists_are_newest_first_and_limited(store: Store, url: str, hand: Hand) -> None:
@@ -318,8 +317,8 @@ async def test_reading_goes_on_beside_a_writer_in_the_middle_of_a_transaction(ur
 
 
 async def test_a_writer_commits_while_somebody_reads(store: Store, url: str) -> None:
-    with reading.reading(url) as connection:
-        assert reading.list_events(connection, Filter()) == []
+    with reader.reading(url) as connection:
+        assert reader.list_events(connection, Filter()) == []
         await store.accept(*one(), WINDOW)
     assert len(_events(url)) == 1
 
@@ -360,7 +359,7 @@ async def test_what_a_killed_writer_left_in_its_log_is_read(sqlite_url: str, tmp
 
 def test_the_connection_of_a_reader_cannot_write(url: str) -> None:
     for statement in (insert(webhooks), events.delete(), text("UPDATE alembic_version SET version_num = 'x'")):
-        with reading.reading(url) as connection, pytest.raises(DBAPIError, match=r"readonly|read-only"):
+        with reader.reading(url) as connection, pytest.raises(DBAPIError, match=r"readonly|read-only"):
             connection.execute(statement)
 
 

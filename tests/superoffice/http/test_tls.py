@@ -16,8 +16,7 @@ from bridge.settings.expansion import Expansion
 from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
 from bridge.superoffice.send_event import compile_target
-
-from .support import BASIC, Call, claim, opened, playing
+from superoffice.support import BASIC, Call, claim, opened, playing
 
 pytestmark = pytest.mark.anyio  # of those that are asynchronous
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import StoreUnavailable
 from bridge.settings.secrets import FileText, Secret
-from bridge.superoffice.refresh_token import RefreshToken
+from bridge.superoffice.login.refresh_token import RefreshToken
 
 pytestmark = pytest.mark.anyio
 

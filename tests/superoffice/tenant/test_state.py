@@ -16,7 +16,7 @@ from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
 from bridge.settings.schema import OnlineSettings
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.tenant_state import SHORTEST, STATES, read_state
+from bridge.superoffice.tenant.state import SHORTEST, STATES, read_state
 from bridge.times import iso
 
 NOW = 1_795_500_000_000  # 2026-11-24T06:00:00Z

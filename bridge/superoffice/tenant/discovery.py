@@ -15,9 +15,9 @@ from bridge.model import Outcome, PauseReason, TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.settings.schema import OnlineSettings
+from bridge.superoffice.http.transport import Progress, body_of
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after
-from bridge.superoffice.tenant_state import read_state
-from bridge.superoffice.transport import Progress, body_of
+from bridge.superoffice.tenant.state import read_state
 from bridge.times import iso
 
 Exchange = Callable[[httpx.Request], Awaitable[httpx.Response]]

@@ -14,7 +14,7 @@ from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.superoffice.log_in_service import Exchange
+from bridge.superoffice.login.token_service import Exchange
 from bridge.superoffice.outcome import NotSent
 from bridge.times import iso
 

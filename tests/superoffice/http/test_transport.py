@@ -9,10 +9,9 @@ from clocks import Hand
 from forwarding.world import Loop
 
 from bridge.settings.tls_and_proxy import ProxySettings
-from bridge.superoffice.tls import system_trust
-from bridge.superoffice.transport import Transport, body_of
-
-from .support import RESULT, Call, playing
+from bridge.superoffice.http.tls import system_trust
+from bridge.superoffice.http.transport import Transport, body_of
+from superoffice.support import RESULT, Call, playing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 

@@ -12,10 +12,9 @@ from bridge.model import Outcome
 from bridge.sandbox.logins import pem
 from bridge.settings.document import Document, Section
 from bridge.settings.expansion import Expansion
-from bridge.superoffice.authorization import SCHEMES, compile_authorization
-
-from .logging_in import NOW, a_sandbox, logging_in
-from .support import Call, claim, opened, playing
+from bridge.superoffice.login.authorization import SCHEMES, compile_authorization
+from superoffice.logging_in import NOW, a_sandbox, logging_in
+from superoffice.support import Call, claim, opened, playing
 
 
 def problems(authorization: dict[str, Any]) -> list[str]:

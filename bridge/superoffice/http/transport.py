@@ -17,7 +17,7 @@ import httpx
 from aiohappyeyeballs import start_connection
 
 from bridge.settings.tls_and_proxy import ProxySettings
-from bridge.superoffice.connection import Connection, ProxyRefused, ProxyUnreachable
+from bridge.superoffice.http.connection import Connection, ProxyRefused, ProxyUnreachable
 from bridge.timeouts import Deadlines
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`

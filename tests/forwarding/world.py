@@ -116,7 +116,7 @@ class Seen:
     events: dict[str, Row[Any]]
     webhooks: dict[str, bytes]  # with their bodies
     tried: list[Tried]
-    target_states: dict[str, TargetState]
+    targets: dict[str, TargetState]
     versions: list[Row[Any]]
 
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What people who write rules run: tests, tries, explanations, signed requests, the schema."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Bodies into values of JSON's types: JSON, forms, XML, CloudEvents."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The HTTP client: connections, TLS, and an httpx transport over them."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tenants of SuperOffice Online: where each is, and whether it runs."""

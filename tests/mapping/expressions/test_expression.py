@@ -474,7 +474,7 @@ def test_spelling_is_the_inverse_of_parsing(text: str) -> None:
 # The page
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "expressions.md"
+PAGE = Path(__file__).parents[3] / "docs" / "expressions.md"
 
 
 def examples(kind: str) -> list[tuple[str, str]]:

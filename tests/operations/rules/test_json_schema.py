@@ -20,7 +20,7 @@ from bridge.settings import source_schema
 from bridge.settings.parsing import Strict
 from bridge.superoffice.login.authorization import SCHEMES
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 SCHEMA = json_schema()
 DEFINITIONS = SCHEMA["$defs"]
 

@@ -22,7 +22,7 @@ from bridge.settings.document import Document, Section
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import Method, SourceSettings
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 KEYS = Keys(secrets=(Secret("hush"),), verify_token=Secret("letmein"), registering=True)
 REQUEST = Request(
     source="s", method="POST", path="/webhooks/s", query=b"", headers=(), body=b"", received_at=0, client="192.0.2.1"

@@ -33,7 +33,7 @@ from receiving.verification.support import NOW, STANDARD, compiled, request, sig
 
 VECTORS = [
     vector
-    for vector in json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
+    for vector in json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
     if vector["scheme"] == "sendgrid"
 ]
 PUBLIC = "whpk_" + b64(raw_public(ED25519))

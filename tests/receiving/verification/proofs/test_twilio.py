@@ -19,7 +19,7 @@ from receiving.verification.support import NOW, request
 
 VECTORS = [
     vector
-    for vector in json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
+    for vector in json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
     if vector["scheme"] == "twilio"
 ]
 FORM = "application/x-www-form-urlencoded"

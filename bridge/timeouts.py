@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Deadlines(Generic[T]):
+class TimeoutQueue(Generic[T]):
     """Things that have `within` seconds each, and are handed to `over` where they took longer. For one event loop."""
 
     def __init__(self, within: float, over: Callable[[T], None]) -> None:

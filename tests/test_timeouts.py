@@ -8,7 +8,7 @@ from forwarding.world import Loop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.timeouts import Deadlines
+from bridge.timeouts import TimeoutQueue
 
 WITHIN = 10  # seconds
 things = st.integers(0, 5)
@@ -53,7 +53,7 @@ def test_what_did_not_end_in_time_is_told_of_once_when_its_time_is_over(made: li
     expected: list[int] = []
 
     async def story(wait: Callable[[float], Awaitable[None]]) -> None:
-        deadlines: Deadlines[int] = Deadlines(WITHIN, told.append)
+        deadlines: TimeoutQueue[int] = TimeoutQueue(WITHIN, told.append)
         due: dict[int, int] = {}
         now = 0
         for what, value in [*made, ("wait", WITHIN)]:
@@ -78,7 +78,7 @@ def test_what_did_not_end_in_time_is_told_of_once_when_its_time_is_over(made: li
 
 def test_a_thousand_things_that_end_in_time_take_one_timer() -> None:
     async def story(_: object) -> None:
-        deadlines: Deadlines[int] = Deadlines(WITHIN, lambda _: None)
+        deadlines: TimeoutQueue[int] = TimeoutQueue(WITHIN, lambda _: None)
         for thing in range(1000):
             deadlines.start(thing)
             deadlines.stop(thing)
@@ -88,7 +88,7 @@ def test_a_thousand_things_that_end_in_time_take_one_timer() -> None:
 
 def test_another_event_loop_watches_when_the_first_has_ended() -> None:
     told: list[str] = []
-    deadlines: Deadlines[str] = Deadlines(WITHIN, told.append)
+    deadlines: TimeoutQueue[str] = TimeoutQueue(WITHIN, told.append)
 
     async def cut_off(_: object) -> None:
         deadlines.start("cut off")

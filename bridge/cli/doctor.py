@@ -60,10 +60,10 @@ def doctor(
 
 def _shown(context: typer.Context) -> list[dict[str, Any]]:
     """What waits for each target; nothing where there is no store yet, or none that this version reads."""
-    from bridge.cli.record import looking
+    from bridge.cli.record import queries
 
     try:
-        return looking(context).targets()
+        return queries(context).targets()
     except StoreError:
         return []
 

@@ -7,7 +7,7 @@ import typer
 from bridge.cli.actions import By, Ids, Note, Yes, act
 from bridge.cli.filters import AsJson, Limit, Rule, Since, Source, Target, filter_of
 from bridge.cli.output import print_one, print_rows
-from bridge.cli.record import looking
+from bridge.cli.record import queries
 from bridge.model import EventState
 
 app = typer.Typer(no_args_is_help=True, help="Look at events, and send them again, discard or release them.")
@@ -31,13 +31,13 @@ def list_events(
 ) -> None:
     """List events, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
-    print_rows(looking(context).list_events(wanted), COLUMNS, as_json=as_json)
+    print_rows(queries(context).list_events(wanted), COLUMNS, as_json=as_json)
 
 
 @app.command("show")
 def show_event(context: typer.Context, event_id: Id, as_json: AsJson = False) -> None:
     """Show one event with all its attempts."""
-    print_one(looking(context).event(event_id), as_json=as_json)
+    print_one(queries(context).event(event_id), as_json=as_json)
 
 
 @app.command()

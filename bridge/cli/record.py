@@ -6,7 +6,7 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.mapping.rules import Rules
-    from bridge.operations.queries import Looking
+    from bridge.operations.queries import Queries
     from bridge.settings.configuration import Settings
 
 
@@ -32,12 +32,12 @@ def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None
         raise typer.BadParameter(str(error)) from None
 
 
-def looking(context: typer.Context) -> "Looking":
+def queries(context: typer.Context) -> "Queries":
     """What only reads, where the rules have no say in it."""
-    from bridge.operations.queries import Looking
+    from bridge.operations.queries import Queries
 
     settings, url = _load(context)
-    return Looking(store_url=url, rules={}, names=settings.names, target_urls=_target_urls(settings))
+    return Queries(store_url=url, rules={}, names=settings.names, target_urls=_target_urls(settings))
 
 
 def _load(context: typer.Context) -> "tuple[Settings, str]":

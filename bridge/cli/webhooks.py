@@ -7,7 +7,7 @@ import typer
 from bridge.cli.actions import By, Ids, Note, Yes, act
 from bridge.cli.filters import AsJson, Limit, Rule, Since, Source, Target, filter_of
 from bridge.cli.output import print_note, print_one, print_rows, print_why
-from bridge.cli.record import ask, looking
+from bridge.cli.record import ask, queries
 from bridge.model import WebhookState
 
 app = typer.Typer(no_args_is_help=True, help="Look at webhooks, map them again, or erase them.")
@@ -31,7 +31,7 @@ def list_webhooks(
 ) -> None:
     """List webhooks, newest first."""
     wanted = filter_of(state, source, rule, target, since, limit)
-    print_rows(looking(context).list_webhooks(wanted), COLUMNS, as_json=as_json)
+    print_rows(queries(context).list_webhooks(wanted), COLUMNS, as_json=as_json)
 
 
 @app.command("show")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from bridge.errors import StoreUnavailable
-from bridge.forwarding.target_worker import Lane
+from bridge.forwarding.target_worker import TargetWorker
 from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
@@ -16,7 +16,7 @@ _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 class Forwarder:
     """Runs the lanes."""
 
-    def __init__(self, store: Store, lanes: Mapping[str, Lane], sweep_every: float = _SWEEP_EVERY) -> None:
+    def __init__(self, store: Store, lanes: Mapping[str, TargetWorker], sweep_every: float = _SWEEP_EVERY) -> None:
         self._store = store
         self._lanes = lanes
         self._sweep_every = sweep_every

@@ -16,7 +16,7 @@ _SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
 _PASSING = (PauseReason.BREAKER, PauseReason.TENANT)  # what mostly ends without anybody's help
 
 
-class Telling:
+class Reporter:
     """Tells of one target; `answers`: also what it said of an event that it did not take, in its own words."""
 
     def __init__(self, target: str, metrics: Metrics, clock: Clock, *, answers: bool = False) -> None:

@@ -12,7 +12,7 @@ import tenacity
 
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
-from bridge.forwarding.reporter import Telling
+from bridge.forwarding.reporter import Reporter
 from bridge.forwarding.retry import Policy
 from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt
 from bridge.observing import logs
@@ -31,7 +31,7 @@ _STORE_WAIT = 1000  # milliseconds until a store that failed is asked again
 _LOOK_AGAIN = 30  # seconds; due times come closer while the machine sleeps, the event loop's timers do not
 
 
-class Lane:
+class TargetWorker:
     """Sends one target's events, at most `max_in_flight` at once and as fast as `bucket` lets pass."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Lane:
         self._room = max_in_flight
         self.lease = lease
         self._store = store
-        self._tell = Telling(name, metrics, store.clock, answers=log_answers)
+        self._tell = Reporter(name, metrics, store.clock, answers=log_answers)
         self._clock = store.clock
         self._due_at: int | None = 0  # when the store has something for us, as far as we know; 0: now
         self._looked_at = 0

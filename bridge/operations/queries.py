@@ -27,7 +27,7 @@ LISTED = 100  # of ids and the like in an answer, beside their count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looking:
+class Queries:
     """Reads the record. `rules` are today's, `note` says what to know of them, where there is something to say.
 
     `target_urls` names the targets that are configured; the URL is None of one whose tenant is asked for it.

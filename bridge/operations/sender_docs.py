@@ -4,7 +4,7 @@ from typing import Any
 
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.senders.sender import HASH, Sender, Shown
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 
 _WORDS = {"body": "body", "method": "method", "url": "URL"}
 _UNSIGNED = "none, nor the body"
@@ -127,7 +127,7 @@ def _row(name: str, sender: Sender) -> dict[str, Any]:
     }
 
 
-def _proves(way: Recipe | Shown | str) -> str:
+def _proves(way: SignatureSpec | Shown | str) -> str:
     if isinstance(way, str):
         return way
     if isinstance(way, Shown):
@@ -149,13 +149,13 @@ def _signed_headers(name: str, sender: Sender) -> str:
     return "; else ".join(dict.fromkeys(told))
 
 
-def _part(recipe: Recipe, part: str) -> str:
+def _part(recipe: SignatureSpec, part: str) -> str:
     if part in _WORDS:
         return _WORDS[part]
     return "time" if part == recipe.timestamp else "id" if part == recipe.delivery_id else f"`{part}`"
 
 
-def _replay(recipes: tuple[Recipe, ...]) -> str:
+def _replay(recipes: tuple[SignatureSpec, ...]) -> str:
     timed = [recipe for recipe in recipes if recipe.timestamp]
     if not timed:
         return "none: no time is signed"

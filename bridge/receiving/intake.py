@@ -19,16 +19,16 @@ from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.receiving.handshakes.handshake import Asked, Handshake, Refusal, Reply, refused
-from bridge.receiving.limits.address_limiter import Failures
+from bridge.receiving.limits.address_limiter import AddressLimiter
 from bridge.receiving.limits.addresses import Callers
-from bridge.receiving.limits.log_limiter import Telling
+from bridge.receiving.limits.log_limiter import LogLimiter
 from bridge.receiving.limits.request_limits import Largest
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.processing import Interpreter
+from bridge.receiving.processing import Processor
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
 from bridge.settings.source_schema import FailureSettings, SourceSettings
-from bridge.store.registered_secrets import HandedOver
+from bridge.store.registered_secrets import RegisteredSecret
 from bridge.store.store import Store
 
 _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of keys, by one address
@@ -94,10 +94,10 @@ class Intake:
         self._wake = wake
         self._download = download
         self._off_loop = off_loop or OffLoop()
-        self._interpreter = Interpreter(self._off_loop)
-        self._failures = Failures(monotonic)
-        self._fetches = Failures(monotonic, _SITE)
-        self._telling = Telling(monotonic)
+        self._interpreter = Processor(self._off_loop)
+        self._failures = AddressLimiter(monotonic)
+        self._fetches = AddressLimiter(monotonic, _SITE)
+        self._telling = LogLimiter(monotonic)
         rates = {name: source.settings.rate for name, source in sources.items()}
         self._rates = {
             name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
@@ -203,7 +203,7 @@ class Intake:
         """The reply, once what must come before it is done; else that the sender should ask again."""
         try:
             if reply.keep:
-                secret = HandedOver(
+                secret = RegisteredSecret(
                     source=request.source, secret=reply.keep, client=request.client, received_at=request.received_at
                 )
                 if not await self._store.keep_secret(secret):

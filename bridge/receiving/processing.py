@@ -56,7 +56,7 @@ def interpret(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mappi
         return to_the_end(steps(rules, webhook, explain=explain))
 
 
-class Interpreter:
+class Processor:
     """Maps webhooks, and lets an event loop go on meanwhile."""
 
     def __init__(self, off_loop: OffLoop | None = None) -> None:

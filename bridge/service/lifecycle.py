@@ -16,19 +16,19 @@ from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.retry import Policy
-from bridge.forwarding.target_worker import Lane
+from bridge.forwarding.target_worker import TargetWorker
 from bridge.model import TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
 from bridge.operations import retention, timekeeping
 from bridge.operations.actions.operator import Operator
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.rate import Bucket
 from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.processing import Interpreter
+from bridge.receiving.processing import Processor
 from bridge.service import file_limits
 from bridge.service.composition import Built, build
 from bridge.service.signals import Signals
@@ -94,12 +94,12 @@ class _Bridge:
         self._unready: list[str] = []
         self._ready = False
 
-    def _lane(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> Lane:
+    def _lane(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> TargetWorker:
         policy = Policy(settings.retry)
         superoffice.keep_by(_Keeping(self._store, name))
         if superoffice.tenant:
             superoffice.tenant.told = self._remember
-        return Lane(
+        return TargetWorker(
             name=name,
             send=self._versions[name].noticing(superoffice.send) if name in self._versions else superoffice.send,
             policy=policy,
@@ -146,14 +146,14 @@ class _Bridge:
         return serving
 
     def _operator(self) -> Operator:
-        looking = Looking(
+        looking = Queries(
             store_url=self._built.store_url,
             rules={name: source.rules for name, source in self._built.sources.items()},
             names=self._built.names,
             target_urls={name: target.url for name, target in self._settings.targets.items()},
             note=lambda: _DIFFER if self._differs() else None,
         )
-        interpreter = Interpreter(self._off_loop)
+        interpreter = Processor(self._off_loop)
         return Operator(store=self._store, looking=looking, wake=self._forwarder.wake, interpreter=interpreter)
 
     async def _drain(self, serving: list[Serving]) -> None:

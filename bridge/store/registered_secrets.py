@@ -11,7 +11,7 @@ MOST = 10  # of one source that nobody has read: a stranger could hand over more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver:
+class RegisteredSecret:
     """One secret, and who handed it over when."""
 
     source: str
@@ -20,12 +20,12 @@ class HandedOver:
     received_at: int
 
 
-def keep(connection: Connection, secrets: Sequence[HandedOver]) -> Sequence[bool]:
+def keep(connection: Connection, secrets: Sequence[RegisteredSecret]) -> Sequence[bool]:
     """Keep each secret; one that is kept already stays once. False where its source has `MOST` of them unread."""
     return [_keep(connection, secret) for secret in secrets]
 
 
-def _keep(connection: Connection, secret: HandedOver) -> bool:
+def _keep(connection: Connection, secret: RegisteredSecret) -> bool:
     its_source = handed_over.c.source == secret.source
     kept = set(connection.execute(select(handed_over.c.secret).where(its_source)).scalars())
     given = secret.secret.encode()
@@ -40,16 +40,16 @@ def _keep(connection: Connection, secret: HandedOver) -> bool:
     return True
 
 
-def take(connection: Connection, sources: Sequence[str]) -> Sequence[tuple[HandedOver, ...]]:
+def take(connection: Connection, sources: Sequence[str]) -> Sequence[tuple[RegisteredSecret, ...]]:
     """The secrets of each source, oldest first. They are kept no longer."""
     return [_take(connection, source) for source in sources]
 
 
-def _take(connection: Connection, source: str) -> tuple[HandedOver, ...]:
+def _take(connection: Connection, source: str) -> tuple[RegisteredSecret, ...]:
     its_source = handed_over.c.source == source
     rows = connection.execute(select(handed_over).where(its_source).order_by(handed_over.c.seq)).all()
     connection.execute(delete(handed_over).where(its_source))
     return tuple(
-        HandedOver(source=source, secret=row.secret.decode(), client=row.client, received_at=row.received_at)
+        RegisteredSecret(source=source, secret=row.secret.decode(), client=row.client, received_at=row.received_at)
         for row in rows
     )

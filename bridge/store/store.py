@@ -181,11 +181,11 @@ class Store:
         """Delete a few webhooks stored before a moment; return where to go on (None: nowhere) and how many went."""
         return await self._writer.run(retention.forget, retention.Forget(before=before, cursor=cursor), cost=_PORTION)
 
-    async def keep_secret(self, secret: registered_secrets.HandedOver) -> bool:
+    async def keep_secret(self, secret: registered_secrets.RegisteredSecret) -> bool:
         """Keep a secret that a sender handed over; False where too many of its source are unread."""
         return await self._writer.run(registered_secrets.keep, secret, in_time=True)
 
-    async def take_secrets(self, source: str) -> tuple[registered_secrets.HandedOver, ...]:
+    async def take_secrets(self, source: str) -> tuple[registered_secrets.RegisteredSecret, ...]:
         """The secrets that were handed over to a source, oldest first. They are kept no longer."""
         return await self._writer.run(registered_secrets.take, source)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.store import checkpoints
-from bridge.timeouts import Deadlines
+from bridge.timeouts import TimeoutQueue
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -67,7 +67,7 @@ class Writer:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._within = within
-        self._deadlines = Deadlines(within, self._give_up)
+        self._deadlines = TimeoutQueue(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._turns: queue.SimpleQueue[tuple[list[_Job], list[_Job]] | None] = queue.SimpleQueue()
         self._between: queue.SimpleQueue[tuple[Callable[[Any], Any], _Future]] = queue.SimpleQueue()

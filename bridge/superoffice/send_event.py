@@ -17,13 +17,13 @@ from bridge.superoffice.http.tls import Trust, compile_trust, system_trust
 from bridge.superoffice.http.transport import Progress, Transport, body_of
 from bridge.superoffice.login.authorization import Authorization, compile_authorization
 from bridge.superoffice.login.oauth import OAuth
-from bridge.superoffice.login.refresh_token import Keeping
+from bridge.superoffice.login.refresh_token import TokenStore
 from bridge.superoffice.login.session import REFUSED, LoggedIn
 from bridge.superoffice.login.token_service import Answer, LogInService
 from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
 from bridge.superoffice.request_headers import RequestHeaders
 from bridge.superoffice.tenant.discovery import Tenant
-from bridge.timeouts import Deadlines
+from bridge.timeouts import TimeoutQueue
 
 SEND_EVENT = "/v1/Agents/Workflow/SendEvent"
 _LOG_IN_SHARE = 0.9  # of an attempt's time, so that an attempt that waits for a log-in learns why it failed
@@ -42,7 +42,7 @@ class SuperOffice:
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
-        self._deadlines: Deadlines[asyncio.Timeout] = Deadlines(self._timeout, lambda limit: limit.reschedule(0))
+        self._deadlines: TimeoutQueue[asyncio.Timeout] = TimeoutQueue(self._timeout, lambda limit: limit.reschedule(0))
         self._clock = clock = clock or Clock()
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""
@@ -166,7 +166,7 @@ class SuperOffice:
             return True
         return False
 
-    def keep_by(self, keeping: Keeping) -> None:
+    def keep_by(self, keeping: TokenStore) -> None:
         """Say what keeps a refresh token that the log-in service gives in place of the configured one."""
         if isinstance(self._authorization, LoggedIn) and isinstance(self._authorization.log_in, OAuth):
             self._authorization.log_in.refresh_token.keeping = keeping

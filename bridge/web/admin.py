@@ -17,7 +17,7 @@ from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
 from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_name, perform, read
 from bridge.operations.naming import UnknownName
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.settings.secrets import Secret
 from bridge.store import reader
 from bridge.web.guard import Guard
@@ -72,7 +72,7 @@ def application(
     return Guard(served, token, metrics)
 
 
-def _records(looking: Looking, request: Request) -> Any:
+def _records(looking: Queries, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if not id_ and kind == "events":
         return looking.list_events(_filter(request))

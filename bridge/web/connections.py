@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
-from bridge.timeouts import Deadlines
+from bridge.timeouts import TimeoutQueue
 from bridge.web.flow import Flow, Turns
 from bridge.web.problems import problem
 from bridge.web.reading import Reader
@@ -29,8 +29,8 @@ class Connections:
         self.limits = limits
         self.refused = refused
         self.turns = Turns()
-        self.heads = Deadlines(limits.head_within, Connection.head_is_too_slow)
-        self.idle = Deadlines(limits.idle, Connection.timeout_keep_alive_handler)
+        self.heads = TimeoutQueue(limits.head_within, Connection.head_is_too_slow)
+        self.idle = TimeoutQueue(limits.idle, Connection.timeout_keep_alive_handler)
         self._waiting: dict[Connection, None] = {}  # for their clients to send the rest of a request; longest first
 
     def __call__(self, **of_uvicorn: Any) -> "Connection":

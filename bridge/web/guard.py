@@ -13,8 +13,8 @@ from bridge.errors import Refused
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.receiving.limits.address_limiter import Failures
-from bridge.receiving.limits.log_limiter import Telling
+from bridge.receiving.limits.address_limiter import AddressLimiter
+from bridge.receiving.limits.log_limiter import LogLimiter
 from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import FailureSettings
@@ -43,8 +43,8 @@ class Guard:
         self._app = app
         self._token = token
         self._metrics = metrics
-        self._failures = Failures(monotonic)
-        self._telling = Telling(monotonic)
+        self._failures = AddressLimiter(monotonic)
+        self._telling = LogLimiter(monotonic)
         self.bodies = Bodies(limits)
         self.connections = Connections(limits, self._tell)
 

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.retry import Policy
-from bridge.forwarding.target_worker import Lane
+from bridge.forwarding.target_worker import TargetWorker
 from bridge.model import (
     Attempt,
     Claim,
@@ -153,13 +153,13 @@ class Day:
         assert authorization is not None, problems
         return SuperOffice(name, parsed, authorization, self.hand), parsed
 
-    def _lane(self, name: str, office: SuperOffice, settings: TargetSettings) -> Lane:
+    def _lane(self, name: str, office: SuperOffice, settings: TargetSettings) -> TargetWorker:
         async def send(claim: Claim) -> Attempt:
             with self._working():
                 return await office.send(claim)
 
         policy = Policy(settings.retry, Random(name).uniform)
-        return Lane(
+        return TargetWorker(
             name=name,
             send=send,
             policy=policy,

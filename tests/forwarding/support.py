@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bridge.clock import Clock
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.retry import Policy
-from bridge.forwarding.target_worker import Lane, Send
+from bridge.forwarding.target_worker import Send, TargetWorker
 from bridge.model import (
     Attempt,
     Claim,
@@ -135,10 +135,10 @@ def lane(
     after: int | None = None,
     log_answers: bool = False,
     **retry: Any,
-) -> Lane:
+) -> TargetWorker:
     """A lane; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
     policy = Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2)
-    return Lane(
+    return TargetWorker(
         name=name,
         send=send,
         policy=policy,
@@ -153,7 +153,7 @@ def lane(
 
 
 @asynccontextmanager
-async def running(one: Lane) -> AsyncIterator[None]:
+async def running(one: TargetWorker) -> AsyncIterator[None]:
     """Let a lane work; drained in the end."""
     task = asyncio.create_task(one.run())
     try:

@@ -9,7 +9,7 @@ from clocks import Hand
 from sqlalchemy import update
 
 from bridge.forwarding.forwarder import Forwarder
-from bridge.forwarding.target_worker import Lane
+from bridge.forwarding.target_worker import TargetWorker
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.store import database
@@ -37,7 +37,7 @@ def nothing(_: Hand) -> None:
     """The next run is on the same machine, which was not started anew."""
 
 
-async def turned(one: Lane, hand: Hand, milliseconds: int, store: Store) -> None:
+async def turned(one: TargetWorker, hand: Hand, milliseconds: int, store: Store) -> None:
     """Time passes, and the lane looks at the clock."""
     hand.turn(milliseconds)
     one.wake()

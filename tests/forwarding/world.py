@@ -30,7 +30,7 @@ from bridge.model import (
 )
 from bridge.operations import timekeeping
 from bridge.operations.actions.operator import Operator
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.rate import Bucket
 from bridge.receiving.processing import interpret
 from bridge.settings.configuration import Names
@@ -309,7 +309,7 @@ class World:
         await self._forwarder.settle()
         self._forwarder.start()
         self._timekeeping = asyncio.create_task(timekeeping.run(self.store))
-        looking = Looking(
+        looking = Queries(
             store_url=self.url,
             rules=self.rules,
             names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),

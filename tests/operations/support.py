@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
 from bridge.operations.actions.operator import Operator
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.receiving.processing import interpret
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source
@@ -97,7 +97,7 @@ class Office:
     @property
     def operator(self) -> Operator:
         """By the rules as they are written now."""
-        looking = Looking(
+        looking = Queries(
             store_url=self.url,
             rules=self.rules(),
             names=self.configuration.names(),

@@ -9,7 +9,7 @@ from bridge.errors import StoreError
 from bridge.model import EventState, PauseReason, TargetState, TenantState
 from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
 from operations.support import LINES, MINUTE, NOW, Office
@@ -21,7 +21,7 @@ BROKEN = LINES.replace("item.sku }}", "item.size }}")
 MOMENT = "2023-11-14T22:13:20.000Z"
 
 
-def looking(office: Office) -> Looking:
+def looking(office: Office) -> Queries:
     return office.operator.looking
 
 
@@ -150,9 +150,9 @@ async def test_a_file_that_cannot_be_read_may_hold_any_name(office: Office) -> N
         looking_by(office).list_events(Filter(state="nope"))
 
 
-def looking_by(office: Office) -> Looking:
+def looking_by(office: Office) -> Queries:
     """Without the rules, which need not be readable to look."""
-    return Looking(store_url=office.url, rules={}, names=office.configuration.names(), target_urls={})
+    return Queries(store_url=office.url, rules={}, names=office.configuration.names(), target_urls={})
 
 
 # remap

@@ -18,7 +18,7 @@ from bridge.model import Content, Receipt, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.intake import Intake
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.processing import Interpreter, interpret, steps
+from bridge.receiving.processing import Processor, interpret, steps
 from receiving.test_intake import House, house_in, request
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +130,7 @@ async def test_a_source_that_is_too_busy_asks_its_sender_to_come_again(house: Ho
 async def test_a_stored_webhook_is_mapped_aside_however_short_it_takes(house: House, off_loop: OffLoop) -> None:
     webhook = house.source.verifier.verify(request(b'{"number": 7}', "one"), request(b"").received_at)
     async with off_loop.turn("github", 1):
-        aside = asyncio.create_task(Interpreter(off_loop).interpret_aside(house.source.rules, webhook))
+        aside = asyncio.create_task(Processor(off_loop).interpret_aside(house.source.rules, webhook))
         await asyncio.sleep(0)
         assert not aside.done()
     assert await aside == interpret(house.source.rules, webhook)

@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import Engine, func, select
 
-from bridge.store.registered_secrets import MOST, HandedOver
+from bridge.store.registered_secrets import MOST, RegisteredSecret
 from bridge.store.store import Store
 from bridge.store.tables import handed_over
 from store.support import MINUTE, NOW, together
@@ -9,8 +9,8 @@ from store.support import MINUTE, NOW, together
 pytestmark = pytest.mark.anyio
 
 
-def a_secret(text: str, source: str = "asana", at: int = NOW) -> HandedOver:
-    return HandedOver(source=source, secret=text, client="192.0.2.1", received_at=at)
+def a_secret(text: str, source: str = "asana", at: int = NOW) -> RegisteredSecret:
+    return RegisteredSecret(source=source, secret=text, client="192.0.2.1", received_at=at)
 
 
 def count(look: Engine) -> int:

@@ -14,7 +14,7 @@ from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, event
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.settings.configuration import Names
 from bridge.settings.secrets import Secret
 from bridge.store import reader
@@ -87,7 +87,7 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
             def wake(targets: Iterable[str]) -> None:
                 port.woken.append(set(targets))
 
-            looking = Looking(
+            looking = Queries(
                 store_url=sqlite_url,
                 rules={},
                 names=Names(source=frozenset({"shop"}), rule=frozenset({"rule"}), target=frozenset({"crm"})),

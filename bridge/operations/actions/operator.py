@@ -13,8 +13,8 @@ from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Mapping, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.operations.queries import LISTED, Looking
-from bridge.receiving.processing import Interpreter
+from bridge.operations.queries import LISTED, Queries
+from bridge.receiving.processing import Processor
 from bridge.store import actions
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
@@ -44,9 +44,9 @@ class Operator:
     """
 
     store: Store
-    looking: Looking
+    looking: Queries
     wake: Callable[[Iterable[str]], None]
-    interpreter: Interpreter = field(default_factory=Interpreter)
+    interpreter: Processor = field(default_factory=Processor)
 
     async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.

@@ -15,7 +15,7 @@ from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreErro
 from bridge.mapping.rules import Rules
 from bridge.operations.actions.operator import Operator
 from bridge.operations.actions.requests import asker_name, perform, preview, read
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.operations.rules.send import reachable
 from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
@@ -66,7 +66,7 @@ def ask(
         if payload is not None:
             raise
         note, todays_rules = f"the rules of the files cannot be used: {_first(error)}", {}
-    looking = Looking(
+    looking = Queries(
         store_url=store_url,
         rules=todays_rules,
         names=names,
@@ -87,7 +87,7 @@ def _first(error: ConfigError) -> Problem:
     return next(problem for problem in error.problems if problem.severity is Severity.ERROR)
 
 
-def _here(path: str, payload: dict[str, Any], looking: Looking, asker: str | None) -> Any:
+def _here(path: str, payload: dict[str, Any], looking: Queries, asker: str | None) -> Any:
     async def run(store: Store) -> Any:
         await store.start()
         try:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bridge.errors import BridgeError, StoreError
 from bridge.operations.actions.operator import Asker, Operator
-from bridge.operations.queries import Looking
+from bridge.operations.queries import Queries
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
 
@@ -63,7 +63,7 @@ def asker_name(name: str) -> str | None:
     return name.strip() or None
 
 
-def read(looking: Looking, path: str) -> Any:
+def read(looking: Queries, path: str) -> Any:
     """`targets[/NAME]`, `events/ID`, `webhooks/ID` or `explain/ID`.
 
     Raises:
@@ -83,7 +83,7 @@ def read(looking: Looking, path: str) -> Any:
     raise StoreError(f"there is no {path[:100]}, only events, webhooks, targets and explain")
 
 
-def preview(looking: Looking, path: str, payload: Any) -> Any:
+def preview(looking: Queries, path: str, payload: Any) -> Any:
     """What a change would do, which only reads; None where the request is to do it.
 
     Raises:

@@ -67,7 +67,7 @@ class Patient:
 
 
 def waiting(target: dict[str, Any]) -> Finding:
-    """What waits for a target, as `Looking.targets` shows it, and whether it goes on by itself."""
+    """What waits for a target, as `Queries.targets` shows it, and whether it goes on by itself."""
     name, paused = target["name"], target["state"] == "paused"
     told, hints = [], []
     if target["detail"]:

@@ -23,7 +23,7 @@ _MOST_WANTED = 500  # milliseconds, by one request
 _PER_MIB = 50.0  # milliseconds that a MiB of what takes longest takes: parts with heads of 8 KiB, all escapes
 
 
-class Failures:
+class AddressLimiter:
     """Counts by source and address: an IPv4 address, or a network of IPv6. Who never failed takes no memory."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, prefix: int = 64) -> None:

@@ -9,7 +9,7 @@ AT_ONCE = 300  # lines of one kind after a rest
 A_SECOND = 10  # from then on
 
 
-class Telling:
+class LogLimiter:
     """Counts lines by kind: names from the configuration and reasons of closed sets, never a stranger's words."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from bridge.model import Content
 from bridge.receiving.senders.sender import HASH, Sender, Shown
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 
-_HUB = Recipe(header="X-Hub-Signature", prefix="sha256=")
+_HUB = SignatureSpec(header="X-Hub-Signature", prefix="sha256=")
 
 
-def _standard(prefix: str) -> Recipe:
+def _standard(prefix: str) -> SignatureSpec:
     """Standard Webhooks, with the headers of whoever uses it."""
-    return Recipe(
+    return SignatureSpec(
         header=f"{prefix}-signature",
         separator=" ",
         prefix="v1,",
@@ -26,9 +26,9 @@ def _standard(prefix: str) -> Recipe:
     )
 
 
-def _keyed(header: str, tolerance: int = 300_000) -> Recipe:
+def _keyed(header: str, tolerance: int = 300_000) -> SignatureSpec:
     """`t=TIME,v1=SIGNATURE` over `TIME.BODY`."""
-    return Recipe(
+    return SignatureSpec(
         header=header,
         separator=",",
         item="v1",
@@ -38,9 +38,9 @@ def _keyed(header: str, tolerance: int = 300_000) -> Recipe:
     )
 
 
-def _versioned(header: str, timestamp: str) -> Recipe:
+def _versioned(header: str, timestamp: str) -> SignatureSpec:
     """`v0=SIGNATURE` over `v0:TIME:BODY`."""
-    return Recipe(
+    return SignatureSpec(
         header=header,
         prefix="v0=",
         signed=("lit:v0:", f"header:{timestamp}", "lit::", "body"),
@@ -53,7 +53,7 @@ SENDERS: Mapping[str, Sender] = {
         title="GitHub",
         secrets="the webhook's secret",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-Hub-Signature-256",
                 prefix="sha256=",
                 delivery_id="header:X-GitHub-Delivery",
@@ -96,7 +96,7 @@ SENDERS: Mapping[str, Sender] = {
         title="Gitea, Forgejo",
         secrets="the webhook's secret",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-Gitea-Signature",
                 delivery_id="header:X-Gitea-Delivery",
                 drops=("X-Hub-Signature", "X-Hub-Signature-256", "X-Gogs-Signature", "X-Forgejo-Signature"),
@@ -109,7 +109,7 @@ SENDERS: Mapping[str, Sender] = {
     "gogs": Sender(
         title="Gogs",
         secrets="the webhook's secret",
-        proof=(Recipe(header="X-Gogs-Signature", delivery_id="header:X-Gogs-Delivery"),),
+        proof=(SignatureSpec(header="X-Gogs-Signature", delivery_id="header:X-Gogs-Delivery"),),
         event="headers['x-gogs-event']",
         sources=("gogs.io/docs/features/webhook",),
         unconfirmed="how often it tries again",
@@ -140,7 +140,7 @@ SENDERS: Mapping[str, Sender] = {
         title="Shopify",
         secrets="the app's client secret, or the one that the notification settings show",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-Shopify-Hmac-SHA256",
                 also=("Shopify-Hmac-SHA256",),
                 encoding="base64",
@@ -177,7 +177,7 @@ SENDERS: Mapping[str, Sender] = {
         title="HubSpot",
         secrets="the app's client secret",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-HubSpot-Signature-v3",
                 encoding="base64",
                 signed=("method", "url", "body", "header:X-HubSpot-Request-Timestamp"),
@@ -185,8 +185,8 @@ SENDERS: Mapping[str, Sender] = {
                 timestamp_unit="ms",
                 decoded="%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B",
             ),
-            Recipe(header="X-HubSpot-Signature", algorithm="sha256-concat", signed=("method", "url", "body")),
-            Recipe(header="X-HubSpot-Signature", algorithm="sha256-concat"),
+            SignatureSpec(header="X-HubSpot-Signature", algorithm="sha256-concat", signed=("method", "url", "body")),
+            SignatureSpec(header="X-HubSpot-Signature", algorithm="sha256-concat"),
         ),
         event="body[0].subscriptionType",
         status=200,
@@ -228,7 +228,7 @@ SENDERS: Mapping[str, Sender] = {
         title="Zendesk",
         secrets="the webhook's signing secret",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-Zendesk-Webhook-Signature",
                 encoding="base64",
                 signed=("header:X-Zendesk-Webhook-Signature-Timestamp", "body"),
@@ -246,7 +246,7 @@ SENDERS: Mapping[str, Sender] = {
     "typeform": Sender(
         title="Typeform",
         secrets="the webhook's secret",
-        proof=(Recipe(header="Typeform-Signature", prefix="sha256=", encoding="base64"),),
+        proof=(SignatureSpec(header="Typeform-Signature", prefix="sha256=", encoding="base64"),),
         dedupe="body.event_id",
         event="body.event_type",
         retries="every 2 to 3 minutes for 10 hours on 408, 423, 429 and 503; 404 and 410 disable it at once",
@@ -255,7 +255,7 @@ SENDERS: Mapping[str, Sender] = {
     "pagerduty": Sender(
         title="PagerDuty (v3)",
         secrets="the subscription's signing secret",
-        proof=(Recipe(header="X-PagerDuty-Signature", separator=",", prefix="v1="),),
+        proof=(SignatureSpec(header="X-PagerDuty-Signature", separator=",", prefix="v1="),),
         dedupe="body.event.id",
         event="body.event.event_type",
         retries="for 48 hours, not after a 4xx other than 429; answers are awaited for 5 s",
@@ -337,7 +337,7 @@ SENDERS: Mapping[str, Sender] = {
         title="DocuSign Connect",
         secrets="the HMAC keys, as they are",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-DocuSign-Signature-1",
                 also=tuple(f"X-DocuSign-Signature-{number}" for number in range(2, 21)),
                 encoding="base64",
@@ -353,7 +353,7 @@ SENDERS: Mapping[str, Sender] = {
     "intercom": Sender(
         title="Intercom",
         secrets="the app's client secret",
-        proof=(Recipe(header="X-Hub-Signature", prefix="sha1=", algorithm="sha1"),),
+        proof=(SignatureSpec(header="X-Hub-Signature", prefix="sha1=", algorithm="sha1"),),
         dedupe="body.id",
         event="body.topic",
         status=200,
@@ -366,7 +366,7 @@ SENDERS: Mapping[str, Sender] = {
         title="Linear",
         secrets="the webhook's signing secret",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="Linear-Signature",
                 timestamp="body:webhookTimestamp",
                 timestamp_unit="ms",
@@ -421,7 +421,7 @@ SENDERS: Mapping[str, Sender] = {
     "xero": Sender(
         title="Xero",
         secrets="the webhook's signing key",
-        proof=(Recipe(header="x-xero-signature", encoding="base64"),),
+        proof=(SignatureSpec(header="x-xero-signature", encoding="base64"),),
         dedupe=HASH,
         event="body.events[0].eventType",
         status=200,
@@ -436,7 +436,7 @@ SENDERS: Mapping[str, Sender] = {
         title="Paddle Billing",
         secrets="the notification destination's whole secret key (pdl_ntfset_...)",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="Paddle-Signature",
                 separator=";",
                 item="h1",
@@ -454,7 +454,7 @@ SENDERS: Mapping[str, Sender] = {
     "square": Sender(
         title="Square",
         secrets="the subscription's signature key",
-        proof=(Recipe(header="x-square-hmacsha256-signature", encoding="base64", signed=("url", "body")),),
+        proof=(SignatureSpec(header="x-square-hmacsha256-signature", encoding="base64", signed=("url", "body")),),
         dedupe="body.event_id",
         event="body.type",
         retries="for 24 hours; answers are awaited for 10 s",
@@ -465,7 +465,7 @@ SENDERS: Mapping[str, Sender] = {
     "dropbox": Sender(
         title="Dropbox",
         secrets="the app secret",
-        proof=(Recipe(header="X-Dropbox-Signature"),),
+        proof=(SignatureSpec(header="X-Dropbox-Signature"),),
         status=200,
         handshake="dropbox",
         retries="for about 10 minutes; answers are awaited for 10 s",
@@ -476,7 +476,7 @@ SENDERS: Mapping[str, Sender] = {
     "meta": Sender(
         title="Meta: Facebook, Instagram, WhatsApp",
         secrets="the app secret",
-        proof=(Recipe(header="X-Hub-Signature-256", prefix="sha256=", drops=("X-Hub-Signature",)),),
+        proof=(SignatureSpec(header="X-Hub-Signature-256", prefix="sha256=", drops=("X-Hub-Signature",)),),
         keys={"verify_token": "${META_VERIFY_TOKEN}"},
         dedupe=HASH,
         event="body.object",
@@ -507,7 +507,7 @@ SENDERS: Mapping[str, Sender] = {
     "x": Sender(
         title="X (Twitter)",
         secrets="the app's consumer secret",
-        proof=(Recipe(header="x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
+        proof=(SignatureSpec(header="x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
         dedupe=HASH,
         status=200,
         handshake="x",
@@ -538,7 +538,7 @@ SENDERS: Mapping[str, Sender] = {
     "trello": Sender(
         title="Trello",
         secrets="the app's (OAuth1) secret",
-        proof=(Recipe(header="X-Trello-Webhook", encoding="base64", algorithm="sha1", signed=("body", "url")),),
+        proof=(SignatureSpec(header="X-Trello-Webhook", encoding="base64", algorithm="sha1", signed=("body", "url")),),
         dedupe="body.action.id",
         event="body.action.type",
         status=200,
@@ -550,7 +550,7 @@ SENDERS: Mapping[str, Sender] = {
     "asana": Sender(
         title="Asana",
         secrets="the X-Hook-Secret that Asana handed over, one for each webhook",
-        proof=(Recipe(header="X-Hook-Signature"),),
+        proof=(SignatureSpec(header="X-Hook-Signature"),),
         dedupe=HASH,
         event="body.events[0].action",
         status=200,
@@ -564,7 +564,7 @@ SENDERS: Mapping[str, Sender] = {
     "notion": Sender(
         title="Notion",
         secrets="the verification_token that Notion handed over",
-        proof=(Recipe(header="X-Notion-Signature", prefix="sha256="),),
+        proof=(SignatureSpec(header="X-Notion-Signature", prefix="sha256="),),
         dedupe="body.id",
         event="body.type",
         status=200,
@@ -595,7 +595,7 @@ SENDERS: Mapping[str, Sender] = {
     "sentry": Sender(
         title="Sentry",
         secrets="the integration's client secret",
-        proof=(Recipe(header="Sentry-Hook-Signature", delivery_id="header:Request-ID"),),
+        proof=(SignatureSpec(header="Sentry-Hook-Signature", delivery_id="header:Request-ID"),),
         event="headers['sentry-hook-resource']",
         retries="none; 1,000 time-outs in 24 hours unsubscribe it; answers are awaited for 1 s",
         note="Sentry-Hook-Timestamp is not signed, so it is not checked.",
@@ -650,7 +650,7 @@ SENDERS: Mapping[str, Sender] = {
         title="SuperOffice webhooks",
         secrets="the webhook's secret: one that has none is not signed",
         proof=(
-            Recipe(
+            SignatureSpec(
                 header="X-SuperOffice-Signature",
                 encoding="base64",
                 delivery_id="header:X-SuperOffice-EventId",
@@ -665,7 +665,7 @@ SENDERS: Mapping[str, Sender] = {
     "razorpay": Sender(
         title="Razorpay",
         secrets="the webhook's secret",
-        proof=(Recipe(header="X-Razorpay-Signature", delivery_id="header:X-Razorpay-Event-Id"),),
+        proof=(SignatureSpec(header="X-Razorpay-Signature", delivery_id="header:X-Razorpay-Event-Id"),),
         event="body.event",
         retries="for 24 hours",
         sources=("razorpay.com/docs/webhooks/validate-test", "razorpay-node"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.model import Content
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 
 _HEADER = re.compile(r"headers\['([^']+)'\]")
 HASH = "sha256(body)"  # the dedupe of senders whose retries bring the same bytes and no id
@@ -32,7 +32,7 @@ class Sender:
 
     title: str
     secrets: str  # what stands in `secrets`, in words; empty where there are none
-    proof: tuple[Recipe | Shown | str, ...]
+    proof: tuple[SignatureSpec | Shown | str, ...]
     proves: str = ""  # in words, where the recipes do not tell
     url: bool = False  # whether a special proof needs the source's `public_url`
     keys: Mapping[str, str] = field(default_factory=dict)  # further keys of `verify`, with an example of each
@@ -54,9 +54,9 @@ class Sender:
     unconfirmed: str = ""
 
     @property
-    def recipes(self) -> tuple[Recipe, ...]:
+    def recipes(self) -> tuple[SignatureSpec, ...]:
         """The ways that are recipes."""
-        return tuple(way for way in self.proof if isinstance(way, Recipe))
+        return tuple(way for way in self.proof if isinstance(way, SignatureSpec))
 
     @property
     def signed_headers(self) -> frozenset[str] | None:

@@ -77,7 +77,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class SignatureSpec:
     """How one sender signs: HMAC of `signed`, encoded, in `header`, or in any of the headers `also`.
 
     A header is one value, or a list of items at `separator`. A signature begins with `prefix`, or has the key `item`
@@ -114,7 +114,7 @@ class Recipe:
         return frozenset(name.lower() for kind, _, name in parts if kind == Kind.HEADER.value)
 
 
-def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
+def faults(recipe: SignatureSpec) -> Iterator[tuple[Path, str, str]]:
     """What makes a recipe unsound: the key at fault, what is wrong, what to do."""
     if not is_header_name(recipe.header):
         yield ("header",), "is no name of a header", "write one like X-Hub-Signature-256"
@@ -138,7 +138,7 @@ def faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     yield from _part_faults(recipe)
 
 
-def _part_faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
+def _part_faults(recipe: SignatureSpec) -> Iterator[tuple[Path, str, str]]:
     parts: list[Part] = []
     for index, text in enumerate(recipe.signed):
         try:

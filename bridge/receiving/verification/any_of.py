@@ -12,7 +12,7 @@ from bridge.receiving.verification.request_headers import Headers
 from bridge.receiving.verification.verifier import Proof
 
 
-class Alternatives:
+class AnyOf:
     """Proofs with the header by which a request shows that it follows them, the strongest first.
 
     The header is empty for a way that shows itself otherwise: it is what is left where no header is there.

@@ -11,8 +11,15 @@ from bridge.errors import Problem, Severity
 from bridge.receiving.content.cloud_events import MARK
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.senders.sender import Sender, Shown
-from bridge.receiving.senders.signature_spec import HEADER_NAME, Algorithm, Encoding, Recipe, faults, is_header_name
-from bridge.receiving.verification.any_of import Alternatives
+from bridge.receiving.senders.signature_spec import (
+    HEADER_NAME,
+    Algorithm,
+    Encoding,
+    SignatureSpec,
+    faults,
+    is_header_name,
+)
+from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.compilation import (
     Compile,
     Compiled,
@@ -49,7 +56,7 @@ class SignedSettings(Strict):
 
 
 class HmacSettings(Strict):
-    """`verify` with the recipe spelled out; the keys are those of `Recipe`."""
+    """`verify` with the recipe spelled out; the keys are those of `SignatureSpec`."""
 
     scheme: Literal["hmac"]
     secrets: Keys
@@ -181,7 +188,7 @@ def _sender(sender: Sender, section: Section, public_url: str) -> Compiled:
         problems += check_secrets(section, lambda text: _fits(form, text), _NEVER)
     ways: list[tuple[bytes, Proof]] = []
     for way in sender.proof:
-        if isinstance(way, Recipe):
+        if isinstance(way, SignatureSpec):
             signature = Signature(way, settings.secrets, tolerance, public_url)
             ways.append((_shown_by(way), signature))
         elif isinstance(way, Shown):
@@ -190,10 +197,10 @@ def _sender(sender: Sender, section: Section, public_url: str) -> Compiled:
             ways.append((token.header, token))
             if way.parameter:
                 ways.append((b"", Parameter(way.parameter, settings.secrets)))
-    return (ways[0][1] if len(ways) == 1 else Alternatives(ways)), problems
+    return (ways[0][1] if len(ways) == 1 else AnyOf(ways)), problems
 
 
-def _shown_by(recipe: Recipe) -> bytes:
+def _shown_by(recipe: SignatureSpec) -> bytes:
     """The header of a recipe: of its signature, or of its id where that is signed, lest another one's id be added."""
     signed_id = recipe.delivery_id if recipe.delivery_id in recipe.signed else ""
     return (signed_id.partition(":")[2] or recipe.header).lower().encode()
@@ -215,7 +222,7 @@ def _hmac(section: Section, public_url: str) -> Compiled:
     settings, problems = parse(section, HmacSettings)
     if settings is None:
         return None, problems
-    recipe = Recipe(**settings.model_dump(exclude={"scheme", "secrets", "tolerance"}))
+    recipe = SignatureSpec(**settings.model_dump(exclude={"scheme", "secrets", "tolerance"}))
     unsound = []
     for path, message, hint in faults(recipe):
         place = section
@@ -324,7 +331,7 @@ def _proving_headers(verify: object) -> frozenset[str]:
         names += [MARK, *(also if isinstance(also, list) else [])]
     sender = SENDERS.get(str(verify.get("scheme")))
     for way in sender.proof if sender else ():
-        if isinstance(way, Recipe):
+        if isinstance(way, SignatureSpec):
             names += [way.header, *way.also, *way.drops, MARK]
         elif isinstance(way, Shown):
             names.append(way.header)
@@ -339,7 +346,9 @@ def signed_headers(verify: object) -> frozenset[str] | None:
         return None
     if verify.get("scheme") == "hmac":
         signed = verify.get("signed", ("body",))
-        return Recipe(header="", signed=tuple(map(str, signed if isinstance(signed, list) else ()))).signed_headers
+        return SignatureSpec(
+            header="", signed=tuple(map(str, signed if isinstance(signed, list) else ()))
+        ).signed_headers
     sender = SENDERS.get(str(verify.get("scheme")))
     return sender.signed_headers if sender else None
 

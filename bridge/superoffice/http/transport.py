@@ -18,7 +18,7 @@ from aiohappyeyeballs import start_connection
 
 from bridge.settings.tls_and_proxy import ProxySettings
 from bridge.superoffice.http.connection import Connection, ProxyRefused, ProxyUnreachable
-from bridge.timeouts import Deadlines
+from bridge.timeouts import TimeoutQueue
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
 _NEXT_ADDRESS = 0.25  # seconds until the next address of a name is tried beside the one before (RFC 8305)
@@ -71,7 +71,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._proxy = proxy
         self._idle: dict[_Route, list[Connection]] = {}
         self._keep_idle = keep_idle
-        self._deadlines: dict[float, Deadlines[tuple[_Route, Connection]]] = {}  # of those, by how long each is kept
+        self._deadlines: dict[float, TimeoutQueue[tuple[_Route, Connection]]] = {}  # of those, by how long each is kept
         self._look_ups: dict[tuple[str, int], asyncio.Task[_Addresses]] = {}  # those under way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -126,11 +126,11 @@ class Transport(httpx.AsyncBaseTransport):
         self._idle.setdefault(route, []).append(connection)
         self._deadline(connection).start((route, connection))
 
-    def _deadline(self, connection: Connection) -> Deadlines[tuple[_Route, Connection]]:
+    def _deadline(self, connection: Connection) -> TimeoutQueue[tuple[_Route, Connection]]:
         seconds = min(self._keep_idle, connection.kept_for)
         deadlines = self._deadlines.get(seconds)
         if deadlines is None:
-            deadlines = self._deadlines[seconds] = Deadlines(seconds, self._close)
+            deadlines = self._deadlines[seconds] = TimeoutQueue(seconds, self._close)
         return deadlines
 
     def _close(self, unused: tuple[_Route, Connection]) -> None:

@@ -18,7 +18,7 @@ from bridge.settings.secrets import Secret
 _NONCE = 12  # bytes
 
 
-class Keeping(Protocol):
+class TokenStore(Protocol):
     """Where the sealed token of one target is kept; both methods may raise."""
 
     async def load(self) -> bytes | None:
@@ -48,7 +48,7 @@ class RefreshToken:
         self._configured = configured
         self._client_id = client_id
         self._unsaved: bytes | None = None  # what the store could not keep yet
-        self.keeping: Keeping = _Memory()
+        self.keeping: TokenStore = _Memory()
 
     async def current(self) -> str:
         """The token to use now. Whatever `keeping` raises is raised."""

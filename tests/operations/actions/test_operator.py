@@ -12,7 +12,7 @@ from bridge.model import EventState, TargetState
 from bridge.observing import logs
 from bridge.operations.actions.operator import Asker
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.processing import Interpreter
+from bridge.receiving.processing import Processor
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
 from operations.support import DAY, HOUR, LINES, MINUTE, NOW, Office
@@ -107,7 +107,7 @@ async def test_a_remap_goes_on_beside_the_event_loop_in_the_turns_of_its_source(
     for sku in "ab":
         await office.receive_lines(sku)
     off_loop = OffLoop()
-    operator = replace(office.operator, interpreter=Interpreter(off_loop))
+    operator = replace(office.operator, interpreter=Processor(off_loop))
     async with off_loop.turn("shop", 1):
         remapping = asyncio.create_task(operator.remap(SHOP, yes=True))
         for _ in iter(lambda: len(off_loop._lines["shop"]), 1):  # until it waits

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Refused
-from bridge.receiving.limits.address_limiter import LATELY, MOST_ADDRESSES, Failures
+from bridge.receiving.limits.address_limiter import LATELY, MOST_ADDRESSES, AddressLimiter
 from bridge.settings.source_schema import FailureSettings
 
 DEFAULT = FailureSettings()
@@ -24,7 +24,7 @@ class Hand:
         return self.at
 
 
-def fails(failures: Failures, client: str, times: int = 1, source: str = "shop") -> int:
+def fails(failures: AddressLimiter, client: str, times: int = 1, source: str = "shop") -> int:
     """How many of so many failing requests get as far as their verification."""
     verified = 0
     for _ in range(times):
@@ -37,7 +37,7 @@ def fails(failures: Failures, client: str, times: int = 1, source: str = "shop")
 
 def test_300_at_once_then_10_a_second() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     assert fails(failures, "192.0.2.1", 1000) == 300
     for _ in range(5):
         hand.at += 1.0001
@@ -48,7 +48,7 @@ def test_300_at_once_then_10_a_second() -> None:
 
 def test_the_wait_that_is_told_is_enough() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     fails(failures, "192.0.2.1", 300)
     with pytest.raises(Refused) as raised:
         failures.check("shop", "192.0.2.1")
@@ -58,7 +58,7 @@ def test_the_wait_that_is_told_is_enough() -> None:
 
 
 def test_others_addresses_and_other_sources_are_not_held_up() -> None:
-    failures = Failures(Hand())
+    failures = AddressLimiter(Hand())
     fails(failures, "192.0.2.1", 1000)
     failures.check("shop", "192.0.2.2")
     failures.check("github", "192.0.2.1")
@@ -67,14 +67,14 @@ def test_others_addresses_and_other_sources_are_not_held_up() -> None:
 
 
 def test_a_network_of_ipv6_is_one_holder() -> None:
-    failures = Failures(Hand())
+    failures = AddressLimiter(Hand())
     assert sum(fails(failures, f"2001:db8::{number:x}") for number in range(1000)) == 300
     failures.check("shop", "2001:db8:0:1::1")
 
 
 def test_a_source_may_set_other_limits() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     settings = FailureSettings.model_validate({"at_once": 2, "rate": "1/m"})
     for _ in range(2):
         failures.check("shop", "192.0.2.1")
@@ -86,7 +86,7 @@ def test_a_source_may_set_other_limits() -> None:
 
 
 def test_memory_is_bounded_and_who_goes_on_failing_is_not_forgotten() -> None:
-    failures = Failures(Hand())
+    failures = AddressLimiter(Hand())
     fails(failures, "192.0.2.1", 300)
     tracemalloc.start()
     for number in range(3 * MOST_ADDRESSES):
@@ -101,7 +101,7 @@ def test_memory_is_bounded_and_who_goes_on_failing_is_not_forgotten() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["192.0.2.1", "2001:db8::1", "", "garbage"]), st.floats(0, 5)), max_size=200))
 def test_in_no_time_more_fail_than_the_limit(requests: list[tuple[str, float]]) -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     settings = FailureSettings.model_validate({"at_once": 3, "rate": "2/s"})
     verified: dict[str, list[float]] = {}
     for client, wait in requests:
@@ -123,7 +123,7 @@ def test_in_no_time_more_fail_than_the_limit(requests: list[tuple[str, float]]) 
 
 def test_a_failure_counts_by_the_milliseconds_that_it_took() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     settings = FailureSettings.model_validate({"at_once": 10, "rate": "1/s"})
     failures.add("shop", "192.0.2.1", settings, took=0.2)
     assert failures.spent("shop", "192.0.2.1") == 1
@@ -137,7 +137,7 @@ def test_a_failure_counts_by_the_milliseconds_that_it_took() -> None:
     failures.check("shop", "192.0.2.1")
 
 
-def looks(failures: Failures, client: str, times: int, size: int, took: float = 0.0) -> int:
+def looks(failures: AddressLimiter, client: str, times: int, size: int, took: float = 0.0) -> int:
     """How many of so many failing requests of this size are looked at."""
     looked_at = 0
     for _ in range(times):
@@ -150,7 +150,7 @@ def looks(failures: Failures, client: str, times: int, size: int, took: float = 
 
 def test_an_address_that_proved_itself_lately_has_a_reserve_of_its_own() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     failures.proved("sns", "192.0.2.1")
     hand.at += 60
     failures.proved("sns", "192.0.2.1")
@@ -174,7 +174,7 @@ def test_large_forgeries_never_take_what_a_small_genuine_webhook_needs(
     waits: list[float], size: int, dear: float
 ) -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     failures.proved("sns", "192.0.2.1")
     took = 50 * size / (1 << 20) * dear
     looks(failures, "192.0.2.1", 300, size, took)
@@ -188,7 +188,7 @@ def test_large_forgeries_never_take_what_a_small_genuine_webhook_needs(
 
 def test_small_forgeries_are_bounded_by_time_too() -> None:
     hand = Hand()
-    failures = Failures(hand)
+    failures = AddressLimiter(hand)
     failures.proved("sns", "192.0.2.1")
     looks(failures, "192.0.2.1", 300, 500)
     assert 5_000 < looks(failures, "192.0.2.1", 100_000, 500) <= 10_000  # a tenth of a millisecond each, for a second
@@ -197,7 +197,7 @@ def test_small_forgeries_are_bounded_by_time_too() -> None:
 
 
 def test_a_genuine_body_that_is_very_large_asks_for_half_of_the_reserve() -> None:
-    failures = Failures(Hand())
+    failures = AddressLimiter(Hand())
     failures.proved("sns", "192.0.2.1")
     looks(failures, "192.0.2.1", 1000, 500)
     failures.check("sns", "192.0.2.1", 32 << 20)
@@ -208,7 +208,7 @@ def test_a_genuine_body_that_is_very_large_asks_for_half_of_the_reserve() -> Non
 
 
 def test_those_that_proved_themselves_are_remembered_within_bounds() -> None:
-    failures = Failures(Hand())
+    failures = AddressLimiter(Hand())
     for number in range(MOST_ADDRESSES + 1):
         failures.proved("sns", f"198.51.{number >> 8}.{number & 255}")
     assert not failures.is_proven("sns", "198.51.0.0")

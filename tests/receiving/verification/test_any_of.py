@@ -3,7 +3,7 @@ import pytest
 from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification import Reason
-from bridge.receiving.verification.any_of import Alternatives
+from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.request_headers import Headers
 from receiving.verification.support import NOW, request
 
@@ -31,11 +31,11 @@ STRONG = Way("x-strong", b"s", Reason.SIGNATURE_MISMATCH)
 OTHER = Way("x-strong", b"st", Reason.TIMESTAMP_STALE, b"x-id")
 WEAK = Way("x-weak", b"wea", Reason.CREDENTIAL_MISMATCH)
 REST = Way("x-rest", b"rest", Reason.CREDENTIAL_MISSING)
-BOTH = Alternatives([(b"x-strong", STRONG), (b"x-strong", OTHER), (b"x-weak", WEAK)])
-WITH_REST = Alternatives([(b"x-weak", WEAK), (b"", REST)])
+BOTH = AnyOf([(b"x-strong", STRONG), (b"x-strong", OTHER), (b"x-weak", WEAK)])
+WITH_REST = AnyOf([(b"x-weak", WEAK), (b"", REST)])
 
 
-def proven(proof: Alternatives, headers: dict[str, str]) -> int | str | None:
+def proven(proof: AnyOf, headers: dict[str, str]) -> int | str | None:
     asked = request(b"", headers)
     try:
         return proof.prove(asked, Headers(asked.headers), NOW)

@@ -21,7 +21,7 @@ from bridge.observing.metrics import Metrics
 from bridge.receiving.content import cloud_events
 from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.proofs.public_key import STANDARD_V1
 from bridge.receiving.verification.schemes import dropping_of
@@ -46,7 +46,7 @@ MORE: dict[str, dict[str, Any]] = {
 }
 
 
-def _plain(name: str, way: Recipe | None = None) -> Genuine:
+def _plain(name: str, way: SignatureSpec | None = None) -> Genuine:
     """A scheme that the bridge itself can sign or show."""
     sender = SENDERS[name]
     way = way or next(iter(sender.recipes), None)
@@ -59,7 +59,7 @@ def _plain(name: str, way: Recipe | None = None) -> Genuine:
         made = compiled(verify, url).sign(body, method="POST", at=at, delivery_id="delivery-1")
         return request(body, made)
 
-    recipe = way or Recipe(header=MORE.get(name, {}).get("header", "Authorization"))
+    recipe = way or SignatureSpec(header=MORE.get(name, {}).get("header", "Authorization"))
     signed = [part.partition(":")[2].lower() for part in recipe.signed if part.startswith("header:")]
     return Genuine(
         settings=verify,

@@ -12,7 +12,7 @@ from clocks import Hand
 from bridge.errors import StoreUnavailable
 from bridge.model import Outcome, Unclear
 from bridge.settings.expansion import Expansion
-from bridge.superoffice.login.refresh_token import Keeping
+from bridge.superoffice.login.refresh_token import TokenStore
 from bridge.times import iso
 from superoffice.logging_in import HOUR, NOW, a_sandbox, logged, logging_in, oauth, path, service
 from superoffice.support import Call, claim, forever, opened, patience
@@ -358,7 +358,7 @@ async def test_a_new_token_that_cannot_be_kept_is_told_and_kept_with_the_next_lo
 class _Failing:
     """A store that fails the first time that it is to keep something."""
 
-    def __init__(self, shelf: Keeping) -> None:
+    def __init__(self, shelf: TokenStore) -> None:
         self._shelf = shelf
         self._failed = False
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from bridge.errors import CannotSign
 from bridge.model import Request
 from bridge.receiving.content import cloud_events
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification.compilation import Compiled, Tolerance
 from bridge.receiving.verification.proofs.certificates import Chain, chain_of, public_roots, roots_of, trusted_key
 from bridge.receiving.verification.proofs.public_key import DAY, PublicKeys, rsa_of
@@ -52,7 +52,7 @@ class PayPal:
         roots: verification.Store | None = None,
         tolerance: int | None = None,
     ) -> None:
-        self._recipe = Recipe(
+        self._recipe = SignatureSpec(
             header="PAYPAL-TRANSMISSION-SIG",
             encoding="base64",
             signed=(

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Request
-from bridge.receiving.senders.signature_spec import Recipe
-from bridge.receiving.verification.any_of import Alternatives
+from bridge.receiving.senders.signature_spec import SignatureSpec
+from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.compilation import Compiled, Keys, Tolerance, check_secrets
 from bridge.receiving.verification.keys import key_of
 from bridge.receiving.verification.proofs.signature import Signature
@@ -88,7 +88,9 @@ class PublicKeys(Signature):
     Of the recipe, `algorithm` and `key` are not used.
     """
 
-    def __init__(self, recipe: Recipe, checks: Sequence[Callable[[], Check | None]], tolerance: int | None) -> None:
+    def __init__(
+        self, recipe: SignatureSpec, checks: Sequence[Callable[[], Check | None]], tolerance: int | None
+    ) -> None:
         super().__init__(recipe, (), tolerance)
         self._checks = tuple(checks)
         self._decode = bytes.fromhex if recipe.encoding == "hex" else partial(b64decode, validate=True)
@@ -137,7 +139,7 @@ def _current(kind: KeyKind, secret: Secret) -> Check | None:
 class KeyRecipe:
     """One sender's way to sign by a private key."""
 
-    recipe: Recipe
+    recipe: SignatureSpec
     kind: KeyKind
 
 
@@ -146,7 +148,7 @@ DAY = 24 * 3600 * 1000
 KEY_RECIPES: Mapping[str, KeyRecipe] = {
     # docs.discord.com/developers/interactions/overview#setting-up-an-endpoint
     "discord": KeyRecipe(
-        recipe=Recipe(
+        recipe=SignatureSpec(
             header="X-Signature-Ed25519",
             signed=("header:X-Signature-Timestamp", "body"),
             timestamp="header:X-Signature-Timestamp",
@@ -155,7 +157,7 @@ KEY_RECIPES: Mapping[str, KeyRecipe] = {
     ),
     # sendgrid-python, sendgrid/helpers/eventwebhook; it retries for a day, and may not sign anew when it does
     "sendgrid": KeyRecipe(
-        recipe=Recipe(
+        recipe=SignatureSpec(
             header="X-Twilio-Email-Event-Webhook-Signature",
             encoding="base64",
             signed=("header:X-Twilio-Email-Event-Webhook-Timestamp", "body"),
@@ -167,7 +169,7 @@ KEY_RECIPES: Mapping[str, KeyRecipe] = {
 }
 
 # github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md; v1a are the asymmetric signatures
-STANDARD_V1 = Recipe(
+STANDARD_V1 = SignatureSpec(
     header="webhook-signature",
     separator=" ",
     prefix="v1,",
@@ -216,7 +218,7 @@ def compile_standard_webhooks(section: Section, _public_url: str) -> Compiled:
     if not any(public):
         return by_secret, problems
     ways: list[Proof] = [by_key, by_secret] if public[0] else [by_secret, by_key]
-    return Alternatives([(by_key.header, way) for way in ways]), problems
+    return AnyOf([(by_key.header, way) for way in ways]), problems
 
 
 def _is_public(text: str) -> bool:

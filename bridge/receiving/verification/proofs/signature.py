@@ -13,7 +13,7 @@ from bridge.errors import NotVerified, Unreadable
 from bridge.model import Request
 from bridge.receiving.content import cloud_events
 from bridge.receiving.content.body import json as read_json
-from bridge.receiving.senders.signature_spec import Kind, Part, Recipe
+from bridge.receiving.senders.signature_spec import Kind, Part, SignatureSpec
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
@@ -28,7 +28,7 @@ class Signature:
     """A recipe with a source's secrets. `public_url` is needed where the recipe signs the URL."""
 
     def __init__(
-        self, recipe: Recipe, secrets: Sequence[Secret], tolerance: int | None = None, public_url: str = ""
+        self, recipe: SignatureSpec, secrets: Sequence[Secret], tolerance: int | None = None, public_url: str = ""
     ) -> None:
         dropped = (recipe.header, *recipe.also, *recipe.drops, cloud_events.MARK)
         self.drops = frozenset(name.lower().encode() for name in dropped)

@@ -12,7 +12,7 @@ from nacl.signing import SigningKey, VerifyKey
 from sendgrid.helpers.eventwebhook import EventWebhook
 
 from bridge.errors import CannotSign
-from bridge.receiving.senders.signature_spec import Recipe
+from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification.proofs.public_key import ED25519_HEX, MOST_SIGNATURES, PublicKeys, by_secrets
 from bridge.receiving.verification.verifier import Verifier
 from bridge.settings.secrets import FileText, Secret
@@ -134,7 +134,7 @@ def test_the_bridge_signs_by_a_secret_that_stands_first_only() -> None:
 def test_a_key_from_a_file_that_is_no_key_any_more_proves_nothing() -> None:
     text = raw_public(ED25519).hex()
     secret = Secret(FileText(lambda: text))
-    recipe = Recipe(header="X-Signature-Ed25519", signed=("header:X-Signature-Timestamp", "body"))
+    recipe = SignatureSpec(header="X-Signature-Ed25519", signed=("header:X-Signature-Timestamp", "body"))
     verifier = Verifier("discord", PublicKeys(recipe, by_secrets(ED25519_HEX, [secret]), None))
     assert refusal(verifier, discord(b"{}", NOW)) is None
     text = "no key"

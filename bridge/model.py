@@ -7,7 +7,7 @@ is a Struct: a dataclass that is frozen takes ten times as long to make.
 
 import hashlib
 import os
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -140,7 +140,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     received_at: int
     method: str
     query: str
-    headers: MappingOf[str, str]
+    headers: Mapping[str, str]
     body: bytes
     delivery_id: str | None = None
     secret: int | None = None  # which of the source's secrets matched, from 1; never stored
@@ -161,7 +161,7 @@ class Event(Struct, frozen=True, kw_only=True):
     max_age: int
     order_key: str | None = None  # events of one source, target and key are sent in order of commit
     send: bool = True  # false: a shadow rule's, recorded and never sent
-    headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
+    headers: Mapping[str, str] | None = None  # of its request, beside or instead of the target's
 
     @property
     def attributes(self) -> Any:
@@ -175,7 +175,7 @@ class Why(Struct, frozen=True, kw_only=True):
     rule: str
     matched: bool
     clause: str | None = None  # the first clause that was false
-    values: MappingOf[str, Any] | None = None  # what that clause, or the error, looked at, bounded
+    values: Mapping[str, Any] | None = None  # what that clause, or the error, looked at, bounded
     error: str | None = None
     logged: str | None = None  # the error as the log tells it, with nothing of the webhook; never stored
     events: tuple[str, ...] = ()
@@ -192,7 +192,7 @@ class Why(Struct, frozen=True, kw_only=True):
         }
 
 
-class Mapping(Struct, frozen=True, kw_only=True):
+class Mapped(Struct, frozen=True, kw_only=True):
     """What the rules made of one webhook."""
 
     state: WebhookState
@@ -234,7 +234,7 @@ class Claim(Struct, frozen=True):  # by position: the store makes it of a row
     expires_at: int  # on the target's own clock
     order_key: str | None = None
     probe: bool = False
-    headers: MappingOf[str, str] | None = None  # of its request, beside or instead of the target's
+    headers: Mapping[str, str] | None = None  # of its request, beside or instead of the target's
     unclear: int = 0  # how many answers nobody understood so far
 
 

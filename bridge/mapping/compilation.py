@@ -1,8 +1,7 @@
 """A source's settings into its rules, or into everything that is wrong with them, each with its place."""
 
 import hashlib
-from collections.abc import Callable, Collection
-from collections.abc import Mapping as MappingOf
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -28,7 +27,7 @@ _DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
 
 
 def compile_rules(
-    source: Source, targets: MappingOf[str, TargetFacts], default_target: str | None, dedupe_by_scheme: str = ""
+    source: Source, targets: Mapping[str, TargetFacts], default_target: str | None, dedupe_by_scheme: str = ""
 ) -> tuple[Rules, list[Problem]]:
     """A source's rules, compiled, and everything that is wrong with them; with an error among it, not to be used.
 
@@ -44,7 +43,7 @@ def compile_rules(
 class _Compiling:
     """One source on its way; `problems` grows."""
 
-    targets: MappingOf[str, TargetFacts]
+    targets: Mapping[str, TargetFacts]
     default_target: str | None
     source: Source
     defaults: DefaultsSettings | None  # None: they are wrong, and what they say is not known

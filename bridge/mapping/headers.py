@@ -13,12 +13,12 @@ from bridge.settings.document import Section
 from bridge.settings.headers import MAX_VALUE, is_value
 
 Scope = Mapping[str, Any]
-Headers = Callable[[Scope], dict[str, str]]
+HeaderTemplates = Callable[[Scope], dict[str, str]]
 
 _HINT = f"send plain ASCII of at most {MAX_VALUE:,} characters, without blanks around it"
 
 
-def compile_headers(section: Section, names: Collection[str]) -> tuple[Headers | None, list[Problem]]:
+def compile_headers(section: Section, names: Collection[str]) -> tuple[HeaderTemplates | None, list[Problem]]:
     """A rule's `headers:` -> what makes them from a scope, None where there are none, and what is wrong with them."""
     templates: dict[str, Expression] = {}
     problems = []

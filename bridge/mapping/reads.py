@@ -17,7 +17,7 @@ _EXPRESSIONS = ("when", "for_each", "key", "order_by")
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class Lookup:
     """One look at a header or a parameter: `kind` is `headers` or `query`, `at` where in the text of `place`.
 
     `hidden`: the text holds a `${...}`, so nothing of it is to be told.
@@ -30,7 +30,7 @@ class Read:
     hidden: bool
 
 
-def reads(source: Source) -> Iterator[Read]:
+def reads(source: Source) -> Iterator[Lookup]:
     """What the expressions of a source read, in the order of its file."""
     root = source.section
     if not isinstance(root.value, dict):
@@ -45,7 +45,7 @@ def reads(source: Source) -> Iterator[Read]:
             yield from _in_templates(place)
 
 
-def _in_templates(place: Section) -> Iterator[Read]:
+def _in_templates(place: Section) -> Iterator[Lookup]:
     if not place.exists:
         return
     match place.value:
@@ -59,12 +59,12 @@ def _in_templates(place: Section) -> Iterator[Read]:
                 yield from _in_templates(place[number])
 
 
-def _in_expression(place: Section) -> Iterator[Read]:
+def _in_expression(place: Section) -> Iterator[Lookup]:
     if place.exists and isinstance(place.value, str):
         yield from _in(place, template=False)
 
 
-def _in(place: Section, *, template: bool) -> Iterator[Read]:
+def _in(place: Section, *, template: bool) -> Iterator[Lookup]:
     text = place.value
     if not any(kind in text for kind in _READ):
         return
@@ -73,7 +73,7 @@ def _in(place: Section, *, template: bool) -> Iterator[Read]:
     except ExpressionError:  # told where it is compiled
         return
     for kind, name in _looked_up(expression):
-        yield Read(kind, name, place, max(0, text.find(name)), isinstance(text, Expanded))
+        yield Lookup(kind, name, place, max(0, text.find(name)), isinstance(text, Expanded))
 
 
 def _looked_up(expression: Expression) -> Iterator[tuple[str, str]]:

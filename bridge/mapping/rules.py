@@ -5,8 +5,7 @@ made. Only a bound on what one webhook may make or take fails it as a whole. `co
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
-from collections.abc import Mapping as MappingOf
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from time import perf_counter
@@ -23,17 +22,17 @@ from bridge.mapping.bounds import MAX_ITEMS, Allowance
 from bridge.mapping.expressions.expression import Expression
 from bridge.mapping.expressions.unparse import spell
 from bridge.mapping.expressions.why import Explanation
-from bridge.mapping.headers import Headers
+from bridge.mapping.headers import HeaderTemplates
 from bridge.mapping.rule_errors import Errors, in_field, logged, told, with_field
 from bridge.mapping.steps import Steps, to_the_end
-from bridge.model import Content, Event, Mapping, OnUnknown, Webhook, WebhookState, Why, event_id
+from bridge.model import Content, Event, Mapped, OnUnknown, Webhook, WebhookState, Why, event_id
 from bridge.settings.document import Section
 from bridge.times import iso
 
 MAX_TARGETS = 100  # of one event
 _KEY_LENGTH = 255
 
-Scope = MappingOf[str, Any]
+Scope = Mapping[str, Any]
 Dedupe = Callable[[Webhook, Scope], Any]
 
 # As attributes of their class, each look at them costs more than a call.
@@ -79,7 +78,7 @@ class Rule:
     type: str
     attributes: Value
     names_attributes: bool  # the rule itself: else the webhook has a say in their names
-    headers: Headers | None
+    headers: HeaderTemplates | None
     on_unknown: OnUnknown
     max_age: int | None
     send: bool
@@ -97,13 +96,13 @@ class Rules:
 
     rules: tuple[Rule, ...]
     dedupe: Dedupe | None
-    targets: MappingOf[str, TargetFacts]
+    targets: Mapping[str, TargetFacts]
     content: Content = Content.JSON
     max_body: int = 1 << 20
     max_depth: int = 100
     max_events_size: int = 16 << 20
 
-    def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapping:
+    def map(self, webhook: Webhook, body: Any, *, explain: bool = False) -> Mapped:
         """Run the rules over a webhook with its parsed body, here and now."""
         return to_the_end(self.steps(webhook, body, explain=explain))
 
@@ -140,7 +139,7 @@ class Rules:
         state = _FAILED if failed else _MAPPED if events else _IGNORED
         if explain or state is not _MAPPED:
             whys = yield from self._explain(whys, scope, left)
-        return Mapping(
+        return Mapped(
             state=state,
             events=tuple(events),
             why=tuple(whys),
@@ -150,9 +149,9 @@ class Rules:
             dedupe_key=dedupe_key,
         )
 
-    def without_events(self, webhook: Webhook, state: WebhookState, error: str) -> Mapping:
+    def without_events(self, webhook: Webhook, state: WebhookState, error: str) -> Mapped:
         """The mapping of a webhook that no rule could be tried on, and why."""
-        return Mapping(state=state, error=error, dedupe_key=self._dedupe_key(webhook, _scope(webhook, None)))
+        return Mapped(state=state, error=error, dedupe_key=self._dedupe_key(webhook, _scope(webhook, None)))
 
     def _dedupe_key(self, webhook: Webhook, scope: Scope) -> str | None:
         if self.dedupe is None:

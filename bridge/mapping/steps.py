@@ -10,9 +10,9 @@ from time import thread_time
 
 from bridge.errors import Exceeded
 from bridge.mapping.bounds import MAX_SECONDS
-from bridge.model import Mapping
+from bridge.model import Mapped
 
-Steps = Generator[str | None, None, Mapping]
+Steps = Generator[str | None, None, Mapped]
 """A mapping under way. A step tells the webhook's dedupe key, empty where it has none; None while its body is read.
 
 `Exceeded` thrown into it at a step makes it fail as a whole.
@@ -29,7 +29,7 @@ class Course:
     steps: Steps
     key: str | None = None
     seconds: float = 0.0
-    mapping: Mapping | None = None
+    mapping: Mapped | None = None
     clock: Callable[[], float] = thread_time
 
     def go_on(self, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Course:
         return self.steps.throw(Exceeded(message, "look at less of the webhook"))
 
 
-def to_the_end(steps: Steps) -> Mapping:
+def to_the_end(steps: Steps) -> Mapped:
     """All of a mapping, here and now."""
     course = Course(steps)
     while course.mapping is None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.senders.sender import HASH, Sender, Shown
+from bridge.receiving.senders.sender import HASH, Sender, ShownSecret
 from bridge.receiving.senders.signature_spec import SignatureSpec
 
 _WORDS = {"body": "body", "method": "method", "url": "URL"}
@@ -127,10 +127,10 @@ def _row(name: str, sender: Sender) -> dict[str, Any]:
     }
 
 
-def _proves(way: SignatureSpec | Shown | str) -> str:
+def _proves(way: SignatureSpec | ShownSecret | str) -> str:
     if isinstance(way, str):
         return way
-    if isinstance(way, Shown):
+    if isinstance(way, ShownSecret):
         return f"`{way.header}` shows the secret: who calls, not what was sent"
     signed = [_part(way, part) for part in way.signed if not part.startswith("lit:")]
     what = f"{', '.join(signed[:-1])} and {signed[-1]}" if len(signed) > 1 else signed[0]
@@ -145,7 +145,7 @@ def _signed_headers(name: str, sender: Sender) -> str:
         return _UNSIGNED
     ways = [recipe.signed_headers for recipe in sender.recipes] or [sender.signed_headers]
     told = [", ".join(f"`{header}`" for header in sorted(headers)) or "none" for headers in ways]
-    told += [_UNSIGNED] if any(isinstance(way, Shown) for way in sender.proof) else []
+    told += [_UNSIGNED] if any(isinstance(way, ShownSecret) for way in sender.proof) else []
     return "; else ".join(dict.fromkeys(told))
 
 

@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
-from collections.abc import Mapping as MappingOf
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, thread_time
@@ -13,12 +12,12 @@ from msgspec.structs import replace
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
-from bridge.model import Mapping, Receipt, Request, Webhook, WebhookState
+from bridge.model import Mapped, Receipt, Request, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
-from bridge.receiving.handshakes.handshake import Asked, Handshake, Refusal, Reply, refused
+from bridge.receiving.handshakes.handshake import Asked, Handshake, HandshakeRefusal, Reply, refused
 from bridge.receiving.limits.address_limiter import AddressLimiter
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.log_limiter import LogLimiter
@@ -80,7 +79,7 @@ class Intake:
 
     def __init__(
         self,
-        sources: MappingOf[str, CompiledSource],
+        sources: Mapping[str, CompiledSource],
         store: Store,
         metrics: Metrics,
         wake: Callable[[Iterable[str]], None],
@@ -109,7 +108,7 @@ class Intake:
             if (source := self.sources.get(name)) and source.verifier.remote_keys:
                 source.verifier.remote_keys.remember(urls)
 
-    def admit(self, source: CompiledSource, client: str, headers: MappingOf[bytes, bytes], most: int) -> None:
+    def admit(self, source: CompiledSource, client: str, headers: Mapping[bytes, bytes], most: int) -> None:
         """Say early, before a body of at most so many bytes is read, whether this client's requests are taken at all.
 
         Raises:
@@ -139,7 +138,7 @@ class Intake:
                 receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             except _Repeated as repeated:
                 receipt = repeated.first
-                mapping = Mapping(state=receipt.state)
+                mapping = Mapped(state=receipt.state)
             if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)
                 mapping = await self._interpreter.interpret(source.rules, stored)
@@ -207,13 +206,13 @@ class Intake:
                     source=request.source, secret=reply.keep, client=request.client, received_at=request.received_at
                 )
                 if not await self._store.keep_secret(secret):
-                    return refused(Refusal.TOO_MANY_SECRETS)
+                    return refused(HandshakeRefusal.TOO_MANY_SECRETS)
             if reply.visit:
                 await self._download(reply.visit)
         except StoreError:
-            return refused(Refusal.STORE_UNAVAILABLE, 503)
+            return refused(HandshakeRefusal.STORE_UNAVAILABLE, 503)
         except NotVerified:
-            return refused(Refusal.CONFIRMATION_FAILED, 503)
+            return refused(HandshakeRefusal.CONFIRMATION_FAILED, 503)
         return reply
 
     async def _verified(self, source: CompiledSource, request: Request) -> Webhook:
@@ -270,7 +269,7 @@ class Intake:
             more = ({"left_out": left_out} if left_out else {}) | ({"path": path} if path is not None else {})
             log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)
 
-    def _tell(self, request: Request, webhook: Webhook, mapping: Mapping, receipt: Receipt, seconds: float) -> None:
+    def _tell(self, request: Request, webhook: Webhook, mapping: Mapped, receipt: Receipt, seconds: float) -> None:
         if receipt.duplicate:
             self._metrics.duplicates[request.source].inc()
             if receipt.differs:
@@ -315,7 +314,7 @@ def _timed(verifier: Verifier, request: Request) -> Webhook:
         raise
 
 
-def _because(state: WebhookState, mapping: Mapping) -> str:
+def _because(state: WebhookState, mapping: Mapped) -> str:
     """What was false of the first rules, or what broke: in the rules' own words, never with values of a body."""
     if state is _IGNORED:
         told = [f"{why.rule}: {why.clause}" for why in mapping.why if why.clause]

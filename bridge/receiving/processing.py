@@ -12,7 +12,7 @@ from bridge.content_codings import GZIP_MARK
 from bridge.errors import Unreadable
 from bridge.mapping.rules import Rules
 from bridge.mapping.steps import Course, Steps, to_the_end
-from bridge.model import Content, Mapping, Webhook, WebhookState
+from bridge.model import Content, Mapped, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.receiving.content import body
@@ -50,7 +50,7 @@ def _is_long(rules: Rules, webhook: Webhook) -> bool:
     return size > _AT_ONCE.get(rules.content, _ONE_TEXT)
 
 
-def interpret(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mapping:
+def interpret(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mapped:
     """Read and map a webhook here and now, for who waits for nothing else."""
     with sharing_the_lock:
         return to_the_end(steps(rules, webhook, explain=explain))
@@ -62,7 +62,7 @@ class Processor:
     def __init__(self, off_loop: OffLoop | None = None) -> None:
         self._off_loop = off_loop or OffLoop()
 
-    async def interpret(self, rules: Rules, webhook: Webhook, call_off: CallOff | None = None) -> Mapping:
+    async def interpret(self, rules: Rules, webhook: Webhook, call_off: CallOff | None = None) -> Mapped:
         """Read and map a webhook; off the event loop once that takes long, and then `call_off` is asked before.
 
         Raises:
@@ -72,17 +72,17 @@ class Processor:
         try:
             key = next(under_way)
         except StopIteration as done:
-            mapping: Mapping = done.value
+            mapping: Mapped = done.value
             return mapping
         if self._off_loop.is_busy(webhook.source):  # what was read takes many times its size, and must not wait
             under_way = steps(rules, webhook)
         return await self._off(Course(under_way, key), webhook, len(webhook.body), call_off)
 
-    async def interpret_aside(self, rules: Rules, webhook: Webhook) -> Mapping:
+    async def interpret_aside(self, rules: Rules, webhook: Webhook) -> Mapped:
         """Read and map a stored webhook, one of many perhaps, off the event loop. However long that takes."""
         return await self._off(Course(steps(rules, webhook)), webhook, 0, None)
 
-    async def _off(self, course: Course, webhook: Webhook, size: int, call_off: CallOff | None) -> Mapping:
+    async def _off(self, course: Course, webhook: Webhook, size: int, call_off: CallOff | None) -> Mapped:
         async with self._off_loop.turn(webhook.source, size):
             while course.mapping is None:
                 if call_off and course.key is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bridge.errors import Problem
-from bridge.mapping.reads import Read, reads
+from bridge.mapping.reads import Lookup, reads
 from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.settings.configuration import Source
 
@@ -22,7 +22,7 @@ def check(source: Source, dropping: Dropping) -> Iterator[Problem]:
                 yield source.section[key][number].problem(message, "take it out")
 
 
-def _unseen(read: Read, dropping: Dropping) -> Problem:
+def _unseen(read: Lookup, dropping: Dropping) -> Problem:
     what = f"{read.kind}['{read.name}']" if not read.hidden else f"something of {read.kind}"
     message = f"{what} is dropped before a rule can see it"
     if dropping.is_proof(read.kind, read.name):

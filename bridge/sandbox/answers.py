@@ -35,7 +35,7 @@ _FIELD_PROPERTIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One HTTP answer; `headers` are those beyond content type and length."""
 
     status: int
@@ -44,10 +44,10 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Refusal(Exception):
+class SendEventError(Exception):
     """A request that SuperOffice would not take, with the answer to it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
@@ -78,20 +78,20 @@ class Credentials:
         """
         headers, size = self.let_in(raw, accepted)
         if headers.get("content-type", "").partition(";")[0].strip().lower() not in _READABLE:
-            raise Refusal(page(415))
+            raise SendEventError(page(415))
         return Head({name: _masked(name, value) for name, value in headers.items()}, size)
 
     def let_in(self, raw: tuple[tuple[bytes, bytes], ...], accepted: bool | None = None) -> tuple[dict[str, str], int]:
         """The headers of a request that is logged in, and their size; as `head`, without a look at the body's type."""
         size = sum(len(name) + len(value) for name, value in raw)
         if size > _MAX_HEADERS:
-            raise Refusal(page(431))
+            raise SendEventError(page(431))
         headers: dict[str, str] = {}
         for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         if not (self._accept(headers) if accepted is None else accepted):
             challenge = ((b"www-authenticate", b'Basic realm="sandbox"'),)
-            raise Refusal(error(401, "AuthenticationException", "Authentication failed.", headers=challenge))
+            raise SendEventError(error(401, "AuthenticationException", "Authentication failed.", headers=challenge))
         return headers, size
 
     def _accept(self, headers: dict[str, str]) -> bool:
@@ -158,29 +158,29 @@ def selected(query: bytes) -> tuple[str | None, frozenset[str]]:
     return text or None, frozenset(field for field in RESULT_FIELDS if not text or field.lower() in names)
 
 
-def result(event_type: str, text: str, fields: frozenset[str]) -> Answer:
+def result(event_type: str, text: str, fields: frozenset[str]) -> HttpAnswer:
     """A WorkflowEventResult; properties outside of `fields` are there, but null, as `$select` is documented."""
     values = (event_type, text, _TABLE_RIGHT, _FIELD_PROPERTIES)
     shown = {field: value if field in fields else None for field, value in zip(RESULT_FIELDS, values, strict=True)}
-    return Answer(200, orjson.dumps(shown))
+    return HttpAnswer(200, orjson.dumps(shown))
 
 
-def error(status: int, kind: str, message: str, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
+def error(status: int, kind: str, message: str, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> HttpAnswer:
     """An error object as SuperOffice documents it for 400 and 404."""
     body: dict[str, Any] = {"Error": True, "ErrorType": kind, "Message": message, "ErrorSource": "Sandbox"}
-    return Answer(status, orjson.dumps(body), headers=tuple(headers))
+    return HttpAnswer(status, orjson.dumps(body), headers=tuple(headers))
 
 
-def page(status: int) -> Answer:
+def page(status: int) -> HttpAnswer:
     """What a web server or proxy in front of SuperOffice answers: a page of HTML."""
     title = http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else "Unknown"
     text = f"<!DOCTYPE html><html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>"
-    return Answer(status, text.encode(), _HTML)
+    return HttpAnswer(status, text.encode(), _HTML)
 
 
-def argument(message: str) -> Refusal:
+def argument(message: str) -> SendEventError:
     """What SuperOffice answers to a request that it cannot read: 400."""
-    return Refusal(error(400, "ArgumentException", message))
+    return SendEventError(error(400, "ArgumentException", message))
 
 
 def _same(given: str | None, wanted: str) -> bool:

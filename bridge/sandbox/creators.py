@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bridge.sandbox.answers import Answer, argument, members
+from bridge.sandbox.answers import HttpAnswer, argument, members
 
 _BLANK: dict[str, Any] = {"TableRight": None, "FieldProperties": {}}
 _WORKFLOW_EVENT: dict[str, Any] = {"EventType": "None", "Attributes": ""} | _BLANK
@@ -103,16 +103,16 @@ TYPED: dict[str, tuple[str, frozenset[str], dict[str, Any]]] = {
 CREATORS = (*CARRIERS, *TYPED)
 
 
-def create(creator: str, body: bytes) -> Answer:
+def create(creator: str, body: bytes) -> HttpAnswer:
     """What one of the `CREATORS` answers.
 
     Raises:
         Refusal: 400, it needs a type and was told none that there is.
     """
     if creator in CARRIERS:
-        return Answer(200, orjson.dumps(CARRIERS[creator]))
+        return HttpAnswer(200, orjson.dumps(CARRIERS[creator]))
     name, types, defaults = TYPED[creator]
     told = members(body).get(name.lower())
     if not isinstance(told, str) or told not in types:
         raise argument(f"{name} is missing or not the name of a type.")
-    return Answer(200, orjson.dumps({name: told} | defaults))
+    return HttpAnswer(200, orjson.dumps({name: told} | defaults))

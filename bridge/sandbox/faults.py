@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from bridge.sandbox.answers import Answer, error, page
+from bridge.sandbox.answers import HttpAnswer, error, page
 
 _HUGE = 5_000_000  # bytes of the message of "huge"
 _MAX_SCRIPT = 1000  # entries
@@ -23,13 +23,13 @@ _SUPEROFFICE = {
     500: ("Exception", "An unexpected error occurred."),
 }
 _ANSWERS = {
-    "null": Answer(200, b"null"),
+    "null": HttpAnswer(200, b"null"),
     "error": error(200, "ArgumentException", "The event could not be handled."),
     "rejected": error(400, "ArgumentException", "The event is not valid."),
     "html404": page(404),
     "html200": page(200),
-    "redirect": Answer(302, b"", headers=((b"location", b"/login"),)),
-    "garbage": Answer(200, b'{"EventType": '),
+    "redirect": HttpAnswer(302, b"", headers=((b"location", b"/login"),)),
+    "garbage": HttpAnswer(200, b'{"EventType": '),
 }
 
 FAULTS = {
@@ -80,13 +80,13 @@ class Fault(BaseModel):
         return self
 
     @property
-    def guise(self) -> "Callable[[Answer], Answer] | None":
+    def guise(self) -> "Callable[[HttpAnswer], HttpAnswer] | None":
         """How the usual answer is changed; None where there is another one instead, or none."""
         if _SUCCESS.fullmatch(self.fault):
             return lambda usual: _as_status(usual, int(self.fault))
         return _GUISES.get(self.fault)
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> HttpAnswer | None:
         """What is answered instead of the usual; None where the fault is in the manner, or in the usual's guise."""
         if self.fault in _WITHOUT_ANSWER or self.guise:
             return None
@@ -94,7 +94,7 @@ class Fault(BaseModel):
         if self.retry_after is None:
             return answer
         retry_after = (b"retry-after", str(self.retry_after).encode())
-        return Answer(answer.status, answer.body, answer.content_type, (*answer.headers, retry_after))
+        return HttpAnswer(answer.status, answer.body, answer.content_type, (*answer.headers, retry_after))
 
 
 class Script:
@@ -188,41 +188,41 @@ def readable(problem: ValidationError) -> str:
     return "; ".join(findings)
 
 
-def _status(status: int) -> Answer:
+def _status(status: int) -> HttpAnswer:
     if status == HTTPStatus.NOT_MODIFIED:
-        return Answer(status, b"")
+        return HttpAnswer(status, b"")
     return error(status, *_SUPEROFFICE[status]) if status in _SUPEROFFICE else page(status)
 
 
-def _as_status(usual: Answer, status: int) -> Answer:
+def _as_status(usual: HttpAnswer, status: int) -> HttpAnswer:
     if usual.status != HTTPStatus.OK:
         return usual
     empty = status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
     return replace(usual, status=status, body=b"" if empty else usual.body)
 
 
-def _gzipped(usual: Answer) -> Answer:
+def _gzipped(usual: HttpAnswer) -> HttpAnswer:
     return replace(usual, body=gzip.compress(usual.body), headers=(*usual.headers, (b"content-encoding", b"gzip")))
 
 
-def _in_latin_1(usual: Answer) -> Answer:
+def _in_latin_1(usual: HttpAnswer) -> HttpAnswer:
     value = orjson.loads(usual.body)
     if value.get("Attributes"):
         value["Attributes"] += ";ræk=1"
     return _in("iso-8859-1", replace(usual, body=orjson.dumps(value)))
 
 
-def _in(charset: str, usual: Answer) -> Answer:
+def _in(charset: str, usual: HttpAnswer) -> HttpAnswer:
     content_type = f"application/json; charset={charset}".encode()
     return replace(usual, body=usual.body.decode().encode(charset), content_type=content_type)
 
 
-_GUISES: dict[str, Callable[[Answer], Answer]] = {
+_GUISES: dict[str, Callable[[HttpAnswer], HttpAnswer]] = {
     "gzip": _gzipped,
     "latin-1": _in_latin_1,
     "utf-16": lambda usual: _in("utf-16", usual),
 }
 
 
-def _huge() -> Answer:
+def _huge() -> HttpAnswer:
     return error(200, "ArgumentException", "x" * _HUGE)

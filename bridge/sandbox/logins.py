@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from bridge.sandbox.answers import Answer
+from bridge.sandbox.answers import HttpAnswer
 
 CALLED = "log-in"  # the name under which faults are scripted and requests counted
 TOKENS = "/login/common/oauth/tokens"
@@ -90,7 +90,7 @@ class LogIns:
                 return good
         return None
 
-    def tokens(self, body: bytes) -> Answer:
+    def tokens(self, body: bytes) -> HttpAnswer:
         """POST of the form `grant_type=refresh_token`."""
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         if form.get("grant_type") != "refresh_token":
@@ -111,7 +111,7 @@ class LogIns:
             self.refresh_token = given["refresh_token"] = secrets.token_urlsafe(24)
         return self._answer(200, given)
 
-    def authenticate(self, body: bytes) -> Answer:
+    def authenticate(self, body: bytes) -> HttpAnswer:
         """POST of a signed system user token; refusals are answered 200, too."""
         try:
             asked = orjson.loads(body)
@@ -133,7 +133,7 @@ class LogIns:
         self.count["system_user"] += 1
         return self._answer(200, {"IsSuccessful": True, "Token": self._jwt(tenant, ticket), "ErrorMessage": None})
 
-    def jwks(self) -> Answer:
+    def jwks(self) -> HttpAnswer:
         """The public keys of what signs JWTs."""
         jwk = jwt.algorithms.RSAAlgorithm.to_jwk(self.signing_key.public_key(), as_dict=True)
         return self._answer(
@@ -172,12 +172,12 @@ class LogIns:
             return False
         return abs(self._now() - signed_at) <= _STAMP_GOOD_FOR
 
-    def _refuse(self, message: str, status: int = 200) -> Answer:
+    def _refuse(self, message: str, status: int = 200) -> HttpAnswer:
         return self._answer(status, {"IsSuccessful": False, "Token": None, "ErrorMessage": message})
 
-    def _answer(self, status: int, value: Any) -> Answer:
+    def _answer(self, status: int, value: Any) -> HttpAnswer:
         date = formatdate(self._now() / 1000, usegmt=True).encode()
-        return Answer(status, orjson.dumps(value), headers=((b"date", date),))
+        return HttpAnswer(status, orjson.dumps(value), headers=((b"date", date),))
 
 
 def pem(key: rsa.RSAPrivateKey) -> str:

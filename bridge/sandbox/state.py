@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bridge.sandbox.answers import Answer, Credentials, Refusal, result, selected, workflow_event
+from bridge.sandbox.answers import Credentials, HttpAnswer, SendEventError, result, selected, workflow_event
 from bridge.sandbox.creators import create
 from bridge.sandbox.faults import Fault, Script
 from bridge.sandbox.logins import LogIns
@@ -64,7 +64,7 @@ class Sandbox:
         self._now = now
         self._pauses: set[asyncio.Future[bool]] = set()
 
-    def send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], query: bytes, body: bytes) -> Answer:
+    def send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], query: bytes, body: bytes) -> HttpAnswer:
         """Judge one SendEvent, record its event where it is good, and give the answer. Header names are lower-case."""
         if (instead := self.tenants.instead(tenant)) is not None:
             return instead
@@ -72,7 +72,7 @@ class Sandbox:
         try:
             head = self._head(headers, self.log_ins.accepts(tenant, headers))
             event_type, attributes = workflow_event(body, self._known)
-        except Refusal as refusal:
+        except SendEventError as refusal:
             return refusal.answer
         select, fields = selected(query)
         self._number += 1
@@ -102,22 +102,22 @@ class Sandbox:
         self._known = known_to(version)
         self._version = version
 
-    def api(self, tenant: str, url: str, accept: str) -> Answer:
+    def api(self, tenant: str, url: str, accept: str) -> HttpAnswer:
         """What `GET {base}` at a URL tells to everybody."""
         return self.tenants.instead(tenant) or api(url, self.version, accept, self._now())
 
-    def describe_send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+    def describe_send_event(self, tenant: str, headers: Iterable[tuple[bytes, bytes]]) -> HttpAnswer:
         """What a GET of SendEvent tells to whoever is logged in; it sends nothing."""
         headers = tuple(headers)
         if (instead := self.tenants.instead(tenant)) is not None:
             return instead
         try:
             self._credentials.let_in(headers, self.log_ins.accepts(tenant, headers))
-        except Refusal as refusal:
+        except SendEventError as refusal:
             return refusal.answer
         return send_event_described()
 
-    def create(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], creator: str, body: bytes) -> Answer:
+    def create(self, tenant: str, headers: Iterable[tuple[bytes, bytes]], creator: str, body: bytes) -> HttpAnswer:
         """What a creator of the agent gives to whoever is logged in: a blank carrier."""
         headers = tuple(headers)
         if (instead := self.tenants.instead(tenant)) is not None:
@@ -125,7 +125,7 @@ class Sandbox:
         try:
             self._credentials.let_in(headers, self.log_ins.accepts(tenant, headers))
             return create(creator, body)
-        except Refusal as refusal:
+        except SendEventError as refusal:
             return refusal.answer
 
     def events(self, tenant: str | None = None) -> list[RecordedEvent]:

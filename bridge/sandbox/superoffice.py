@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from bridge.sandbox import logins
-from bridge.sandbox.answers import Answer, page
+from bridge.sandbox.answers import HttpAnswer, page
 from bridge.sandbox.creators import CREATORS
 from bridge.sandbox.faults import Fault, faults_from_json
 from bridge.sandbox.state import RecordedEvent, Sandbox
@@ -107,17 +107,17 @@ def application(sandbox: Sandbox) -> Starlette:
         creator = request.url.path.rpartition("/")[2]
         return _response(sandbox.create(tenant, request.headers.raw, creator, await request.body()))
 
-    def take_event(tenant: str, scope: Scope, body: bytes) -> Answer:
+    def take_event(tenant: str, scope: Scope, body: bytes) -> HttpAnswer:
         if len(body) > _MAX_BODY:
             return page(413)
         if len(scope["raw_path"]) + len(scope["query_string"]) > _MAX_URL:
             return page(414)
         return sandbox.send_event(tenant, scope["headers"], scope["query_string"], body)
 
-    def tenant_state(tenant: str, scope: Scope, _: bytes) -> Answer:
+    def tenant_state(tenant: str, scope: Scope, _: bytes) -> HttpAnswer:
         return sandbox.tenants.state(tenant, f"http://{Headers(scope=scope).get('host', '')}")
 
-    def log_in(answer: Callable[[bytes], Answer]) -> _Endpoint:
+    def log_in(answer: Callable[[bytes], HttpAnswer]) -> _Endpoint:
         return _Endpoint(
             sandbox, lambda _, __, body: page(413) if len(body) > _MAX_BODY else answer(body), logins.CALLED
         )
@@ -240,7 +240,7 @@ class _Endpoint:
     its requests are counted under that name, and only faults for that name are for it.
     """
 
-    def __init__(self, sandbox: Sandbox, usual: Callable[[str, Scope, bytes], Answer], called: str = "") -> None:
+    def __init__(self, sandbox: Sandbox, usual: Callable[[str, Scope, bytes], HttpAnswer], called: str = "") -> None:
         self._sandbox = sandbox
         self._usual = usual
         self._called = called
@@ -275,7 +275,7 @@ class _Endpoint:
     async def _misbehave(
         self,
         fault: Fault,
-        usual: Callable[[], Answer],
+        usual: Callable[[], HttpAnswer],
         left: asyncio.Future[None],
         transport: asyncio.Transport,
         send: Send,
@@ -326,14 +326,14 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _respond(send: Send, answer: Answer, only: int | None = None) -> None:
+async def _respond(send: Send, answer: HttpAnswer, only: int | None = None) -> None:
     """Send an answer, or its head and the first `only` bytes of its body."""
     headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body[:only], "more_body": only is not None})
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: HttpAnswer) -> Response:
     headers = {"content-type": answer.content_type.decode()}
     return Response(answer.body, answer.status, headers | {n.decode(): v.decode() for n, v in answer.headers})
 

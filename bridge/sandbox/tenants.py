@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.sandbox.answers import Answer, page
+from bridge.sandbox.answers import HttpAnswer, page
 from bridge.sandbox.faults import readable
 from bridge.times import iso
 
@@ -88,14 +88,14 @@ class Tenants:
         """Let every tenant be as if nobody had told of it."""
         self._told.clear()
 
-    def state(self, tenant: str, base: str) -> Answer:
+    def state(self, tenant: str, base: str) -> HttpAnswer:
         """What the state endpoint says of a tenant; `base` is the sandbox's URL."""
         try:
             told = self._told.get(tenant.lower()) or OnlineTenant(tenant=tenant)
         except ValidationError:
             return page(404)
         endpoint = f"{base}/{told.host}/{told.tenant}"
-        return Answer(
+        return HttpAnswer(
             200,
             orjson.dumps(
                 {
@@ -109,7 +109,7 @@ class Tenants:
             ),
         )
 
-    def instead(self, path: str) -> Answer | None:
+    def instead(self, path: str) -> HttpAnswer | None:
         """What is answered at a path such as `online1/Cust12345` where the tenant is not there, or does not run."""
         if not self._told:
             return None

@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import orjson
 
-from bridge.sandbox.answers import EVENT_TYPES, Answer, page
+from bridge.sandbox.answers import EVENT_TYPES, HttpAnswer, page
 
 NEWEST = "12.4"
 
@@ -28,14 +28,16 @@ def known_to(version: str) -> frozenset[str]:
     return _EARLY if tuple(map(int, version.split("."))) < (10, 2, 9) else EVENT_TYPES
 
 
-def api(url: str, version: str, accept: str, now: int) -> Answer:
+def api(url: str, version: str, accept: str, now: int) -> HttpAnswer:
     """What `GET {base}` at a URL tells; `now` in milliseconds since 1970."""
     date = ((b"date", formatdate(now / 1000, usegmt=True).encode()),)
     if "application/json" not in accept:
-        return Answer(200, page(200).body, page(200).content_type, date)
-    return Answer(200, orjson.dumps({"v1": f"{url}/v1", "Version": "v1", "NetServerVersion": version}), headers=date)
+        return HttpAnswer(200, page(200).body, page(200).content_type, date)
+    return HttpAnswer(
+        200, orjson.dumps({"v1": f"{url}/v1", "Version": "v1", "NetServerVersion": version}), headers=date
+    )
 
 
-def send_event_described() -> Answer:
+def send_event_described() -> HttpAnswer:
     """What a GET of SendEvent tells; it sends nothing."""
-    return Answer(200, orjson.dumps({"POST": "Send a workflow event."}))
+    return HttpAnswer(200, orjson.dumps({"POST": "Send a workflow event."}))

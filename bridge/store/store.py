@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy import Connection, Engine, text
 
 from bridge.clock import Clock
-from bridge.model import Attempt, Claim, Decision, Mapping, Receipt, TargetState, TenantState, Webhook
+from bridge.model import Attempt, Claim, Decision, Mapped, Receipt, TargetState, TenantState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
@@ -68,7 +68,7 @@ class Store:
         """Commit what waits, then stop."""
         self._writer.close()
 
-    async def accept(self, webhook: Webhook, mapping: Mapping, window: int) -> Receipt:
+    async def accept(self, webhook: Webhook, mapping: Mapped, window: int) -> Receipt:
         """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
         acceptance = self._acceptance(webhook, mapping, window)
         cost = len(webhook.body) + mapping.size
@@ -82,7 +82,7 @@ class Store:
         look = webhooks.Look(webhook, key, self.clock.running() - window, self.clock.wall())
         return await self._writer.run(webhooks.look, look, in_time=True)
 
-    async def remap(self, webhook: Webhook, mapping: Mapping, *, again: bool = False) -> Receipt:
+    async def remap(self, webhook: Webhook, mapping: Mapped, *, again: bool = False) -> Receipt:
         """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
         remap = remapping.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
         cost = _STATEMENTS + mapping.size
@@ -205,7 +205,7 @@ class Store:
         """
         await self._writer.run(_touch, None, in_time=True)
 
-    def _acceptance(self, webhook: Webhook, mapping: Mapping, window: int) -> webhooks.Acceptance:
+    def _acceptance(self, webhook: Webhook, mapping: Mapped, window: int) -> webhooks.Acceptance:
         return webhooks.Acceptance(webhook, mapping, self.clock.running(), self.clock.wall(), window, self.targets)
 
 

@@ -1,7 +1,6 @@
 """Accepting webhooks: the webhook, its claim on its dedupe key and its events, in one transaction."""
 
-from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +11,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from bridge import jsontext
 from bridge.errors import StoreError
-from bridge.model import Event, EventState, Mapping, Receipt, TargetState, Webhook, WebhookState
+from bridge.model import Event, EventState, Mapped, Receipt, TargetState, Webhook, WebhookState
 from bridge.store import duplicates
 from bridge.store.duplicates import Duplicate
 from bridge.store.order import WAITING, Key, free
@@ -49,7 +48,7 @@ class Acceptance(Struct, frozen=True):
     """A verified, mapped webhook on its way into the store. `now` is by the running, `created_at` by the wall clock."""
 
     webhook: Webhook
-    mapping: Mapping
+    mapping: Mapped
     now: int
     created_at: int
     window: int
@@ -99,7 +98,7 @@ def _claim_keys(connection: Connection, acceptances: Sequence[Acceptance]) -> di
 
 
 def _repeated(
-    connection: Connection, acceptances: Sequence[Acceptance], repeats: MappingOf[str, str]
+    connection: Connection, acceptances: Sequence[Acceptance], repeats: Mapping[str, str]
 ) -> dict[str, Receipt]:
     """The receipts of webhooks that repeat others, by their ids."""
     came = {
@@ -249,7 +248,7 @@ def event_row(a: Acceptance, event: Event, first: set[Key]) -> tuple[Any, ...]:
     )
 
 
-def why_bytes(mapping: Mapping) -> bytes | None:
+def why_bytes(mapping: Mapped) -> bytes | None:
     """What is stored of why."""
     if mapping.state is WebhookState.MAPPED:
         return None

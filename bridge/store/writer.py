@@ -67,7 +67,7 @@ class Writer:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._within = within
-        self._deadlines = TimeoutQueue(within, self._give_up)
+        self._timeouts = TimeoutQueue(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
         self._turns: queue.SimpleQueue[tuple[list[_Job], list[_Job]] | None] = queue.SimpleQueue()
         self._between: queue.SimpleQueue[tuple[Callable[[Any], Any], _Future]] = queue.SimpleQueue()
@@ -100,11 +100,11 @@ class Writer:
         line.cost_taken += cost
         if not in_time:
             return cast("R", await future)
-        self._deadlines.start(future)
+        self._timeouts.start(future)
         try:
             return cast("R", await future)
         finally:
-            self._deadlines.stop(future)
+            self._timeouts.stop(future)
 
     async def between(self, work: Callable[[Any], R]) -> R:
         """Run `work` between two transactions, with the driver's connection: what none of them can hold.

@@ -19,7 +19,7 @@ from bridge.superoffice.login.authorization import Authorization, compile_author
 from bridge.superoffice.login.oauth import OAuth
 from bridge.superoffice.login.refresh_token import TokenStore
 from bridge.superoffice.login.session import REFUSED, LoggedIn
-from bridge.superoffice.login.token_service import Answer, LogInService
+from bridge.superoffice.login.token_service import LogInService, TokenAnswer
 from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
 from bridge.superoffice.request_headers import RequestHeaders
 from bridge.superoffice.tenant.discovery import Tenant
@@ -42,7 +42,7 @@ class SuperOffice:
     ) -> None:
         self.name = name
         self._timeout = settings.timeout / 1000
-        self._deadlines: TimeoutQueue[asyncio.Timeout] = TimeoutQueue(self._timeout, lambda limit: limit.reschedule(0))
+        self._timeouts: TimeoutQueue[asyncio.Timeout] = TimeoutQueue(self._timeout, lambda limit: limit.reschedule(0))
         self._clock = clock = clock or Clock()
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""
@@ -66,11 +66,11 @@ class SuperOffice:
         post = functools.partial(self._post, claim, progress)
         try:
             async with asyncio.timeout(None) as limit:
-                self._deadlines.start(limit)
+                self._timeouts.start(limit)
                 try:
                     judgement = await (self.tenant.reach(post, progress) if self.tenant else post(self._url))
                 finally:
-                    self._deadlines.stop(limit)
+                    self._timeouts.stop(limit)
         except NotSent as error:
             judgement = Judgement(
                 outcome=error.outcome, detail=error.detail, retry_after=error.retry_after, pause=error.pause
@@ -136,7 +136,7 @@ class SuperOffice:
         """
         return (await self.tenant.place()).base if self.tenant else self._base
 
-    async def ask(self, path: str = "", *, logged_in: bool = False) -> Answer:
+    async def ask(self, path: str = "", *, logged_in: bool = False) -> TokenAnswer:
         """What it answers to a GET of a path beneath its base URL, within `timeout`. No GET sends an event.
 
         Raises:
@@ -153,7 +153,7 @@ class SuperOffice:
         except Exception as error:
             detail = judge_fault(error, sent=False, within=f"{self._timeout:g} s").detail
             raise NotSent(Outcome.UNAVAILABLE, detail) from None
-        return Answer(response.status_code, response.headers, body)
+        return TokenAnswer(response.status_code, response.headers, body)
 
     async def log_in(self) -> bool:
         """Log in, where that takes a request of its own and is not done yet; whether it does.

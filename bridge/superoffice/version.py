@@ -12,7 +12,7 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.superoffice import decoding, payloads
 from bridge.superoffice.event_types import event_types, is_version
-from bridge.superoffice.login.token_service import Answer
+from bridge.superoffice.login.token_service import TokenAnswer
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 
@@ -20,7 +20,7 @@ _FIRST_WAIT = 60.0  # seconds until a server that did not tell is asked again; i
 _LONGEST_WAIT = 3600.0  # and until one that told is asked again: it may have been updated
 
 
-def read_version(answer: Answer) -> str | None:
+def read_version(answer: TokenAnswer) -> str | None:
     """The NetServerVersion of an answer to `GET {base}`, such as `10.3.5.1234`; None where there is none."""
     if answer.status != 200:
         return None

@@ -11,11 +11,11 @@ from bridge.errors import Refused
 from bridge.receiving.limits.addresses import of_one_holder
 from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.web.exchanges import whole_body
-from bridge.web.problems import Answer
+from bridge.web.problems import RawAnswer
 from bridge.web.reading import FIELDS
 
 _PER_PIECE = 50  # bytes of memory, whatever a piece's length
-Headers = Sequence[tuple[bytes, bytes]]
+HeaderList = Sequence[tuple[bytes, bytes]]
 
 
 class Bodies:
@@ -26,7 +26,7 @@ class Bodies:
         self.room = Room(limits.bodies)
 
     async def read(
-        self, scope: Scope, headers: Headers, receive: Receive, client: str, largest: Largest, max_head: int | None
+        self, scope: Scope, headers: HeaderList, receive: Receive, client: str, largest: Largest, max_head: int | None
     ) -> bytes:
         """The whole body that `client` sends, of the `largest` size at most, after a head of at most `max_head`.
 
@@ -51,7 +51,7 @@ class Bodies:
         finally:
             self.room.leave(unfinished)
 
-    async def leave(self, answer: Answer, receive: Receive, send: Send) -> None:
+    async def leave(self, answer: RawAnswer, receive: Receive, send: Send) -> None:
         """Answer a request whose body is not read to its end: its connection cannot carry another one.
 
         The rest is thrown away for a while: a socket closed over unread bytes would take the answer along.
@@ -67,7 +67,7 @@ class Bodies:
             pass
         await send({"type": "http.response.body", "body": b""})
 
-    def _check_head(self, scope: Scope, headers: Headers, largest: Largest, max_head: int | None) -> None:
+    def _check_head(self, scope: Scope, headers: HeaderList, largest: Largest, max_head: int | None) -> None:
         fields = scope[FIELDS]
         if int(fields.get(b"content-length", 0)) > largest.size:
             raise largest.refusal()

@@ -29,14 +29,16 @@ class Connections:
         self.limits = limits
         self.refused = refused
         self.turns = Turns()
-        self.heads = TimeoutQueue(limits.head_within, Connection.head_is_too_slow)
-        self.idle = TimeoutQueue(limits.idle, Connection.timeout_keep_alive_handler)
-        self._waiting: dict[Connection, None] = {}  # for their clients to send the rest of a request; longest first
+        self.heads = TimeoutQueue(limits.head_within, ServerConnection.head_is_too_slow)
+        self.idle = TimeoutQueue(limits.idle, ServerConnection.timeout_keep_alive_handler)
+        self._waiting: dict[
+            ServerConnection, None
+        ] = {}  # for their clients to send the rest of a request; longest first
 
-    def __call__(self, **of_uvicorn: Any) -> "Connection":
-        return Connection(self, **of_uvicorn)
+    def __call__(self, **of_uvicorn: Any) -> "ServerConnection":
+        return ServerConnection(self, **of_uvicorn)
 
-    def waits(self, connection: "Connection") -> None:
+    def waits(self, connection: "ServerConnection") -> None:
         """This connection waits for its client from now on. Where too many do, the one that waited longest ends."""
         if len(self._waiting) >= self.limits.connections:
             longest = next(iter(self._waiting))
@@ -45,12 +47,12 @@ class Connections:
             longest.transport.abort()
         self._waiting[connection] = None
 
-    def works(self, connection: "Connection") -> None:
+    def works(self, connection: "ServerConnection") -> None:
         """This connection's request is complete, or it is closed."""
         self._waiting.pop(connection, None)
 
 
-class Connection(Reader):
+class ServerConnection(Reader):
     """One connection. It relies on uvicorn's own attributes: tests/web/test_connections.py would tell of a change."""
 
     def __init__(self, connections: Connections, **of_uvicorn: Any) -> None:

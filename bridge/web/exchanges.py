@@ -8,7 +8,7 @@ and ASGI's own ways are left. tests/web/test_exchanges.py would tell of a change
 from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
-from bridge.web.problems import Answer
+from bridge.web.problems import RawAnswer
 
 
 def whole_body(receive: Receive) -> bytes | None:
@@ -20,7 +20,7 @@ def whole_body(receive: Receive) -> bytes | None:
     return body
 
 
-def answer_at_once(receive: Receive, answer: Answer) -> bool:
+def answer_at_once(receive: Receive, answer: RawAnswer) -> bool:
     """Answer the request that `receive` belongs to; False where that is left to do by ASGI.
 
     The answer has a Content-Length, and leaves it to uvicorn whether the connection stays.

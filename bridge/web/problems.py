@@ -13,12 +13,12 @@ from bridge import jsontext
 from bridge.content_codings import ACCEPTED
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreUnavailable
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+RawAnswer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 RETRY_AFTER = 5  # seconds
 
 
-def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
+def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> RawAnswer:
     """An answer that says what is wrong, without quoting the request."""
     title = HTTPStatus(status).phrase
     body = jsontext.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
@@ -30,22 +30,22 @@ def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> Answer:
     )
 
 
-def unavailable(detail: str) -> Answer:
+def unavailable(detail: str) -> RawAnswer:
     """503 with Retry-After: the sender is asked to come again."""
     return problem(503, detail, (b"retry-after", str(RETRY_AFTER).encode()))
 
 
-def unauthorized(detail: str, challenge: str) -> Answer:
+def unauthorized(detail: str, challenge: str) -> RawAnswer:
     """401; `challenge` says by which authentication scheme a request is proven."""
     return problem(401, detail, (b"www-authenticate", challenge.encode()))
 
 
-def not_allowed(methods: str) -> Answer:
+def not_allowed(methods: str) -> RawAnswer:
     """405, with the methods that may be used."""
     return problem(405, f"send by {methods}", (b"allow", methods.encode()))
 
 
-def for_error(error: BridgeError, challenge: str) -> Answer:
+def for_error(error: BridgeError, challenge: str) -> RawAnswer:
     """The answer to a request that ended in this error; `challenge` is what proves one to its source."""
     match error:
         case KeyUnavailable():
@@ -63,7 +63,7 @@ def for_error(error: BridgeError, challenge: str) -> Answer:
     return unavailable("the bridge itself failed, please send it again")
 
 
-def not_served(error: HTTPException) -> Answer:
+def not_served(error: HTTPException) -> RawAnswer:
     """The answer to a request that no route of a port takes."""
     if error.status_code == 405 and error.headers:
         return not_allowed(", ".join(sorted(error.headers["Allow"].split(", "))))  # Starlette's come in any order
@@ -75,7 +75,7 @@ def failed(*_: object) -> Response:
     return response(problem(500, "the bridge itself failed, its log says where"))
 
 
-def response(answer: Answer) -> Response:
+def response(answer: RawAnswer) -> Response:
     """An answer as Starlette's routes give it."""
     status, headers, body = answer
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})

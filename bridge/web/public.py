@@ -24,7 +24,7 @@ from bridge.times import now
 from bridge.web.bodies import Bodies
 from bridge.web.connections import Connections
 from bridge.web.exchanges import answer_at_once
-from bridge.web.problems import Answer, failed, for_error, not_allowed, not_served, problem, response, unavailable
+from bridge.web.problems import RawAnswer, failed, for_error, not_allowed, not_served, problem, response, unavailable
 from bridge.web.reading import FIELDS
 
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
@@ -38,7 +38,7 @@ _ANY = Callers()
 class _Unread(Exception):
     """A request is answered before its body is read."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: RawAnswer) -> None:
         super().__init__()
         self.answer = answer
 
@@ -77,7 +77,7 @@ class Webhooks:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> RawAnswer:
         """The answer to a request that was read.
 
         Raises:
@@ -136,7 +136,7 @@ class Webhooks:
         self._intake.refused(None, "method" if error.status_code == 405 else "unknown_path", client, 0, _path(scope))
         return response(not_served(error))
 
-    def _no_such_method(self, source: CompiledSource, scope: Scope, client: str) -> Answer:
+    def _no_such_method(self, source: CompiledSource, scope: Scope, client: str) -> RawAnswer:
         self._intake.refused(source.name, "method", client, 0, _path(scope))
         return not_allowed(", ".join(source.settings.methods))
 
@@ -151,7 +151,7 @@ def _path(scope: Scope) -> str:
     return str(scope["raw_path"][:_PATH_SHOWN], "latin-1")
 
 
-def _replied(reply: Reply) -> Answer:
+def _replied(reply: Reply) -> RawAnswer:
     if reply.refused:
         detail = "the handshake is refused"
         return unavailable(detail) if reply.status == 503 else problem(reply.status, detail)
@@ -161,13 +161,13 @@ def _replied(reply: Reply) -> Answer:
     return reply.status, [*reply.headers, length, _AS_IT_SAYS], reply.body
 
 
-def _bodiless(answer: Answer) -> Answer:
+def _bodiless(answer: RawAnswer) -> RawAnswer:
     status, headers, _ = answer
     kept = [(name, value) for name, value in headers if name not in (b"content-type", b"content-length")]
     return status, kept if status in (204, 205) else [*kept, (b"content-length", b"0")], b""
 
 
-def _accepted(receipt: Receipt, respond: RespondSettings) -> Answer:
+def _accepted(receipt: Receipt, respond: RespondSettings) -> RawAnswer:
     own = None if receipt.state is _MAPPED else getattr(respond, receipt.state)
     status = (receipt.duplicate and respond.duplicate) or own or respond.accepted
     shown = (b"x-webhook-id", receipt.webhook_id.encode())

@@ -12,7 +12,7 @@ from bridge.model import (
     Attempt,
     Delivered,
     Event,
-    Mapping,
+    Mapped,
     OnUnknown,
     Outcome,
     Webhook,
@@ -104,7 +104,7 @@ def _acceptance() -> webhooks.Acceptance:
         order_key=None,
         send=True,
     )
-    mapping = Mapping(state=WebhookState.MAPPED, events=(event,), dedupe_key=id_)
+    mapping = Mapped(state=WebhookState.MAPPED, events=(event,), dedupe_key=id_)
     return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, created_at=moment, window=1000, targets={})
 
 

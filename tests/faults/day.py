@@ -25,7 +25,7 @@ from bridge.model import (
     Attempt,
     Claim,
     Event,
-    Mapping,
+    Mapped,
     OnUnknown,
     Webhook,
     WebhookState,
@@ -105,7 +105,7 @@ class Day:
             max_age=max_age,
             order_key=order_key,
         )
-        await self.store.accept(webhook, Mapping(state=WebhookState.MAPPED, events=(event,)), HOUR)
+        await self.store.accept(webhook, Mapped(state=WebhookState.MAPPED, events=(event,)), HOUR)
         self._forwarder.wake([target])
         return id_
 

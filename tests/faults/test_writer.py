@@ -9,7 +9,7 @@ from running import Stopwatch
 from store.support import LEASE, WINDOW, a_webhook, an_attempt, an_event, mapped
 
 from bridge.mapping.bounds import MAX_EVENTS
-from bridge.model import Dead, Event, Mapping, Outcome, RetryAt, Webhook
+from bridge.model import Dead, Event, Mapped, Outcome, RetryAt, Webhook
 from bridge.store.actions import Action
 from bridge.store.store import Store, owned
 from bridge.store.writer import Writer
@@ -69,7 +69,7 @@ async def everything(store: Store, hand: Hand, note: int, *, ordered: bool) -> N
         made = tuple(replace(one, order_key=one.item_key) for one in made)
     mapping = replace(mapped(*made), size=sum(len(one.text) + 1024 for one in made))
     await store.accept(webhook, mapping, WINDOW)
-    await store.accept(replace(webhook, id=a_webhook().id), Mapping(state=mapping.state, dedupe_key="k"), WINDOW)
+    await store.accept(replace(webhook, id=a_webhook().id), Mapped(state=mapping.state, dedupe_key="k"), WINDOW)
     await store.remap(webhook, mapping)
     claims = (await store.claim("crm", 1000, LEASE)).claims
     for claim in claims[:500]:

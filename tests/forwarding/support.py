@@ -18,7 +18,7 @@ from bridge.model import (
     Attempt,
     Claim,
     Event,
-    Mapping,
+    Mapped,
     OnUnknown,
     Outcome,
     PauseReason,
@@ -119,7 +119,7 @@ async def accept(
             on_unknown=on_unknown,
             max_age=max_age,
         )
-        mapping = Mapping(state=WebhookState.MAPPED, events=(event,))
+        mapping = Mapped(state=WebhookState.MAPPED, events=(event,))
         ids.append((await store.accept(webhook, mapping, HOUR)).event_ids[0])
     return ids
 

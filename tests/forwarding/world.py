@@ -21,7 +21,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import (
     Attempt,
     Claim,
-    Mapping,
+    Mapped,
     Outcome,
     Receipt,
     TargetState,
@@ -183,7 +183,7 @@ class World:
 
     # What happens to a bridge
 
-    async def receive(self, webhook: Webhook, mapping: Mapping) -> Receipt:
+    async def receive(self, webhook: Webhook, mapping: Mapped) -> Receipt:
         """A sender's request, verified and mapped."""
         receipt = await self.store.accept(webhook, mapping, WINDOW)
         self._forwarder.wake({event.target for event in mapping.events})
@@ -369,9 +369,7 @@ async def _some_turns() -> None:
         await asyncio.sleep(0)
 
 
-def new_webhook(
-    world: World, source: str, items: list[dict[str, Any]], delivery: str | None
-) -> tuple[Webhook, Mapping]:
+def new_webhook(world: World, source: str, items: list[dict[str, Any]], delivery: str | None) -> tuple[Webhook, Mapped]:
     """A webhook with such items, and what its source's first rules make of it."""
     webhook = Webhook(
         id=new_webhook_id(world.hand()),

@@ -1,6 +1,6 @@
 """What the tests of this room share: rules from YAML as ops write it, and webhooks made by hand."""
 
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from bridge.errors import Problem
 from bridge.mapping.attributes import Style
 from bridge.mapping.compilation import compile_rules
 from bridge.mapping.rules import Rules, TargetFacts
-from bridge.model import Mapping, Webhook, Why
+from bridge.model import Mapped, Webhook, Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.parsing import parse
@@ -37,7 +37,7 @@ WEBHOOK = Webhook(
 def compiled(
     *written: str,
     source: str = "",
-    targets: MappingOf[str, TargetFacts] = TARGETS,
+    targets: Mapping[str, TargetFacts] = TARGETS,
     default_target: str | None = "crm",
 ) -> tuple[Rules, list[Problem]]:
     """Rules, each written in YAML's flow style without its braces, and all problems; `source` is what else it says."""
@@ -58,7 +58,7 @@ def rules(*written: str, **more: Any) -> Rules:
     return made
 
 
-def why(mapping: Mapping, rule: str = "") -> Why:
+def why(mapping: Mapped, rule: str = "") -> Why:
     """Why of the rule of that name, or of the only one."""
     (found,) = [why for why in mapping.why if rule in ("", why.rule)]
     return found

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Mapping, WebhookState
+from bridge.model import Mapped, WebhookState
 from bridge.settings.headers import MAX_VALUE
 
 from .support import WEBHOOK, compiled, rules, values, why
@@ -15,11 +15,11 @@ EVENT = "event: {type: Run}"
 HINT = f"send plain ASCII of at most {MAX_VALUE:,} characters, without blanks around it"
 
 
-def mapped(headers: str, body: Any) -> Mapping:
+def mapped(headers: str, body: Any) -> Mapped:
     return rules(f"name: a, headers: {{{headers}}}, {EVENT}").map(WEBHOOK, body)
 
 
-def headers_of(mapping: Mapping) -> Any:
+def headers_of(mapping: Mapped) -> Any:
     (event,) = mapping.events
     return event.headers
 

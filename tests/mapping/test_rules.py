@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge.mapping.bounds import MAX_EVENTS, MAX_ITEMS, ROW
-from bridge.model import Event, Mapping, OnUnknown, WebhookState
+from bridge.model import Event, Mapped, OnUnknown, WebhookState
 from bridge.receiving.content.body import MAX_DEPTH
 
 from .support import DAY, TARGETS, WEBHOOK, nested, rules, values, why
@@ -19,20 +19,20 @@ T = "event: {type: T}"
 LINES = "name: lines, for_each: body.lines, event: {type: T, attributes: {sku: '{{ item.sku }}'}}"
 
 
-def mapped(rule: str, body: Any, **more: Any) -> Mapping:
+def mapped(rule: str, body: Any, **more: Any) -> Mapped:
     return rules(rule, **more).map(WEBHOOK, body)
 
 
-def only(mapping: Mapping) -> Event:
+def only(mapping: Mapped) -> Event:
     (event,) = mapping.events
     return event
 
 
-def ids(mapping: Mapping) -> list[str]:
+def ids(mapping: Mapped) -> list[str]:
     return [event.id for event in mapping.events]
 
 
-def error(mapping: Mapping) -> str:
+def error(mapping: Mapped) -> str:
     assert mapping.state is WebhookState.FAILED
     told = why(mapping).error
     assert told is not None
@@ -669,7 +669,7 @@ def test_a_broken_rule_leaves_the_dedupe_key() -> None:
 def test_a_webhook_without_a_readable_body_has_a_state_a_reason_and_its_key() -> None:
     one = rules("name: a, event: {type: T}", source="dedupe: headers['x-id']")
     made = one.without_events(replace(WEBHOOK, headers={"x-id": "7"}), WebhookState.UNREADABLE, "no JSON")
-    assert made == Mapping(state=WebhookState.UNREADABLE, error="no JSON", dedupe_key="7")
+    assert made == Mapped(state=WebhookState.UNREADABLE, error="no JSON", dedupe_key="7")
     one = rules("name: a, event: {type: T}", source="dedupe: body.id")
     assert one.without_events(WEBHOOK, WebhookState.FAILED, "x").dedupe_key is None
     webhook = replace(WEBHOOK, delivery_id="d-1")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from bridge.errors import Exceeded
 from bridge.mapping.bounds import MAX_ITEMS, MAX_SECONDS
 from bridge.mapping.steps import Course, Steps
-from bridge.model import Mapping, WebhookState
+from bridge.model import Mapped, WebhookState
 
 from .support import WEBHOOK, rules, why
 
@@ -55,13 +55,13 @@ def test_rules_that_take_too_long_fail_the_webhook_as_a_whole() -> None:
     assert mapping.dedupe_key == "one"
 
 
-def over(steps: Steps) -> Mapping:
+def over(steps: Steps) -> Mapped:
     """The mapping that is made where time is over by now."""
     try:
         while True:
             steps.throw(Exceeded("it took too long"))
     except StopIteration as ended:
-        mapping: Mapping = ended.value
+        mapping: Mapped = ended.value
         return mapping
 
 
@@ -108,8 +108,8 @@ class Turned:
                 self.at += seconds
                 yield None if number < reading else "key"
         except Exceeded as error:
-            return Mapping(state=WebhookState.FAILED, error=str(error))
-        return Mapping(state=WebhookState.IGNORED)
+            return Mapped(state=WebhookState.FAILED, error=str(error))
+        return Mapped(state=WebhookState.IGNORED)
 
 
 def ended(course: Course) -> WebhookState | None:

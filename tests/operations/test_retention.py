@@ -15,7 +15,7 @@ from bridge.model import (
     Delivered,
     Event,
     Held,
-    Mapping,
+    Mapped,
     OnUnknown,
     Outcome,
     Webhook,
@@ -65,7 +65,7 @@ async def accept(store: Store, at: int, key: str | None = None) -> str:
         on_unknown=OnUnknown.RETRY,
         max_age=365 * DAY,
     )
-    mapping = Mapping(state=WebhookState.MAPPED, events=(event,), dedupe_key=key)
+    mapping = Mapped(state=WebhookState.MAPPED, events=(event,), dedupe_key=key)
     return (await store.accept(webhook, mapping, WINDOW)).webhook_id
 
 

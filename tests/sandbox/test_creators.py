@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.sandbox.answers import Refusal
+from bridge.sandbox.answers import SendEventError
 from bridge.sandbox.creators import CARRIERS, CREATORS, TYPED, create
 from bridge.sandbox.state import Sandbox
 
@@ -33,7 +33,7 @@ def test_a_step_or_an_option_is_of_the_type_that_is_named(creator: str) -> None:
 
 @given(st.sampled_from([*TYPED]), st.binary(max_size=50) | st.sampled_from(REFUSED))
 def test_another_type_is_refused(creator: str, body: bytes) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(SendEventError) as refusal:
         create(creator, body)
     assert refusal.value.answer.status == 400
 

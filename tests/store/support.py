@@ -12,7 +12,7 @@ from bridge.attribute_text import untold
 from bridge.model import (
     Attempt,
     Event,
-    Mapping,
+    Mapped,
     OnUnknown,
     Outcome,
     Webhook,
@@ -67,18 +67,18 @@ def an_event(webhook: Webhook, item: str = "", **fields: Any) -> Event:
     return Event(**usual | fields)
 
 
-def mapped(*made: Event, key: str | None = None) -> Mapping:
+def mapped(*made: Event, key: str | None = None) -> Mapped:
     """A mapping that made these events, or ignored the webhook where there are none."""
-    return Mapping(state=WebhookState.MAPPED if made else WebhookState.IGNORED, events=made, dedupe_key=key)
+    return Mapped(state=WebhookState.MAPPED if made else WebhookState.IGNORED, events=made, dedupe_key=key)
 
 
-def failed(*made: Event, error: str = "when: there is no `id` in `body.id`") -> Mapping:
+def failed(*made: Event, error: str = "when: there is no `id` in `body.id`") -> Mapped:
     """A mapping in which one rule broke beside those that made these events."""
     why = (Why(rule="broken", matched=False, error=error),)
-    return Mapping(state=WebhookState.FAILED, events=made, why=why)
+    return Mapped(state=WebhookState.FAILED, events=made, why=why)
 
 
-def one(webhook: Webhook | None = None, **fields: Any) -> tuple[Webhook, Mapping]:
+def one(webhook: Webhook | None = None, **fields: Any) -> tuple[Webhook, Mapped]:
     """A webhook and its mapping to one event."""
     webhook = webhook or a_webhook()
     return webhook, mapped(an_event(webhook, **fields))

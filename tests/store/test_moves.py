@@ -15,7 +15,7 @@ from bridge.model import (
     Delivered,
     Event,
     Held,
-    Mapping,
+    Mapped,
     Outcome,
     Pause,
     PauseReason,
@@ -104,7 +104,7 @@ class World:
 
     def _acceptance(self, webhook: Webhook, made: Sequence[Event], *, broken: bool = False) -> Acceptance:
         state = WebhookState.FAILED if broken else WebhookState.MAPPED if made else WebhookState.IGNORED
-        mapping = Mapping(state=state, events=tuple(made))
+        mapping = Mapped(state=state, events=tuple(made))
         return Acceptance(
             webhook=webhook, mapping=mapping, now=self.now, created_at=self.now, window=0, targets={"crm": self.target}
         )

@@ -15,7 +15,7 @@ import pytest
 from clocks import Hand
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import Attempt, Dead, Decision, Delivered, EventState, Mapping, Outcome, RetryAt, Webhook
+from bridge.model import Attempt, Dead, Decision, Delivered, EventState, Mapped, Outcome, RetryAt, Webhook
 from bridge.store import database, free_space, purging, reader
 from bridge.store.store import Store, owned
 
@@ -53,7 +53,7 @@ async def opened(path: Path, hand: Hand) -> AsyncIterator[Store]:
             await asyncio.to_thread(store.close)
 
 
-def one(mark: str, by: random.Random) -> tuple[Webhook, Mapping]:
+def one(mark: str, by: random.Random) -> tuple[Webhook, Mapped]:
     """A webhook whose every piece of text says `mark`."""
     body = mark.encode() * by.choice([1, 20, 200, 700])
     webhook = a_webhook(body=body, headers={"x": mark * by.randrange(1, 9)}, delivery_id=f"{mark}-{by.random()}")

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreVersion
-from bridge.model import Dead, Delivered, Held, Mapping, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
+from bridge.model import Dead, Delivered, Held, Mapped, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
 from bridge.store import database, reader
 from bridge.store.reader import Filter
 from bridge.store.store import Store, owned
@@ -171,7 +171,7 @@ async def test_a_webhook_reads_as_documented(state: WebhookState, store: Store, 
     )
     error = "the body is no JSON" if state is WebhookState.UNREADABLE else None
     broke = None if state is WebhookState.MAPPED else "broken: when: there is no `id`"
-    mapping = Mapping(state=state, events=tuple(made), why=why, error=error, dedupe_key="k")
+    mapping = Mapped(state=state, events=tuple(made), why=why, error=error, dedupe_key="k")
     await store.accept(webhook, mapping, WINDOW)
     (shown,) = _webhooks(url)
     kept = [] if state is WebhookState.MAPPED else [each.as_json() for each in why]

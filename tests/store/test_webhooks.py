@@ -15,7 +15,7 @@ from bridge.model import (
     Delivered,
     EventState,
     Held,
-    Mapping,
+    Mapped,
     Outcome,
     Receipt,
     RetryAt,
@@ -87,7 +87,7 @@ async def test_one_commit_holds_the_webhook_its_key_and_its_events_or_nothing(
 async def test_whatever_the_mapping_says_is_stored_and_told(state: WebhookState, store: Store, look: Engine) -> None:
     webhook = a_webhook()
     made = (an_event(webhook),) if state is WebhookState.MAPPED else ()
-    receipt = await store.accept(webhook, Mapping(state=state, events=made), WINDOW)
+    receipt = await store.accept(webhook, Mapped(state=state, events=made), WINDOW)
     assert receipt.state is state
     with look.connect() as connection:
         assert connection.execute(select(webhooks.c.state)).scalars().all() == [state]
@@ -107,7 +107,7 @@ async def test_a_duplicate_repeats_the_first_receipt_and_stores_nothing(store: S
 @pytest.mark.parametrize("state", [WebhookState.FAILED, WebhookState.UNREADABLE, WebhookState.IGNORED])
 async def test_a_duplicate_tells_the_state_that_the_first_has_now(state: WebhookState, store: Store) -> None:
     first = a_webhook()
-    await store.accept(first, Mapping(state=state, dedupe_key="k"), WINDOW)
+    await store.accept(first, Mapped(state=state, dedupe_key="k"), WINDOW)
     assert (await store.accept(*_keyed("k"), WINDOW)).state is state
     await store.remap(first, mapped(an_event(first)))
     third = await store.accept(*_keyed("k"), WINDOW)
@@ -218,20 +218,20 @@ async def test_a_body_of_a_megabyte_and_an_empty_one_are_stored(store: Store) ->
         assert (await store.load(webhook.id)).body == body
 
 
-def _text_no_utf8(taken: str) -> tuple[Webhook, Mapping]:
+def _text_no_utf8(taken: str) -> tuple[Webhook, Mapped]:
     return one(text="\ud800", attributes={})
 
 
-def _a_time_beyond_64_bits(taken: str) -> tuple[Webhook, Mapping]:
+def _a_time_beyond_64_bits(taken: str) -> tuple[Webhook, Mapped]:
     return one(a_webhook(received_at=HUGE))
 
 
-def _an_id_that_is_taken(taken: str) -> tuple[Webhook, Mapping]:
+def _an_id_that_is_taken(taken: str) -> tuple[Webhook, Mapped]:
     return one(a_webhook(id=taken))
 
 
 @pytest.mark.parametrize("bad", [_text_no_utf8, _a_time_beyond_64_bits, _an_id_that_is_taken])
-async def test_a_bad_row_fails_alone(bad: Callable[[str], tuple[Webhook, Mapping]], store: Store, look: Engine) -> None:
+async def test_a_bad_row_fails_alone(bad: Callable[[str], tuple[Webhook, Mapped]], store: Store, look: Engine) -> None:
     earlier = one()
     await store.accept(*earlier, WINDOW)
     good = [_keyed(f"k{n}") for n in range(6)]
@@ -371,7 +371,7 @@ async def test_remap_discards_nothing_where_a_rule_broke(state: WebhookState, st
     webhook = a_webhook()
     event = an_event(webhook)
     await store.accept(webhook, mapped(event), WINDOW)
-    receipt = await store.remap(webhook, Mapping(state=state, error="broken"))
+    receipt = await store.remap(webhook, Mapped(state=state, error="broken"))
     assert (receipt.state, receipt.event_ids) == (state, (event.id,))
     assert event_row(look, event.id).state == "pending"
 
@@ -427,7 +427,10 @@ async def test_what_is_known_of_duplicates_goes_with_the_first(store: Store, loo
 
 async def test_a_duplicate_tells_whether_the_first_failed_by_a_bound_and_a_remap_settles_it(store: Store) -> None:
     key = "one"
-    webhook, mapping = a_webhook(), Mapping(state=WebhookState.FAILED, error="too much", bounded=True, dedupe_key=key)
+    webhook, mapping = (
+        a_webhook(),
+        Mapped(state=WebhookState.FAILED, error="too much", bounded=True, dedupe_key=key),
+    )
     assert not (await store.accept(webhook, mapping, WINDOW)).duplicate
     for receipt in (await store.accept(*_keyed(key), WINDOW), await store.repeated(a_webhook(), key, WINDOW)):
         assert receipt == Receipt(
@@ -463,7 +466,7 @@ async def test_two_remaps_in_one_batch_end_as_the_last(store: Store, look: Engin
     assert event_row(look, new.id).text == b"last"
 
 
-def _keyed(key: str, **fields: Any) -> tuple[Webhook, Mapping]:
+def _keyed(key: str, **fields: Any) -> tuple[Webhook, Mapped]:
     webhook = a_webhook(**fields)
     return webhook, mapped(an_event(webhook), key=key)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from bridge.model import Attempt, Claim, Outcome
-from bridge.superoffice.login.token_service import Answer
+from bridge.superoffice.login.token_service import TokenAnswer
 from bridge.superoffice.version import VersionWatch, read_version
 
 from .support import claim
@@ -40,12 +40,12 @@ pytestmark = pytest.mark.anyio
     ],
 )
 def test_the_version_is_read_with_care(status: int, body: bytes, version: str | None) -> None:
-    assert read_version(Answer(status, httpx.Headers(), body)) == version
+    assert read_version(TokenAnswer(status, httpx.Headers(), body)) == version
 
 
 @given(st.binary(max_size=100))
 def test_no_answer_breaks_it(body: bytes) -> None:
-    assert read_version(Answer(200, httpx.Headers(), body)) is None
+    assert read_version(TokenAnswer(200, httpx.Headers(), body)) is None
 
 
 @dataclass

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from forwarding.support import logged
 
-from bridge.model import Event, Mapping, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
+from bridge.model import Event, Mapped, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
@@ -62,7 +62,7 @@ class Port:
             on_unknown=OnUnknown.RETRY,
             max_age=1000,
         )
-        await self.store.accept(webhook, Mapping(state=WebhookState.MAPPED, events=(event,)), 1000)
+        await self.store.accept(webhook, Mapped(state=WebhookState.MAPPED, events=(event,)), 1000)
         return event.id
 
     def states(self) -> list[str]:

@@ -9,11 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from bridge.receiving.limits.request_limits import Limits
-from bridge.web.connections import Connection, Connections
+from bridge.web.connections import Connections, ServerConnection
 from bridge.web.exchanges import answer_at_once, whole_body
-from bridge.web.problems import Answer
+from bridge.web.problems import RawAnswer
 
-ANSWER: Answer = (202, [(b"content-type", b"text/plain"), (b"content-length", b"3")], b"ok\n")
+ANSWER: RawAnswer = (202, [(b"content-type", b"text/plain"), (b"content-length", b"3")], b"ok\n")
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ class Transport(asyncio.Transport):
         pass
 
 
-def connected(app: ASGIApp) -> tuple[Connection, Transport]:
+def connected(app: ASGIApp) -> tuple[ServerConnection, Transport]:
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none", proxy_headers=False)
     config.load()
     state, transport = ServerState(), Transport()
@@ -56,7 +56,9 @@ def connected(app: ASGIApp) -> tuple[Connection, Transport]:
     return connection, transport
 
 
-async def exchange(answer: Answer, request: bytes, *later: bytes) -> tuple[list[bytes | None], Transport, list[bool]]:
+async def exchange(
+    answer: RawAnswer, request: bytes, *later: bytes
+) -> tuple[list[bytes | None], Transport, list[bool]]:
     """Send a request by pieces to an application that answers at once, or else by ASGI."""
     bodies: list[bytes | None] = []
     at_once: list[bool] = []
@@ -114,7 +116,7 @@ async def test_it_reads_as_what_uvicorn_writes(monkeypatch: pytest.MonkeyPatch) 
     ],
     ids=["204", "205", "HEAD"],
 )
-async def test_answers_that_have_no_body_are_left_to_uvicorn(answer: Answer, request_: bytes) -> None:
+async def test_answers_that_have_no_body_are_left_to_uvicorn(answer: RawAnswer, request_: bytes) -> None:
     _, transport, at_once = await exchange(answer, request_)
     assert at_once == [False]
     assert b"ok\n" not in b"".join(transport.written)

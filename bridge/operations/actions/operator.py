@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import Mapping, PauseReason, Receipt, Webhook
+from bridge.model import Mapped, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.queries import LISTED, Queries
@@ -95,7 +95,7 @@ class Operator:
 
     async def _remapped(self, webhooks: Iterable[Webhook], again: bool) -> AsyncIterator[list[Receipt]]:
         """Map webhooks again, several at once, but for those that make much: it is all in memory until it is stored."""
-        mapped: list[tuple[Webhook, Mapping]] = []
+        mapped: list[tuple[Webhook, Mapped]] = []
         for webhook in webhooks:
             if rules := self.looking.rules.get(webhook.source):
                 mapped.append((webhook, await self.interpreter.interpret_aside(rules, webhook)))
@@ -104,7 +104,7 @@ class Operator:
                 mapped = []
         yield await self._stored(mapped, again)
 
-    async def _stored(self, mapped: Iterable[tuple[Webhook, Mapping]], again: bool) -> list[Receipt]:
+    async def _stored(self, mapped: Iterable[tuple[Webhook, Mapped]], again: bool) -> list[Receipt]:
         return await asyncio.gather(*(self.store.remap(*one, again=again) for one in mapped))
 
     async def erase(self, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:

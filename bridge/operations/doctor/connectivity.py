@@ -43,7 +43,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TlsHandshake:
     """What a TLS handshake showed: the version, and when the server's certificate ends (seconds since 1970)."""
 
     version: str
@@ -70,7 +70,7 @@ async def resolve(address: Address, within: float) -> list[str]:
     return list(dict.fromkeys(str(place[4][0]) for place in found))
 
 
-async def connect(url: str, trust: Trust, proxy: ProxySettings | None, within: float) -> Shown | None:
+async def connect(url: str, trust: Trust, proxy: ProxySettings | None, within: float) -> TlsHandshake | None:
     """Connect as requests would; what TLS showed, None where there is none.
 
     Raises:
@@ -87,7 +87,7 @@ async def connect(url: str, trust: Trust, proxy: ProxySettings | None, within: f
             await writer.start_tls(trust(), server_hostname=address.host)
             secured: ssl.SSLObject = writer.get_extra_info("ssl_object")
             ends_at = ssl.cert_time_to_seconds(str((secured.getpeercert() or {})["notAfter"]))
-            return Shown(secured.version() or "TLS", ends_at)
+            return TlsHandshake(secured.version() or "TLS", ends_at)
     except TimeoutError:
         raise Unreached(f"no connection to {first} within {within:g} s", "look for a firewall on the way") from None
     except ssl.SSLCertVerificationError as error:

@@ -16,7 +16,7 @@ from bridge.operations.doctor.connectivity import Address, Unreached, connect, r
 from bridge.settings.schema import OnlineSettings, TargetSettings
 from bridge.superoffice.event_types import event_types
 from bridge.superoffice.login.session import REFUSED
-from bridge.superoffice.login.token_service import Answer
+from bridge.superoffice.login.token_service import TokenAnswer
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.send_event import SEND_EVENT, SuperOffice
 from bridge.superoffice.version import read_version
@@ -205,7 +205,7 @@ class _Examination:
         else:
             self.note("version", Health.OK, f"the server is {version}")
 
-    def _clocks(self, answer: Answer) -> None:
+    def _clocks(self, answer: TokenAnswer) -> None:
         try:
             moment = parsedate_to_datetime(answer.headers.get("date", ""))
         except (ValueError, OverflowError):

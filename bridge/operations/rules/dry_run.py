@@ -1,11 +1,11 @@
 """What today's rules would make of a payload, without a sender, a store or a target."""
 
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from bridge.mapping.rules import Rules
-from bridge.model import Mapping, Request
+from bridge.model import Mapped, Request
 from bridge.receiving.processing import interpret
 from bridge.receiving.verification.proofs.credential import Anyone
 from bridge.receiving.verification.redacted_headers import Dropping
@@ -17,13 +17,13 @@ def dry_run(
     source: str,
     rules: Rules,
     payload: bytes,
-    headers: MappingOf[str, str],
-    query: MappingOf[str, str] | None = None,
+    headers: Mapping[str, str],
+    query: Mapping[str, str] | None = None,
     method: str = "POST",
     *,
     explain: bool = True,
     dropping: Dropping | None = None,
-) -> Mapping:
+) -> Mapped:
     """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match.
 
     `dropping` is what the source drops, so that no rule sees it.
@@ -43,7 +43,7 @@ def dry_run(
     return interpret(rules, unproven.verify(request, received_at), explain=explain)
 
 
-def as_json(mapping: Mapping) -> dict[str, Any]:
+def as_json(mapping: Mapped) -> dict[str, Any]:
     """The fields of `bridge try --json`."""
     events = [
         {"rule": event.rule, "target": event.target, "type": event.type, "attributes": event.attributes}

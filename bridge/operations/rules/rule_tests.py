@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from bridge import jsontext
 from bridge.errors import BridgeError
 from bridge.mapping.rules import Rules
-from bridge.model import Event, Mapping
+from bridge.model import Event, Mapped
 from bridge.operations.rules.dry_run import dry_run
 from bridge.receiving.verification.schemes import dropping_of
 from bridge.settings.configuration import Source
@@ -38,7 +38,7 @@ class TestResult:
     name: str
     different: list[str]
     seconds: float
-    mapping: Mapping | None
+    mapping: Mapped | None
 
 
 def run(source: Source, rules: Rules) -> Iterator[TestResult]:
@@ -49,7 +49,7 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
         section = source.section["tests"][number]
         location = section.document.location(section.path)
         payload = source.payload(test)
-        mapping: Mapping | None = None
+        mapping: Mapped | None = None
         try:
             content = payload.read_bytes()
         except OSError as error:
@@ -78,7 +78,7 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
         )
 
 
-def _differences(test: TestSettings, mapping: Mapping) -> Iterator[str]:
+def _differences(test: TestSettings, mapping: Mapped) -> Iterator[str]:
     yield from _broken(mapping)
     for number, wanted, event in _aligned(test, mapping):
         if wanted is not None and event is not None:
@@ -89,7 +89,7 @@ def _differences(test: TestSettings, mapping: Mapping) -> Iterator[str]:
             yield f"event {number}: not expected: rule {event.rule}, type {event.type}, {_shown(event.attributes)}"
 
 
-def _broken(mapping: Mapping) -> Iterator[str]:
+def _broken(mapping: Mapped) -> Iterator[str]:
     if mapping.error:
         yield f"the webhook is {mapping.state}: {mapping.error}"
     for why in mapping.why:
@@ -97,7 +97,7 @@ def _broken(mapping: Mapping) -> Iterator[str]:
             yield f"rule {why.rule} broke: {why.error}"
 
 
-def _aligned(test: TestSettings, mapping: Mapping) -> Iterator[tuple[int, ExpectedEvent | None, Event | None]]:
+def _aligned(test: TestSettings, mapping: Mapped) -> Iterator[tuple[int, ExpectedEvent | None, Event | None]]:
     """Expected and made events side by side, by rule: one that is missing does not make all later ones differ.
 
     The number, from 1, is that of the expected event, or of one that is not expected.
@@ -112,7 +112,7 @@ def _aligned(test: TestSettings, mapping: Mapping) -> Iterator[tuple[int, Expect
             yield from ((number, None, event) for number, event in enumerate(made, made_start + 1))
 
 
-def _because(wanted: ExpectedEvent, mapping: Mapping) -> str:
+def _because(wanted: ExpectedEvent, mapping: Mapped) -> str:
     why = next((why for why in mapping.why if why.rule == wanted.rule), None)
     if why is None:
         return f"; there is no rule {wanted.rule}"
@@ -201,7 +201,7 @@ def _end(node: Any) -> int:
     return end
 
 
-def _written(place: Any, test: TestSettings, mapping: Mapping) -> str:
+def _written(place: Any, test: TestSettings, mapping: Mapped) -> str:
     """The events in YAML, one a line, in the style of the list in whose place they come."""
     events = [_flow(_expected(event, before)) for _, before, event in _aligned(test, mapping) if event is not None]
     if place.flow_style or not events:

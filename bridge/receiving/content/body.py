@@ -12,7 +12,7 @@ from bridge.errors import Undecodable, Unreadable
 from bridge.media_types import BYTE_ORDER_MARK, MediaType, media_type
 from bridge.model import Content
 from bridge.receiving.content import cloud_events, forms, json_text, xml
-from bridge.receiving.content.json_text import UNKNOWN, Read
+from bridge.receiving.content.json_text import UNKNOWN, ReadBody
 
 MAX_DEPTH = 100
 _MANY = MAX_DEPTH + 1  # brackets: more need not be counted
@@ -33,7 +33,7 @@ USUAL_TYPES: Mapping[Content, str] = {
 
 def read(
     headers: Mapping[str, str], raw: bytes, content: Content = Content.JSON, limit: int = LIMIT, depth: int = MAX_DEPTH
-) -> Read:
+) -> ReadBody:
     """Parse a body as it was received; `headers` have lower-case names, `limit` is in bytes after decompression.
 
     `depth`, of at most MAX_DEPTH, is how many levels it may have. Repaired is what was compressed without saying so, or
@@ -56,7 +56,7 @@ def read(
         value, repaired = _READERS[content](media, body)
         if depth < MAX_DEPTH:
             _shallow(value, depth)
-    return Read(value, repaired or unpacked)
+    return ReadBody(value, repaired or unpacked)
 
 
 def json(raw: bytes) -> Any:
@@ -68,18 +68,18 @@ def json(raw: bytes) -> Any:
     return _parsed(UNKNOWN, raw).value
 
 
-def _json(media: MediaType, body: bytes) -> Read:
+def _json(media: MediaType, body: bytes) -> ReadBody:
     if media.type in _FORMS and body.lstrip()[:1] not in (b"{", b"["):  # curl -d calls JSON so
         fields, repaired = _fields(media, body)
         payload = fields.get("payload")
         if not isinstance(payload, str):
             raise Unreadable("the body is a form without a payload, and the source's content is json")
         value, mended = _parsed(UNKNOWN, payload.encode())
-        return Read(value, repaired or mended)
+        return ReadBody(value, repaired or mended)
     return _parsed(media, body)
 
 
-def _parsed(media: MediaType, text: bytes) -> Read:
+def _parsed(media: MediaType, text: bytes) -> ReadBody:
     if not text:
         raise Unreadable("the body is empty, and the source's content is json")
     read = json_text.read(text, media)
@@ -90,7 +90,7 @@ def _parsed(media: MediaType, text: bytes) -> Read:
     return read
 
 
-def _form(media: MediaType, body: bytes) -> Read:
+def _form(media: MediaType, body: bytes) -> ReadBody:
     if media.type not in ("", *_FORMS):
         raise Unreadable("the Content-Type is not that of a form, and the source's content is form")
     fields, repaired = _fields(media, body)
@@ -98,44 +98,44 @@ def _form(media: MediaType, body: bytes) -> Read:
     if isinstance(payload, str) and payload.lstrip()[:1] in ("{", "["):
         fields["payload"], mended = _parsed(UNKNOWN, payload.encode())
         repaired = repaired or mended
-    return Read(_shallow(fields), repaired)
+    return ReadBody(_shallow(fields), repaired)
 
 
-def _fields(media: MediaType, body: bytes) -> Read:
+def _fields(media: MediaType, body: bytes) -> ReadBody:
     read = forms.multipart if media.type == forms.MULTIPART else forms.url_encoded
     return _in_its_charset(media, lambda media: read(media, body.removeprefix(BYTE_ORDER_MARK)))
 
 
-def _xml(media: MediaType, body: bytes) -> Read:
+def _xml(media: MediaType, body: bytes) -> ReadBody:
     if not body:
         raise Unreadable("the body is empty, and the source's content is xml")
-    return Read(_shallow(xml.read(media, body, MAX_DEPTH)))
+    return ReadBody(_shallow(xml.read(media, body, MAX_DEPTH)))
 
 
-def _text(media: MediaType, body: bytes) -> Read:
+def _text(media: MediaType, body: bytes) -> ReadBody:
     if not body:
         raise Unreadable("the body is empty, and the source's content is text")
     return _in_its_charset(media, lambda media: media.decode(body.removeprefix(BYTE_ORDER_MARK)).removeprefix("\ufeff"))
 
 
-def _in_its_charset(media: MediaType, read: Callable[[MediaType], Any]) -> Read:
+def _in_its_charset(media: MediaType, read: Callable[[MediaType], Any]) -> ReadBody:
     """What is read in the charset that is named; where none is, in UTF-8, or else as browsers do."""
     try:
-        return Read(read(media))
+        return ReadBody(read(media))
     except Undecodable:
         if media.charset != "":
             raise
-        return Read(read(media.as_browsers_would()), repaired=True)
+        return ReadBody(read(media.as_browsers_would()), repaired=True)
 
 
-def _any(_media: MediaType, body: bytes) -> Read:
+def _any(_media: MediaType, body: bytes) -> ReadBody:
     try:
-        return Read(body.decode())
+        return ReadBody(body.decode())
     except ValueError:
-        return Read(b64encode(body).decode())
+        return ReadBody(b64encode(body).decode())
 
 
-_READERS: Mapping[Content, Callable[[MediaType, bytes], Read]] = {
+_READERS: Mapping[Content, Callable[[MediaType, bytes], ReadBody]] = {
     Content.JSON: _json,
     Content.FORM: _form,
     Content.XML: _xml,

@@ -19,14 +19,14 @@ _ESCAPE = re.compile(
 )
 
 
-class Read(NamedTuple):
+class ReadBody(NamedTuple):
     """A value, and whether what the sender wrote had to be put right for it."""
 
     value: Any
     repaired: bool = False
 
 
-def read(text: bytes, media: MediaType = UNKNOWN) -> Read:
+def read(text: bytes, media: MediaType = UNKNOWN) -> ReadBody:
     """Parse a document. A byte order mark is skipped, half a pair of surrogates becomes U+FFFD.
 
     The charset of its Content-Type is tried where it is none in UTF-8.
@@ -35,13 +35,13 @@ def read(text: bytes, media: MediaType = UNKNOWN) -> Read:
         Unreadable: it is none either way; the text says where, and never quotes it.
     """
     try:
-        return Read(jsontext.decode(text))
+        return ReadBody(jsontext.decode(text))
     except ValueError as error:
         wrong = str(error)
     plain = text.removeprefix(BYTE_ORDER_MARK)
     for other in _others(plain, media):
         try:
-            return Read(jsontext.decode(other), repaired=other != plain)
+            return ReadBody(jsontext.decode(other), repaired=other != plain)
         except ValueError as error:
             if len(other) == len(plain):  # else what it says is of another text
                 wrong = str(error)

@@ -14,7 +14,15 @@ from typing import Any
 from bridge import jsontext
 from bridge.errors import Problem, Severity
 from bridge.model import Request
-from bridge.receiving.handshakes.handshake import Asked, Handshake, Keys, Refusal, Reply, Step, refused
+from bridge.receiving.handshakes.handshake import (
+    Asked,
+    Handshake,
+    HandshakeKeys,
+    HandshakeRefusal,
+    Reply,
+    Step,
+    refused,
+)
 from bridge.receiving.senders.sender import Sender
 from bridge.receiving.senders.sns_urls import CONFIRMATIONS
 from bridge.receiving.verification.keys import signing
@@ -31,7 +39,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 
 def _text(text: Any) -> Reply:
     if not isinstance(text, str) or not _TEXT.fullmatch(text):
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     return Reply(headers=((b"content-type", b"text/plain"),), body=text.encode())
 
 
@@ -40,7 +48,7 @@ def _json(value: dict[str, Any]) -> Reply:
 
 
 def _json_of(name: str, text: Any) -> Reply:
-    return _json({name: text}) if _text(text).refused is None else refused(Refusal.MALFORMED, 400)
+    return _json({name: text}) if _text(text).refused is None else refused(HandshakeRefusal.MALFORMED, 400)
 
 
 def _ok(_asked: Asked) -> Reply:
@@ -66,11 +74,11 @@ def _holds(words: bytes) -> Callable[[Request], bool]:
 def _meta(asked: Asked) -> Reply | None:
     ours = asked.keys.verify_token
     if asked.parameter("hub.mode") != "subscribe":
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     if ours is None:
-        return refused(Refusal.VERIFY_TOKEN_UNSET)
+        return refused(HandshakeRefusal.VERIFY_TOKEN_UNSET)
     if not hmac.compare_digest(asked.parameter("hub.verify_token").encode(), ours.reveal().encode()):
-        return refused(Refusal.VERIFY_TOKEN_MISMATCH)
+        return refused(HandshakeRefusal.VERIFY_TOKEN_MISMATCH)
     return _text(asked.parameter("hub.challenge"))
 
 
@@ -80,7 +88,7 @@ def _zoom(asked: Asked) -> Reply | None:
         return None
     token = payload.get("plainToken") if isinstance(payload, dict) else None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     digest = hmac.digest(_key(asked), token.encode(), "sha256")
     return _json({"plainToken": token, "encryptedToken": digest.hex()})
 
@@ -89,7 +97,7 @@ def _x(asked: Asked) -> Reply | None:
     """X signs its webhooks like this, so what is signed here must never be taken for a webhook: see `_is_token`."""
     token = asked.parameter("crc_token")
     if not _TOKEN.fullmatch(token):
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     digest = hmac.digest(_key(asked), token.encode(), "sha256")
     return _json({"response_token": "sha256=" + b64encode(digest).decode()})
 
@@ -117,7 +125,7 @@ def _cloudevents(asked: Asked) -> Reply:
     """Consent to be sent to (http-webhook.md, section 4). The callback is never called: it is a stranger's URL."""
     origin = asked.header(b"webhook-request-origin")
     if not _HOST.fullmatch(origin):
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     rate = "*" if asked.keys.rate is None else str(asked.keys.rate)
     return Reply(
         headers=(
@@ -137,7 +145,7 @@ def _sns(asked: Asked) -> Reply | None:
         return None
     url = asked.member("SubscribeURL")
     known = isinstance(url, str) and CONFIRMATIONS.fullmatch(url)
-    return Reply(visit=url) if known else refused(Refusal.URL_NOT_ALLOWED)
+    return Reply(visit=url) if known else refused(HandshakeRefusal.URL_NOT_ALLOWED)
 
 
 def _asana(asked: Asked) -> Reply:
@@ -158,9 +166,9 @@ def _is_of_notion(request: Request) -> bool:
 
 def _handed_over(asked: Asked, secret: Any) -> Reply:
     if not asked.keys.registering:
-        return refused(Refusal.NOT_REGISTERING)
+        return refused(HandshakeRefusal.NOT_REGISTERING)
     if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-        return refused(Refusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED, 400)
     return Reply(keep=secret)
 
 
@@ -170,7 +178,7 @@ def _discord(asked: Asked) -> Reply | None:
 
 def _is_ping_of_discord(request: Request) -> bool:
     """Type 0 of webhook events, or type 1 of interactions; that of webhook events is an event, and holds one."""
-    body = Asked(request=request, keys=Keys()).body() if len(request.body) <= _SMALL else None
+    body = Asked(request=request, keys=HandshakeKeys()).body() if len(request.body) <= _SMALL else None
     kind = body.get("type") if isinstance(body, dict) and "event" not in body else None
     return type(kind) is int and kind in (0, 1)
 
@@ -221,7 +229,7 @@ HANDSHAKES: Mapping[str, Handshake] = {
     "x": Handshake(
         steps=(
             Step(method="GET", when=_parameter(b"crc_token="), answer=_x),
-            Step(method="", when=_is_token, answer=lambda _: refused(Refusal.CHALLENGE_AS_BODY)),
+            Step(method="", when=_is_token, answer=lambda _: refused(HandshakeRefusal.CHALLENGE_AS_BODY)),
         )
     ),
     "xero": Handshake(steps=(Step(when=_is_of_no_event, answer=_xero, signed=True),)),
@@ -252,7 +260,7 @@ def compile_handshake(
     if sender is None or not sender.handshake:
         return None, problems
     token = verify.get("verify_token")
-    keys = Keys(
+    keys = HandshakeKeys(
         secrets=secrets,
         verify_token=Secret.from_settings(token) if token else None,
         registering=settings.registering,

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 from bridge.errors import Unreadable
 from bridge.model import Request
 from bridge.receiving.content.body import json as read_json
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.secrets import Secret
 
 
-class Refusal(StrEnum):
+class HandshakeRefusal(StrEnum):
     """Why a handshake is refused: words for the log; the sender hears the status only."""
 
     MALFORMED = "malformed"  # nothing that the sender would send, or too long
@@ -37,13 +37,13 @@ class Reply:
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     body: bytes = b""
-    refused: Refusal | None = None
+    refused: HandshakeRefusal | None = None
     keep: str = field(default="", repr=False)
     visit: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class HandshakeKeys:
     """What a source's configuration says that a handshake needs."""
 
     secrets: tuple[Secret, ...] = ()
@@ -57,12 +57,12 @@ class Asked:
     """A request that looks like a handshake. `secret` is which of the source's secrets proved it, from 1."""
 
     request: Request
-    keys: Keys
+    keys: HandshakeKeys
     secret: int | None = None
 
     def header(self, name: bytes) -> str:
         """A header's value, repeated ones joined; empty where there is none."""
-        return Headers(self.request.headers).get(name).decode("latin-1").strip()
+        return RequestHeaders(self.request.headers).get(name).decode("latin-1").strip()
 
     def parameter(self, name: str) -> str:
         """A query parameter, decoded; empty where there is none, or more than one."""
@@ -85,7 +85,7 @@ class Asked:
         return body.get(name) if isinstance(body, dict) else None
 
 
-def refused(reason: Refusal, status: int = 403) -> Reply:
+def refused(reason: HandshakeRefusal, status: int = 403) -> Reply:
     """No."""
     return Reply(status=status, refused=reason)
 
@@ -110,7 +110,7 @@ class Handshake:
 
     steps: tuple[Step, ...]
     name: str = ""
-    keys: Keys = Keys()
+    keys: HandshakeKeys = HandshakeKeys()
 
     @property
     def methods(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ Where a fact comes from is said in `sources`; what could not be looked up is sai
 from collections.abc import Mapping
 
 from bridge.model import Content
-from bridge.receiving.senders.sender import HASH, Sender, Shown
+from bridge.receiving.senders.sender import HASH, Sender, ShownSecret
 from bridge.receiving.senders.signature_spec import SignatureSpec
 
 _HUB = SignatureSpec(header="X-Hub-Signature", prefix="sha256=")
@@ -70,7 +70,7 @@ SENDERS: Mapping[str, Sender] = {
     "gitlab": Sender(
         title="GitLab",
         secrets="the signing token (whsec_...), or the older secret token as it is",
-        proof=(_standard("webhook"), Shown(header="X-Gitlab-Token")),
+        proof=(_standard("webhook"), ShownSecret(header="X-Gitlab-Token")),
         dedupe="headers['webhook-id'] | default(headers['idempotency-key'])",
         id_signed=False,
         event="headers['x-gitlab-event']",
@@ -604,7 +604,7 @@ SENDERS: Mapping[str, Sender] = {
     "okta": Sender(
         title="Okta event hooks",
         secrets="the authentication secret that you gave the hook",
-        proof=(Shown(header="Authorization"),),
+        proof=(ShownSecret(header="Authorization"),),
         proves="a header shows the secret: who calls, not what was sent",
         dedupe="body.eventId",
         event="body.data.events[0].eventType",
@@ -619,7 +619,7 @@ SENDERS: Mapping[str, Sender] = {
     "azure-event-grid": Sender(
         title="Azure Event Grid",
         secrets="a secret of yours, in the endpoint's query (?code=) or in a delivery property",
-        proof=(Shown(header="Authorization", parameter="code"),),
+        proof=(ShownSecret(header="Authorization", parameter="code"),),
         proves="a header or the query parameter `code` shows the secret: who calls, not what was sent",
         dedupe="body[0].id | default(body.id)",
         event="body[0].eventType | default(body.type)",
@@ -635,7 +635,7 @@ SENDERS: Mapping[str, Sender] = {
     "cloudevents": Sender(
         title="CloudEvents over HTTP: binary, structured, batched",
         secrets="the token of Authorization: Bearer, or of ?access_token=",
-        proof=(Shown(header="Authorization", word="Bearer", parameter="access_token"),),
+        proof=(ShownSecret(header="Authorization", word="Bearer", parameter="access_token"),),
         proves="a header or the query parameter `access_token` shows the token: who calls, not what was sent",
         dedupe="body.source ~ '#' ~ body.id",
         event="body.type",

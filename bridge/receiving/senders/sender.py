@@ -12,7 +12,7 @@ HASH = "sha256(body)"  # the dedupe of senders whose retries bring the same byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ShownSecret:
     """A secret that the sender shows as it is: in a header, after `word` if there is one; else in the query."""
 
     header: str
@@ -32,7 +32,7 @@ class Sender:
 
     title: str
     secrets: str  # what stands in `secrets`, in words; empty where there are none
-    proof: tuple[SignatureSpec | Shown | str, ...]
+    proof: tuple[SignatureSpec | ShownSecret | str, ...]
     proves: str = ""  # in words, where the recipes do not tell
     url: bool = False  # whether a special proof needs the source's `public_url`
     keys: Mapping[str, str] = field(default_factory=dict)  # further keys of `verify`, with an example of each

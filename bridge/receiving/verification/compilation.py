@@ -16,7 +16,7 @@ Compiled = tuple[Proof | None, list[Problem]]
 Compile = Callable[[Section, str], Compiled]
 """From a source's `verify`, and its `public_url` (empty where it has none), to the proof, or to problems."""
 
-Keys = Annotated[
+SecretList = Annotated[
     Secrets, Field(description="what the sender signs with or shows, as a list: several while one replaces another")
 ]
 Tolerance = Annotated[Duration | None, Field(description="how far a signed timestamp may be off, such as 5m")]

@@ -7,7 +7,7 @@ from bridge.errors import NotVerified
 from bridge.receiving.verification.reasons import Reason
 
 
-class Headers:
+class RequestHeaders:
     """The headers of one request by lower-case name. A repeated header is joined with `, ` (RFC 9110, 5.3)."""
 
     __slots__ = ("_repeated", "_values")

@@ -10,7 +10,7 @@ from pydantic import Field
 from bridge.errors import Problem, Severity
 from bridge.receiving.content.cloud_events import MARK
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.senders.sender import Sender, Shown
+from bridge.receiving.senders.sender import Sender, ShownSecret
 from bridge.receiving.senders.signature_spec import (
     HEADER_NAME,
     Algorithm,
@@ -23,7 +23,7 @@ from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.compilation import (
     Compile,
     Compiled,
-    Keys,
+    SecretList,
     Tolerance,
     check_secrets,
     check_untimed,
@@ -51,7 +51,7 @@ class SignedSettings(Strict):
     """`verify` for a sender that has a recipe."""
 
     scheme: str
-    secrets: Keys
+    secrets: SecretList
     tolerance: Tolerance = None
 
 
@@ -59,7 +59,7 @@ class HmacSettings(Strict):
     """`verify` with the recipe spelled out; the keys are those of `SignatureSpec`."""
 
     scheme: Literal["hmac"]
-    secrets: Keys
+    secrets: SecretList
     header: Header
     also: tuple[HeaderName, ...] = Field((), description="further headers in which a signature may stand")
     separator: str = Field("", description="what stands between the items of the header, where it is a list")
@@ -84,14 +84,14 @@ class TokenSettings(Strict):
 
     scheme: str
     header: Header
-    secrets: Keys
+    secrets: SecretList
 
 
 class ShownSettings(Strict):
     """`verify` for a sender that shows a secret."""
 
     scheme: str
-    secrets: Keys
+    secrets: SecretList
     header: Header | None = None
 
 
@@ -100,7 +100,7 @@ class BasicSettings(Strict):
 
     scheme: str
     username: str = Field(description="the name that the sender shows")
-    secrets: Keys
+    secrets: SecretList
 
 
 class VerifyTokenSettings(SignedSettings):
@@ -123,7 +123,7 @@ class NoneSettings(Strict):
     scheme: Literal["none"]
 
 
-class Scheme(NamedTuple):
+class SchemeEntry(NamedTuple):
     """What may stand under `verify`, and what compiles it."""
 
     model: type[Strict]
@@ -191,7 +191,7 @@ def _sender(sender: Sender, section: Section, public_url: str) -> Compiled:
         if isinstance(way, SignatureSpec):
             signature = Signature(way, settings.secrets, tolerance, public_url)
             ways.append((_shown_by(way), signature))
-        elif isinstance(way, Shown):
+        elif isinstance(way, ShownSecret):
             header = settings.header if isinstance(settings, ShownSettings) and settings.header else way.header
             token = Token(header, settings.secrets, way.word)
             ways.append((token.header, token))
@@ -291,29 +291,29 @@ def _none(section: Section, _public_url: str) -> Compiled:
     return Anyone(), [*problems, warning]
 
 
-_SPELLED_OUT: Mapping[str, Scheme] = {
-    "hmac": Scheme(HmacSettings, _hmac),
-    "token": Scheme(TokenSettings, _token),
-    "basic": Scheme(BasicSettings, _basic),
-    "none": Scheme(NoneSettings, _none),
+_SPELLED_OUT: Mapping[str, SchemeEntry] = {
+    "hmac": SchemeEntry(HmacSettings, _hmac),
+    "token": SchemeEntry(TokenSettings, _token),
+    "basic": SchemeEntry(BasicSettings, _basic),
+    "none": SchemeEntry(NoneSettings, _none),
 }
 
 
-def _scheme(sender: Sender) -> Scheme | Special:
+def _scheme(sender: Sender) -> SchemeEntry | Special:
     way = sender.proof[0]
     if isinstance(way, str):
         return _SPELLED_OUT.get(way) or SPECIAL[way]
-    return Scheme(_model(sender), partial(_sender, sender))
+    return SchemeEntry(_model(sender), partial(_sender, sender))
 
 
-SCHEMES: Mapping[str, Scheme | Special] = {name: _scheme(sender) for name, sender in SENDERS.items()}
+SCHEMES: Mapping[str, SchemeEntry | Special] = {name: _scheme(sender) for name, sender in SENDERS.items()}
 
 
 def dropping_of(source: Source) -> Dropping:
     """What a source drops: what belongs to its scheme, and what looks like a secret, but for what it keeps."""
     verify = source.section.value.get("verify") if isinstance(source.section.value, dict) else None
     sender = SENDERS.get(str(verify.get("scheme"))) if isinstance(verify, dict) else None
-    parameters = [way.parameter for way in sender.proof if isinstance(way, Shown)] if sender else []
+    parameters = [way.parameter for way in sender.proof if isinstance(way, ShownSecret)] if sender else []
     parameters += ["hub.verify_token"] if sender and "verify_token" in sender.keys else []
     keep_headers = sender.own_headers if sender else frozenset()
     if source.settings:
@@ -333,7 +333,7 @@ def _proving_headers(verify: object) -> frozenset[str]:
     for way in sender.proof if sender else ():
         if isinstance(way, SignatureSpec):
             names += [way.header, *way.also, *way.drops, MARK]
-        elif isinstance(way, Shown):
+        elif isinstance(way, ShownSecret):
             names.append(way.header)
         elif way in SPECIAL:
             names += SPECIAL[way].drops

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bridge.model import Request, Webhook, new_webhook_id
 from bridge.receiving.verification.redacted_headers import Dropping
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 
 if TYPE_CHECKING:  # it takes long to load, and most sources need none
     from bridge.receiving.verification.remote_keys import RemoteKeys
@@ -32,7 +32,7 @@ class Proof(Protocol):
     def tolerance(self) -> int | None:
         """How far a signed time may be off, in milliseconds; None where none is signed, or it says its own end."""
 
-    def prove(self, request: Request, headers: Headers, now: int, /) -> int | None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int, /) -> int | None:
         """The position, from 1, of the secret that matched; raises NotVerified."""
 
     def sign(self, request: Request, delivery_id: str, /) -> dict[bytes, bytes]:
@@ -72,7 +72,7 @@ class Verifier:
         Raises:
             NotVerified: it is not proven genuine; the reason is one of `Reason`.
         """
-        headers = Headers(request.headers)
+        headers = RequestHeaders(request.headers)
         position = self._proof.prove(request, headers, now)
         source = self._proof.delivery_id
         return Webhook(

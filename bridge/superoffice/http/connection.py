@@ -49,7 +49,7 @@ class Answered(NamedTuple):
     body: bytes
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection, for one exchange after the other. It reads a little more of a body than `most` bytes at most."""
 
     def __init__(self, most: int) -> None:
@@ -106,13 +106,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def secured(self, context: ssl.SSLContext, host: str) -> "Connection":
+    async def secured(self, context: ssl.SSLContext, host: str) -> "ClientConnection":
         """The connection that TLS makes of this one, with `host` at its other end.
 
         Raises:
             OSError: it does not come about; ssl.SSLError is one, too.
         """
-        secure = Connection(self._most)
+        secure = ClientConnection(self._most)
         plain = cast("asyncio.Transport", self._transport)
         try:
             transport = await asyncio.get_running_loop().start_tls(plain, secure, context, server_hostname=host)

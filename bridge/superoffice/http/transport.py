@@ -17,7 +17,7 @@ import httpx
 from aiohappyeyeballs import start_connection
 
 from bridge.settings.tls_and_proxy import ProxySettings
-from bridge.superoffice.http.connection import Connection, ProxyRefused, ProxyUnreachable
+from bridge.superoffice.http.connection import ClientConnection, ProxyRefused, ProxyUnreachable
 from bridge.timeouts import TimeoutQueue
 
 _KEEP_IDLE = 15.0  # seconds; a connection kept longer is likelier to be closed under a request, which is `unknown`
@@ -69,9 +69,11 @@ class Transport(httpx.AsyncBaseTransport):
         self._room = asyncio.Semaphore(connections)
         self._trust = trust
         self._proxy = proxy
-        self._idle: dict[_Route, list[Connection]] = {}
+        self._idle: dict[_Route, list[ClientConnection]] = {}
         self._keep_idle = keep_idle
-        self._deadlines: dict[float, TimeoutQueue[tuple[_Route, Connection]]] = {}  # of those, by how long each is kept
+        self._timeouts: dict[
+            float, TimeoutQueue[tuple[_Route, ClientConnection]]
+        ] = {}  # of those, by how long each is kept
         self._look_ups: dict[tuple[str, int], asyncio.Task[_Addresses]] = {}  # those under way
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -108,7 +110,7 @@ class Transport(httpx.AsyncBaseTransport):
             headers += [(name.encode(), value.encode()) for name, value in proxy_login(self._proxy).items()]
         return _head(request.method.encode(), target, headers) + body
 
-    def _kept(self, route: _Route) -> Connection | None:
+    def _kept(self, route: _Route) -> ClientConnection | None:
         """A connection that waits for a request, the one used last first."""
         idle = self._idle.get(route)
         while idle:
@@ -119,28 +121,28 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
         return None
 
-    def _keep(self, route: _Route, connection: Connection) -> None:
+    def _keep(self, route: _Route, connection: ClientConnection) -> None:
         if not connection.reusable:
             connection.abort()
             return
         self._idle.setdefault(route, []).append(connection)
         self._deadline(connection).start((route, connection))
 
-    def _deadline(self, connection: Connection) -> TimeoutQueue[tuple[_Route, Connection]]:
+    def _deadline(self, connection: ClientConnection) -> TimeoutQueue[tuple[_Route, ClientConnection]]:
         seconds = min(self._keep_idle, connection.kept_for)
-        deadlines = self._deadlines.get(seconds)
-        if deadlines is None:
-            deadlines = self._deadlines[seconds] = TimeoutQueue(seconds, self._close)
-        return deadlines
+        timeouts = self._timeouts.get(seconds)
+        if timeouts is None:
+            timeouts = self._timeouts[seconds] = TimeoutQueue(seconds, self._close)
+        return timeouts
 
-    def _close(self, unused: tuple[_Route, Connection]) -> None:
+    def _close(self, unused: tuple[_Route, ClientConnection]) -> None:
         route, connection = unused
         connection.close()
         self._idle[route].remove(connection)
         if not self._idle[route]:
             del self._idle[route]
 
-    async def _connected(self, route: _Route) -> Connection:
+    async def _connected(self, route: _Route) -> ClientConnection:
         host = route.host.decode()
         if self._proxy is None:
             return await self._dialled(host, route.port, route.tls)
@@ -160,14 +162,14 @@ class Transport(httpx.AsyncBaseTransport):
             raise ProxyRefused(answer.status)
         return await connection.secured(route.tls, host)
 
-    async def _dialled(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+    async def _dialled(self, host: str, port: int, tls: ssl.SSLContext | None) -> ClientConnection:
         """A connection to whichever of the host's addresses answers first."""
         its_socket = await start_connection(
             await self._looked_up(host, port), happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1
         )
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
+                lambda: ClientConnection(ANSWER_LIMIT), sock=its_socket, ssl=tls, server_hostname=host if tls else None
             )
         except BaseException:
             its_socket.close()

@@ -21,13 +21,13 @@ from bridge.superoffice.login.system_user import Identity, SystemUser
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.request_headers import fits_header
 
-Scheme = Annotated[str, Field(description="the scheme")]
+SchemeName = Annotated[str, Field(description="the scheme")]
 
 
 class _Basic(Strict):
     """HTTP Basic, on-site only."""
 
-    scheme: Scheme
+    scheme: SchemeName
     username: Text = Field(description="the user's name")
     password: Secret = Field(description="the user's password")
 
@@ -35,7 +35,7 @@ class _Basic(Strict):
 class _Ticket(Strict):
     """A SOTicket."""
 
-    scheme: Scheme
+    scheme: SchemeName
     ticket: Secret = Field(description="the ticket, 7T:...")
     app_token: Secret | None = Field(None, description="the application's token, needed with SuperOffice Online")
 
@@ -43,14 +43,14 @@ class _Ticket(Strict):
 class _Bearer(Strict):
     """A bearer token, SuperOffice Online only."""
 
-    scheme: Scheme
+    scheme: SchemeName
     token: Secret = Field(description="the token, 8A:...")
 
 
 class _OAuth(Strict):
     """OAuth 2.0 by a refresh token, SuperOffice Online only."""
 
-    scheme: Scheme
+    scheme: SchemeName
     client_id: Text = Field(description="the application's id")
     client_secret: Secret = Field(description="the application's secret")
     refresh_token: Secret = Field(description="the refresh token of the user who consented")
@@ -61,7 +61,7 @@ class _OAuth(Strict):
 class _SystemUser(Strict):
     """A system user, SuperOffice Online only."""
 
-    scheme: Scheme
+    scheme: SchemeName
     system_token: Secret = Field(description="the tenant's system user token")
     app_token: HeaderSecret = Field(description="the application's secret, sent as ApplicationToken and SO-AppToken")
     private_key: Secret = Field(description="the application's RSA key, as PEM or RSA XML")
@@ -75,7 +75,7 @@ class _SystemUser(Strict):
 class _Xsrf(Strict):
     """A browser session: its cookie, and the XSRF value that goes with it."""
 
-    scheme: Scheme
+    scheme: SchemeName
     cookie: Secret = Field(description="the Cookie header")
     token: Secret = Field(description="the X-XSRF-TOKEN header")
 

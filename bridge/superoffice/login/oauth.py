@@ -11,7 +11,7 @@ from bridge.observing.logs import log
 from bridge.settings.secrets import Secret
 from bridge.superoffice.login.refresh_token import RefreshToken
 from bridge.superoffice.login.session import Grant
-from bridge.superoffice.login.token_service import Exchange, sendable, told
+from bridge.superoffice.login.token_service import TokenExchange, sendable, told
 from bridge.superoffice.outcome import NotSent
 
 _PATH = "/login/common/oauth/tokens"
@@ -38,7 +38,7 @@ class OAuth:
         self._redirect_uri = redirect_uri
         self.refresh_token = RefreshToken(refresh_token, client_id)
 
-    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
+    async def log_in(self, exchange: TokenExchange, clock: Clock) -> Grant:
         try:
             await self.refresh_token.save()
             used = await self.refresh_token.current()

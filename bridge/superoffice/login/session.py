@@ -14,7 +14,7 @@ from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.superoffice.login.token_service import Exchange
+from bridge.superoffice.login.token_service import TokenExchange
 from bridge.superoffice.outcome import NotSent
 from bridge.times import iso
 
@@ -40,7 +40,7 @@ class LogIn(Protocol):
 
     scheme: str
 
-    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
+    async def log_in(self, exchange: TokenExchange, clock: Clock) -> Grant:
         """Log in now.
 
         Raises:
@@ -61,7 +61,7 @@ class LoggedIn(httpx.Auth):
         self._failure = NotSent(Outcome.UNAVAILABLE, "there was no log-in")
         self._again_at = 0
 
-    def connect(self, target: str, exchange: Exchange, clock: Clock, within: float) -> None:
+    def connect(self, target: str, exchange: TokenExchange, clock: Clock, within: float) -> None:
         """Say whose credentials these are, how requests are sent, and how many seconds a log-in may take."""
         self._target = target
         self._exchange = exchange

@@ -20,7 +20,7 @@ from bridge.model import Outcome
 from bridge.settings.secrets import Secret
 from bridge.superoffice.login.private_key import private_key, sign
 from bridge.superoffice.login.session import Grant
-from bridge.superoffice.login.token_service import Answer, Exchange, refused, said, sendable, told
+from bridge.superoffice.login.token_service import TokenAnswer, TokenExchange, refused, said, sendable, told
 from bridge.superoffice.outcome import NotSent
 
 _AUTHENTICATE = "/Login/api/PartnerSystemUser/Authenticate"
@@ -65,7 +65,7 @@ class SystemUser:
         self._keys_until = 0  # by the running clock
         self._skew = 0  # milliseconds that the server's clock is ahead
 
-    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:
+    async def log_in(self, exchange: TokenExchange, clock: Clock) -> Grant:
         now = clock.wall()
         app_token = sendable(self._identity.app_token.reveal().strip())
         token = await self._authenticate(exchange, app_token, now)
@@ -74,7 +74,7 @@ class SystemUser:
         headers = {"Authorization": f"SOTicket {ticket}", "SO-AppToken": app_token}
         return Grant(headers=headers, lifetime=self._identity.lifetime, sliding=True)
 
-    async def _authenticate(self, exchange: Exchange, app_token: str, now: int) -> str:
+    async def _authenticate(self, exchange: TokenExchange, app_token: str, now: int) -> str:
         """The JWT; nothing about it is proven."""
         used = self._skew
         try:
@@ -85,7 +85,7 @@ class SystemUser:
                 raise
         return await self._ask(exchange, app_token, now + self._skew, now)
 
-    async def _ask(self, exchange: Exchange, app_token: str, signed_at: int, now: int) -> str:
+    async def _ask(self, exchange: TokenExchange, app_token: str, signed_at: int, now: int) -> str:
         system_token = self._identity.system_token.reveal().strip()
         signed = self._signed(system_token, signed_at)
         secrets = (system_token, app_token, signed)
@@ -119,7 +119,7 @@ class SystemUser:
         stamped = f"{system_token}.{datetime.fromtimestamp(at / 1000, UTC):%Y%m%d%H%M}"
         return f"{stamped}.{b64encode(sign(key, stamped)).decode()}"
 
-    async def _verified(self, exchange: Exchange, token: str, clock: Clock) -> dict[str, Any]:
+    async def _verified(self, exchange: TokenExchange, token: str, clock: Clock) -> dict[str, Any]:
         """What the JWT says, once it is proven to be SuperOffice's, for this tenant, and good at this time."""
         try:
             key = await self._key(exchange, jwt.get_unverified_header(token).get("kid"), clock)
@@ -143,7 +143,7 @@ class SystemUser:
         if "nbf" in claims and (not _number(claims["nbf"]) or now < claims["nbf"] * 1000 - _LEEWAY):
             raise _unproven("is not valid yet")
 
-    async def _key(self, exchange: Exchange, kid: Any, clock: Clock) -> RSAPublicKey:
+    async def _key(self, exchange: TokenExchange, kid: Any, clock: Clock) -> RSAPublicKey:
         if kid not in self._keys or clock.running() >= self._keys_until:
             request = httpx.Request("GET", self._identity.environment + _JWKS, headers={"Accept": "application/json"})
             self._keys = _rsa_keys(told(await exchange(request), clock.wall()))
@@ -182,7 +182,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR
 
 
-def _skew(answer: Answer, now: int) -> int:
+def _skew(answer: TokenAnswer, now: int) -> int:
     """How far the server's clock is ahead, by its Date header; small differences count as none."""
     try:
         moment = parsedate_to_datetime(answer.headers.get("date", ""))

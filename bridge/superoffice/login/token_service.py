@@ -16,7 +16,7 @@ _MOST_SAID = 200  # characters of what the other side says
 _WORD = re.compile(r"[A-Za-z'-]{1,20}[.,:;]?")
 
 
-class Answer(NamedTuple):
+class TokenAnswer(NamedTuple):
     """What a log-in service answered; `body` is bounded."""
 
     status: int
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-Exchange = Callable[[httpx.Request], Awaitable[Answer]]
+TokenExchange = Callable[[httpx.Request], Awaitable[TokenAnswer]]
 """Sends a request to a log-in service; raises NotSent where there is no answer."""
 
 
@@ -34,7 +34,7 @@ class LogInService:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def exchange(self, request: httpx.Request) -> Answer:
+    async def exchange(self, request: httpx.Request) -> TokenAnswer:
         """Send a request.
 
         Raises:
@@ -49,14 +49,14 @@ class LogInService:
         body = body_of(response)
         if len(body) > _MOST_READ:
             raise NotSent(Outcome.MISCONFIGURED, "the answer is too long for a log-in's, check the environment")
-        return Answer(response.status_code, response.headers, body)
+        return TokenAnswer(response.status_code, response.headers, body)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
 
-def told(answer: Answer, now: int, explain: Callable[[Any], str] = lambda _: "") -> dict[str, Any]:
+def told(answer: TokenAnswer, now: int, explain: Callable[[Any], str] = lambda _: "") -> dict[str, Any]:
     """The JSON object that a log-in service answered; `explain` words a refusal's own reason, safe to log.
 
     Raises:

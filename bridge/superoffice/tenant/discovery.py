@@ -20,11 +20,11 @@ from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_af
 from bridge.superoffice.tenant.state import read_state
 from bridge.times import iso
 
-Exchange = Callable[[httpx.Request], Awaitable[httpx.Response]]
+TenantExchange = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Place:
+class TenantAddress:
     """Where a tenant was said to be, and until when by the running clock that holds."""
 
     base: str
@@ -40,7 +40,7 @@ class Tenant:
     """
 
     def __init__(
-        self, name: str, online: OnlineSettings, path: str, exchange: Exchange, within: float, clock: Clock
+        self, name: str, online: OnlineSettings, path: str, exchange: TenantExchange, within: float, clock: Clock
     ) -> None:
         self._name = name
         self._online = online
@@ -48,12 +48,12 @@ class Tenant:
         self._exchange = exchange
         self._within = within
         self._clock = clock
-        self._known: Place | None = None
+        self._known: TenantAddress | None = None
         self._last_base: str | None = None
-        self._asking: asyncio.Task[Place] | None = None
+        self._asking: asyncio.Task[TenantAddress] | None = None
         self.told: Callable[[TenantState], None] = lambda _: None
 
-    async def place(self) -> Place:
+    async def place(self) -> TenantAddress:
         """Where the tenant is now; all who wait for it share one question.
 
         Raises:
@@ -90,7 +90,7 @@ class Tenant:
             return replace(again, outcome=Outcome.UNAVAILABLE, detail=f"{again.detail}, again")
         return again
 
-    async def _post_to(self, place: Place, post: Callable[[httpx.URL], Awaitable[Judgement]]) -> Judgement:
+    async def _post_to(self, place: TenantAddress, post: Callable[[httpx.URL], Awaitable[Judgement]]) -> Judgement:
         try:
             judgement = await post(place.send_event)
         except NotSent:  # its log-in failed, which tells nothing of the place
@@ -102,17 +102,17 @@ class Tenant:
             self._forget(place)
         return judgement
 
-    def _forget(self, place: Place) -> None:
+    def _forget(self, place: TenantAddress) -> None:
         """The tenant was not there. Somebody else may have found that out, and the new place, before."""
         if self._known is place:
             self._known = None
 
-    def _asked(self, task: asyncio.Task[Place]) -> None:
+    def _asked(self, task: asyncio.Task[TenantAddress]) -> None:
         self._asking = None
         if not task.cancelled():
             task.exception()  # all who asked may have stopped waiting
 
-    async def _ask(self) -> Place:
+    async def _ask(self) -> TenantAddress:
         state = await self._question()
         self.told(state)
         if state.url is None:
@@ -122,7 +122,7 @@ class Tenant:
             until = iso(state.valid_until)
             log.info(logs.TARGET_LOCATED, target=self._name, url=state.url, before=self._last_base, valid_until=until)
             self._last_base = state.url
-        self._known = Place(
+        self._known = TenantAddress(
             base=state.url,
             send_event=httpx.URL(state.url + self._path),
             valid_until=self._clock.running() + state.valid_until - state.asked_at,

@@ -15,7 +15,7 @@ from bridge import jsontext
 from bridge.errors import Severity
 from bridge.model import Request
 from bridge.receiving.handshakes.catalog import HANDSHAKES, compile_handshake
-from bridge.receiving.handshakes.handshake import Asked, Handshake, Keys, Refusal
+from bridge.receiving.handshakes.handshake import Asked, Handshake, HandshakeKeys, HandshakeRefusal
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.service import composition
 from bridge.settings.document import Document, Section
@@ -23,7 +23,7 @@ from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import Method, SourceSettings
 
 DOCS = Path(__file__).parents[3] / "docs"
-KEYS = Keys(secrets=(Secret("hush"),), verify_token=Secret("letmein"), registering=True)
+KEYS = HandshakeKeys(secrets=(Secret("hush"),), verify_token=Secret("letmein"), registering=True)
 REQUEST = Request(
     source="s", method="POST", path="/webhooks/s", query=b"", headers=(), body=b"", received_at=0, client="192.0.2.1"
 )
@@ -138,7 +138,9 @@ def test_nothing_is_kept_without_registering() -> None:
         for registering in (True, False):
             reply = step.answer(Asked(request=request, keys=dataclasses.replace(KEYS, registering=registering)))
             assert reply is not None
-            assert (reply.keep, reply.refused) == (("s", None) if registering else ("", Refusal.NOT_REGISTERING))
+            assert (reply.keep, reply.refused) == (
+                ("s", None) if registering else ("", HandshakeRefusal.NOT_REGISTERING)
+            )
             assert "'s'" not in repr(reply)
 
 
@@ -178,7 +180,7 @@ def test_only_urls_of_sns_are_called(url: Any, called: bool) -> None:
     assert step.signed
     reply = step.answer(Asked(request=request, keys=KEYS))
     assert reply is not None
-    assert (reply.visit, reply.refused) == ((url, None) if called else ("", Refusal.URL_NOT_ALLOWED))
+    assert (reply.visit, reply.refused) == ((url, None) if called else ("", HandshakeRefusal.URL_NOT_ALLOWED))
 
 
 def test_the_pages_examples_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +208,7 @@ def test_the_pages_tell_every_handshake_and_every_reason() -> None:
     page = (DOCS / "logs.md").read_text()
     section = page[page.index("### `handshake.refused`") :]
     reasons = re.findall(r"^\| `([a-z_]+)` \| [45]", section[: section.index("\n### ", 5)], re.MULTILINE)
-    assert sorted(reasons) == sorted(Refusal)
+    assert sorted(reasons) == sorted(HandshakeRefusal)
 
 
 @pytest.mark.parametrize("method", get_args(Method))
@@ -217,4 +219,4 @@ def test_what_x_had_signed_is_no_webhook_whatever_the_method(method: str) -> Non
     assert step is not None
     reply = step.answer(Asked(request=asked, keys=KEYS))
     assert reply is not None
-    assert reply.refused is Refusal.CHALLENGE_AS_BODY
+    assert reply.refused is HandshakeRefusal.CHALLENGE_AS_BODY

@@ -4,7 +4,7 @@ from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.any_of import AnyOf
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from receiving.verification.support import NOW, request
 
 
@@ -18,7 +18,7 @@ class Way:
         self.delivery_id = delivery_id
         self._header, self._word, self._reason = header.encode(), word, reason
 
-    def prove(self, _request: Request, headers: Headers, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
         if headers.get(self._header) == self._word:
             return len(self._word)
         raise NotVerified(self._reason)
@@ -38,7 +38,7 @@ WITH_REST = AnyOf([(b"x-weak", WEAK), (b"", REST)])
 def proven(proof: AnyOf, headers: dict[str, str]) -> int | str | None:
     asked = request(b"", headers)
     try:
-        return proof.prove(asked, Headers(asked.headers), NOW)
+        return proof.prove(asked, RequestHeaders(asked.headers), NOW)
     except NotVerified as error:
         return error.reason
 

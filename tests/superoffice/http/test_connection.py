@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.superoffice.http.connection import Answered, Broken, Connection
+from bridge.superoffice.http.connection import Answered, Broken, ClientConnection
 
 MOST = 1000
 BODY = b'{"EventType": "SaleSold"}'
@@ -40,11 +40,13 @@ class Wire(asyncio.Transport):
         self.closed = True
 
 
-def exchanged(*pieces: bytes, then: Callable[[Connection], None] = lambda _: None) -> tuple[Answered, Connection]:
+def exchanged(
+    *pieces: bytes, then: Callable[[ClientConnection], None] = lambda _: None
+) -> tuple[Answered, ClientConnection]:
     """What a connection makes of the pieces that come as its answer."""
 
-    async def run() -> tuple[Answered, Connection]:
-        connection = Connection(MOST)
+    async def run() -> tuple[Answered, ClientConnection]:
+        connection = ClientConnection(MOST)
         connection.connection_made(Wire())
         asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
         await asyncio.sleep(0)
@@ -56,7 +58,7 @@ def exchanged(*pieces: bytes, then: Callable[[Connection], None] = lambda _: Non
     return asyncio.run(run())
 
 
-def ended(connection: Connection) -> None:
+def ended(connection: ClientConnection) -> None:
     connection.connection_lost(None)
 
 
@@ -184,7 +186,7 @@ def test_of_a_long_body_only_the_start_is_kept() -> None:
 
 def test_a_connection_carries_one_request_after_the_other() -> None:
     async def run() -> None:
-        wire, connection = Wire(), Connection(MOST)
+        wire, connection = Wire(), ClientConnection(MOST)
         connection.connection_made(wire)
         for answer in (ANSWER, CHUNKED, EARLY + ANSWER):
             asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
@@ -198,7 +200,7 @@ def test_a_connection_carries_one_request_after_the_other() -> None:
 
 def test_who_stops_waiting_leaves_no_connection_behind_for_the_next() -> None:
     async def run() -> None:
-        wire, connection = Wire(), Connection(MOST)
+        wire, connection = Wire(), ClientConnection(MOST)
         connection.connection_made(wire)
         asking = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n"))
         await asyncio.sleep(0)

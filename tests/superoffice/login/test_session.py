@@ -13,7 +13,7 @@ from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
 from bridge.superoffice.login.session import Grant, LoggedIn
-from bridge.superoffice.login.token_service import Answer, Exchange
+from bridge.superoffice.login.token_service import TokenAnswer, TokenExchange
 from bridge.superoffice.outcome import NotSent
 from bridge.times import iso
 from superoffice.logging_in import HOUR, NOW, logged
@@ -34,7 +34,7 @@ class Door:
         self.sliding = sliding
         self.asked = 0
 
-    async def log_in(self, exchange: Exchange, clock: Clock) -> Grant:  # noqa: ARG002
+    async def log_in(self, exchange: TokenExchange, clock: Clock) -> Grant:  # noqa: ARG002
         self.asked += 1
         await self.open.wait()
         result = self.results.pop(0) if self.results else self.grant(self.asked)
@@ -47,7 +47,7 @@ class Door:
 
 
 def logged_in(door: Door, hand: Hand, within: float = 5.0) -> LoggedIn:
-    async def nowhere(_: httpx.Request) -> Answer:
+    async def nowhere(_: httpx.Request) -> TokenAnswer:
         raise AssertionError
 
     authorization = LoggedIn(door)

@@ -21,7 +21,7 @@ from bridge.sandbox.logins import pem
 from bridge.settings.expansion import Expansion
 from bridge.settings.secrets import Secret
 from bridge.superoffice.login.system_user import Identity, SystemUser
-from bridge.superoffice.login.token_service import Answer
+from bridge.superoffice.login.token_service import TokenAnswer
 from bridge.superoffice.outcome import NotSent
 from superoffice.logging_in import (
     CLAIM,
@@ -408,8 +408,8 @@ async def test_the_issuer_and_the_audience_can_be_set() -> None:
 @settings(max_examples=25)  # each signs
 @given(st.binary(max_size=200), st.sampled_from([200, 400]))
 async def test_whatever_is_answered_is_no_log_in_and_never_unknown(body: bytes, status: int) -> None:
-    async def exchange(_: httpx.Request) -> Answer:
-        return Answer(status, httpx.Headers(), body)
+    async def exchange(_: httpx.Request) -> TokenAnswer:
+        return TokenAnswer(status, httpx.Headers(), body)
 
     with pytest.raises(NotSent) as caught:
         await USER.log_in(exchange, Hand(NOW))

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model import Outcome
-from bridge.superoffice.login.token_service import Answer, said, sendable, told
+from bridge.superoffice.login.token_service import TokenAnswer, said, sendable, told
 from bridge.superoffice.outcome import NotSent
 from superoffice.logging_in import NOW
 
 
-def answer(status: int, body: bytes = b"{}", *, retry_after: str | None = None) -> Answer:
-    return Answer(status, httpx.Headers({"Retry-After": retry_after} if retry_after else {}), body)
+def answer(status: int, body: bytes = b"{}", *, retry_after: str | None = None) -> TokenAnswer:
+    return TokenAnswer(status, httpx.Headers({"Retry-After": retry_after} if retry_after else {}), body)
 
 
 REFUSED = "the log-in was refused ({}), check the target's authorization"
@@ -42,7 +42,7 @@ DATE = "Tue, 24 Nov 2026 06:01:00 GMT"
     ],
 )
 def test_an_answer_that_gives_nothing_has_its_outcome(
-    given: Answer, outcome: Outcome, detail: str, wait: int | None
+    given: TokenAnswer, outcome: Outcome, detail: str, wait: int | None
 ) -> None:
     with pytest.raises(NotSent) as caught:
         told(given, NOW)
@@ -51,7 +51,7 @@ def test_an_answer_that_gives_nothing_has_its_outcome(
 
 
 def test_an_answer_is_read_in_whatever_coding_it_comes() -> None:
-    compressed = Answer(200, httpx.Headers({"Content-Encoding": "gzip"}), gzip.compress(b'{"access_token": "x"}'))
+    compressed = TokenAnswer(200, httpx.Headers({"Content-Encoding": "gzip"}), gzip.compress(b'{"access_token": "x"}'))
     assert told(compressed, NOW) == {"access_token": "x"}
 
 

@@ -27,7 +27,7 @@ from bridge.receiving.verification.proofs.certificates import chain_of, current_
 from bridge.receiving.verification.proofs.public_key import rsa_of
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 
@@ -81,7 +81,7 @@ class AwsSns:
         self.tolerance = tolerance
         self.remote_keys: RemoteKeys[Certificate] = RemoteKeys(CERTIFICATES, lambda pem: chain_of(pem)[0])
 
-    def prove(self, request: Request, headers: Headers, now: int) -> None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> None:
         if headers.get(b"x-amz-sns-rawdelivery").lower() == b"true":
             raise NotVerified(Reason.RAW_DELIVERY)
         message = unverified_body.members(request, headers, Message)

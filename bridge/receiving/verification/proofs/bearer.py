@@ -17,7 +17,7 @@ from bridge.receiving.verification.compilation import Compiled, Tolerance
 from bridge.receiving.verification.proofs import json_web_tokens
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.schema import Text
@@ -70,7 +70,7 @@ class Bearer:
         self._leeway = leeway
         self.remote_keys: RemoteKeys[Mapping[str, jwt.PyJWK]] = RemoteKeys(re.compile(re.escape(url)), key_set)
 
-    def prove(self, _request: Request, headers: Headers, now: int) -> None:
+    def prove(self, _request: Request, headers: RequestHeaders, now: int) -> None:
         _, encoded = json_web_tokens.shown(headers, "bearer")
         kid = json_web_tokens.key_id(encoded)
         keys = self.remote_keys.get(self._url)

@@ -11,7 +11,7 @@ from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.secrets import Secret
 
 
@@ -29,7 +29,7 @@ class Token:
         self._secrets = tuple(secrets)
         self._word = word.encode()
 
-    def prove(self, _request: Request, headers: Headers, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
         shown = headers.one(self.header, Reason.CREDENTIAL_MISSING)
         if self._word:
             word, _, shown = shown.partition(b" ")
@@ -53,7 +53,7 @@ class Parameter:
         self._name = name
         self._secrets = tuple(secrets)
 
-    def prove(self, request: Request, _headers: Headers, _now: int) -> int:
+    def prove(self, request: Request, _headers: RequestHeaders, _now: int) -> int:
         pairs = (pair.partition("=") for pair in request.query.decode("latin-1").split("&"))
         values = [unquote_to_bytes(value.replace("+", " ")) for name, _, value in pairs if name == self._name]
         if not any(values):
@@ -82,7 +82,7 @@ class Basic:
         self._username = username
         self._secrets = tuple(secrets)
 
-    def prove(self, _request: Request, headers: Headers, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
         word, _, encoded = headers.one(b"authorization", Reason.CREDENTIAL_MISSING).partition(b" ")
         try:
             shown = b64decode(encoded.strip(), validate=True)
@@ -108,7 +108,7 @@ class Anyone:
     tolerance = None
     delivery_id = None
 
-    def prove(self, _request: Request, _headers: Headers, _now: int) -> None:
+    def prove(self, _request: Request, _headers: RequestHeaders, _now: int) -> None:
         return None
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from bridge.errors import NotVerified
 from bridge.model import Request
-from bridge.receiving.verification.compilation import Compiled, Keys, Tolerance, check_secrets, check_url
+from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets, check_url
 from bridge.receiving.verification.keys import position_of_match, signing
 from bridge.receiving.verification.proofs import json_web_tokens
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -35,7 +35,7 @@ class JiraConnectSettings(Strict):
     """`verify` for the apps of Jira."""
 
     scheme: Literal["jira-connect"]
-    secrets: Keys
+    secrets: SecretList
     base_url: str = Field("", description="the baseUrl of the app's descriptor, where it has a path")
     tolerance: Tolerance = None
 
@@ -53,7 +53,7 @@ class JiraConnect:
         self._base = urlsplit(base_url).path.rstrip("/")
         self._leeway = leeway
 
-    def prove(self, request: Request, headers: Headers, now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
         word, encoded = json_web_tokens.shown(headers, "jwt", "bearer")
         wanted = ("exp", "qsh") if word == "jwt" else ("exp",)
         refusal = NotVerified(Reason.SECRET_UNUSABLE)

@@ -8,7 +8,7 @@ import jwt
 from bridge.errors import NotVerified
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 
 LONGEST = 16 * 1024  # bytes; one of Entra with many groups has 5 KB
 _OPTIONS: jwt.types.Options = {
@@ -19,7 +19,7 @@ _OPTIONS: jwt.types.Options = {
 }
 
 
-def shown(headers: Headers, *words: str) -> tuple[str, bytes]:
+def shown(headers: RequestHeaders, *words: str) -> tuple[str, bytes]:
     """The word before the token in Authorization, one of `words` (in lower case), and the token.
 
     Raises:

@@ -18,11 +18,11 @@ from bridge.errors import CannotSign, NotVerified
 from bridge.model import Content, Request
 from bridge.receiving.content import cloud_events, forms
 from bridge.receiving.verification import timestamps
-from bridge.receiving.verification.compilation import Compiled, Keys, Tolerance, check_secrets
+from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets
 from bridge.receiving.verification.keys import key_of, position_of_match
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -36,7 +36,7 @@ class MailgunSettings(Strict):
     """`verify` for Mailgun."""
 
     scheme: Literal["mailgun"]
-    secrets: Keys
+    secrets: SecretList
     tolerance: Tolerance = None
     max_fields: unverified_body.MaxFields = None
 
@@ -69,7 +69,7 @@ class Mailgun:
         self.tolerance = tolerance
         self._max_fields = max_fields
 
-    def prove(self, request: Request, headers: Headers, now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
         position, at = self._prove(request, headers)
         timestamps.check(at, now, self.tolerance)
         return position
@@ -81,7 +81,7 @@ class Mailgun:
             CannotSign: it does not, or is not that of the first secret.
         """
         try:
-            position, at = self._prove(request, Headers(request.headers))
+            position, at = self._prove(request, RequestHeaders(request.headers))
             timestamps.check(at, request.received_at, self.tolerance)
         except NotVerified:
             position = 0
@@ -89,7 +89,7 @@ class Mailgun:
             raise CannotSign("the signature stands in the body, so the payload must be one that Mailgun signed lately")
         return {}
 
-    def _prove(self, request: Request, headers: Headers) -> tuple[int, int]:
+    def _prove(self, request: Request, headers: RequestHeaders) -> tuple[int, int]:
         signature = self._signature(request, headers)
         shown = unverified_body.text(signature.signature, Reason.SIGNATURE_MISSING).lower().encode()
         at = unverified_body.text(signature.timestamp, Reason.TIMESTAMP_MISSING).encode()
@@ -100,7 +100,7 @@ class Mailgun:
         position = position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
         return position, timestamps.milliseconds(at, "s")
 
-    def _signature(self, request: Request, headers: Headers) -> _Signature:
+    def _signature(self, request: Request, headers: RequestHeaders) -> _Signature:
         if _content(request, headers) is Content.JSON:
             signature = unverified_body.members(request, headers, _Event).signature
             if signature is None:
@@ -112,7 +112,7 @@ class Mailgun:
         return _Signature(**found)
 
 
-def _content(request: Request, headers: Headers) -> Content:
+def _content(request: Request, headers: RequestHeaders) -> Content:
     """What the body is, by its Content-Type.
 
     A body that is read in one way for its proof and in another for the rules would show them another token than the

@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Request
-from bridge.receiving.verification.compilation import Compiled, Keys, check_secrets
+from bridge.receiving.verification.compilation import Compiled, SecretList, check_secrets
 from bridge.receiving.verification.keys import key_of, position_of_match
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -29,7 +29,7 @@ class GraphSettings(Strict):
     """`verify` for Microsoft Graph."""
 
     scheme: Literal["microsoft-graph"]
-    secrets: Keys
+    secrets: SecretList
 
 
 class _Item(Struct):
@@ -54,7 +54,7 @@ class MicrosoftGraph:
     def __init__(self, secrets: Sequence[Secret]) -> None:
         self._secrets = tuple(secrets)
 
-    def prove(self, request: Request, headers: Headers, _now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> int:
         if request.body.count(b"{") > MOST_ITEMS:
             raise NotVerified(Reason.BODY_MALFORMED)
         items = unverified_body.members(request, headers, _Notification).value
@@ -73,7 +73,7 @@ class MicrosoftGraph:
             CannotSign: it does not.
         """
         try:
-            self.prove(request, Headers(request.headers), request.received_at)
+            self.prove(request, RequestHeaders(request.headers), request.received_at)
         except NotVerified:
             raise CannotSign("the clientState stands in the body: write it into every item of the payload") from None
         return {}

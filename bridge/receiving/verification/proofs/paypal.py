@@ -22,7 +22,7 @@ from bridge.receiving.verification.proofs.certificates import Chain, chain_of, p
 from bridge.receiving.verification.proofs.public_key import DAY, PublicKeys, rsa_of
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 
@@ -72,7 +72,7 @@ class PayPal:
         self.drops = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
         self.delivery_id = b"paypal-transmission-id"
 
-    def prove(self, request: Request, headers: Headers, now: int) -> None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> None:
         headers.one(b"paypal-transmission-sig", Reason.SIGNATURE_MISSING)  # without one, no certificate is asked for
         url = headers.one(b"paypal-cert-url", Reason.SIGNED_HEADER_MISSING).decode("latin-1")
         key = trusted_key(self.remote_keys.get(url), self._roots or public_roots(), self._name, now)

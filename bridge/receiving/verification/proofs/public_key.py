@@ -19,7 +19,7 @@ from bridge.errors import CannotSign, NotVerified
 from bridge.model import Request
 from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification.any_of import AnyOf
-from bridge.receiving.verification.compilation import Compiled, Keys, Tolerance, check_secrets
+from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets
 from bridge.receiving.verification.keys import key_of
 from bridge.receiving.verification.proofs.signature import Signature
 from bridge.receiving.verification.reasons import Reason
@@ -186,7 +186,7 @@ class PublicKeySettings(Strict):
     """`verify` for a sender that signs by a private key."""
 
     scheme: str
-    secrets: Keys
+    secrets: SecretList
     tolerance: Tolerance = None
 
 

@@ -18,7 +18,7 @@ from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.secrets import Secret
 
 MOST_ITEMS = 20  # of a signature header that are looked at: one digest is compared with each
@@ -53,7 +53,7 @@ class Signature:
         """The header of the signature, by which a request shows that it follows this recipe."""
         return self._header
 
-    def prove(self, request: Request, headers: Headers, now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
         """The position, from 1, of the secret that signed the request.
 
         Raises:
@@ -90,14 +90,14 @@ class Signature:
                 items[part.name] = value.encode()
 
         written = [name + value for name, value in items.items()]
-        content = self._content(request, Headers(tuple(made.items())), written, self._url.called(request))
+        content = self._content(request, RequestHeaders(tuple(made.items())), written, self._url.called(request))
         signature = self._signature(signing(self._secrets), content) if self._secrets else None
         if signature is None:
             raise NotVerified(Reason.SECRET_UNUSABLE)
         made[self._header] = self._separator.join((*written, self._marker + signature))
         return made
 
-    def _items(self, headers: Headers) -> list[bytes]:
+    def _items(self, headers: RequestHeaders) -> list[bytes]:
         values = [headers.one(name, Reason.SIGNATURE_MISSING) for name in self._also if headers.get(name)]
         if not values or headers.get(self._header):
             values.append(headers.one(self._header, Reason.SIGNATURE_MISSING))
@@ -106,7 +106,7 @@ class Signature:
         items = [item for value in values for item in value.split(self._separator, MOST_ITEMS)]
         return [item.strip() for item in items[:MOST_ITEMS]]
 
-    def _position(self, request: Request, headers: Headers, items: list[bytes], candidates: list[bytes]) -> int:
+    def _position(self, request: Request, headers: RequestHeaders, items: list[bytes], candidates: list[bytes]) -> int:
         if self._recipe.algorithm == "sha256-concat" and not _is_text(request.body):
             raise NotVerified(Reason.SIGNATURE_MISMATCH)
         url = self._url.called(request)
@@ -122,7 +122,7 @@ class Signature:
         genuine = [self._signature(secret, content) for secret in self._secrets]
         return position_of_match(genuine, candidates, Reason.SIGNATURE_MISMATCH)
 
-    def _content(self, request: Request, headers: Headers, items: Iterable[bytes], url: bytes) -> bytes:
+    def _content(self, request: Request, headers: RequestHeaders, items: Iterable[bytes], url: bytes) -> bytes:
         if self._signs_body_only:
             return request.body
         content = []
@@ -139,7 +139,7 @@ class Signature:
                 content.append(self._read(part, headers, items))
         return b"".join(content)
 
-    def _read(self, part: Part, headers: Headers, items: Iterable[bytes]) -> bytes:
+    def _read(self, part: Part, headers: RequestHeaders, items: Iterable[bytes]) -> bytes:
         missing = Reason.TIMESTAMP_MISSING if part == self._timestamp else Reason.SIGNED_HEADER_MISSING
         if part.kind is Kind.HEADER:
             return headers.one(part.name, missing)
@@ -160,7 +160,9 @@ class Signature:
             digest = hmac.digest(key, content, self._recipe.algorithm)
         return digest.hex().encode() if self._recipe.encoding == "hex" else b2a_base64(digest, newline=False)
 
-    def _check_time(self, source: Part, request: Request, headers: Headers, items: Iterable[bytes], now: int) -> None:
+    def _check_time(
+        self, source: Part, request: Request, headers: RequestHeaders, items: Iterable[bytes], now: int
+    ) -> None:
         value = _field(request.body, source.name) if source.kind is Kind.FIELD else self._read(source, headers, items)
         if value is None:
             return

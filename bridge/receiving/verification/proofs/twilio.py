@@ -15,12 +15,19 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.content import cloud_events, forms
-from bridge.receiving.verification.compilation import Compiled, Keys, Tolerance, check_secrets, check_untimed, check_url
+from bridge.receiving.verification.compilation import (
+    Compiled,
+    SecretList,
+    Tolerance,
+    check_secrets,
+    check_untimed,
+    check_url,
+)
 from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -37,7 +44,7 @@ class TwilioSettings(Strict):
     """`verify` for Twilio."""
 
     scheme: Literal["twilio"]
-    secrets: Keys
+    secrets: SecretList
     tolerance: Tolerance = None
     max_fields: unverified_body.MaxFields = None
 
@@ -54,7 +61,7 @@ class Twilio:
         self._url = PublicUrl(public_url)
         self._max_fields = max_fields
 
-    def prove(self, request: Request, headers: Headers, _now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> int:
         shown = headers.one(HEADER, Reason.SIGNATURE_MISSING)
         algorithm = _algorithm(headers)
         written = _written(request, headers, self._max_fields)
@@ -77,7 +84,7 @@ class Twilio:
         Raises:
             NotVerified: the first secret is no key, or the body is no form and its hash is not in the URL.
         """
-        headers = Headers(request.headers)
+        headers = RequestHeaders(request.headers)
         url = self._url.called(request)
         written = _written(request, headers, self._max_fields)
         if written is None:
@@ -88,7 +95,7 @@ class Twilio:
         return {HEADER: made}
 
 
-def _algorithm(headers: Headers) -> str:
+def _algorithm(headers: RequestHeaders) -> str:
     """SHA-1, unless the sender says SHA-256 by `key=...,algorithm=HMAC_SHA256`; either needs one of our secrets."""
     for item in headers.get(SETTINGS_HEADER).decode("latin-1").split(","):
         name, _, value = item.partition("=")
@@ -99,7 +106,7 @@ def _algorithm(headers: Headers) -> str:
     return "sha1"
 
 
-def _written(request: Request, headers: Headers, max_fields: int | None) -> bytes | None:
+def _written(request: Request, headers: RequestHeaders, max_fields: int | None) -> bytes | None:
     """What is signed of a form behind the URL: names and values, sorted, each value of a name once; None of no form."""
     if unverified_body.content_type(headers).type != forms.URL_ENCODED:
         return None

@@ -18,7 +18,7 @@ from bridge.media_types import BYTE_ORDER_MARK, MediaType, media_type
 from bridge.model import Request
 from bridge.receiving.content import forms, json_text
 from bridge.receiving.verification.reasons import Reason
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -37,7 +37,7 @@ MaxFields = Annotated[
 ]
 
 
-def members(request: Request, headers: Headers, kind: type[S]) -> S:
+def members(request: Request, headers: RequestHeaders, kind: type[S]) -> S:
     """What a JSON body says of a Struct's fields; the last counts where one stands there twice, as for the rules.
 
     Raises:
@@ -60,7 +60,9 @@ def members(request: Request, headers: Headers, kind: type[S]) -> S:
         raise NotVerified(Reason.BODY_MALFORMED) from None
 
 
-def fields(request: Request, headers: Headers, names: Collection[str], most: int | None = None) -> dict[str, Any]:
+def fields(
+    request: Request, headers: RequestHeaders, names: Collection[str], most: int | None = None
+) -> dict[str, Any]:
     """The fields of these names in a form: text, or a list where a name is repeated, or what is told of a file.
 
     Raises:
@@ -71,7 +73,7 @@ def fields(request: Request, headers: Headers, names: Collection[str], most: int
     return _read(lambda: forms.only(names, media, body, most))
 
 
-def all_fields(request: Request, headers: Headers, most: int | None = None) -> dict[str, Any]:
+def all_fields(request: Request, headers: RequestHeaders, most: int | None = None) -> dict[str, Any]:
     """All fields of a URL-encoded form, where all are signed.
 
     Raises:
@@ -90,14 +92,14 @@ def _read(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         raise NotVerified(Reason.BODY_MALFORMED) from None
 
 
-def _plain(request: Request, headers: Headers) -> bytes:
+def _plain(request: Request, headers: RequestHeaders) -> bytes:
     """The body, as rules read it where it is not compressed; also not where it doesn't say so."""
     if not content_codings.is_none(headers.get(b"content-encoding")) or request.body.startswith(GZIP_MARK):
         raise NotVerified(Reason.BODY_MALFORMED)
     return request.body.removeprefix(BYTE_ORDER_MARK)
 
 
-def content_type(headers: Headers) -> MediaType:
+def content_type(headers: RequestHeaders) -> MediaType:
     """What a body says that it is.
 
     Raises:

@@ -14,7 +14,7 @@ from bridge import media_types
 from bridge.errors import NotVerified, Unreadable
 from bridge.receiving.content import body, forms, json_text
 from bridge.receiving.verification.proofs import unverified_body
-from bridge.receiving.verification.request_headers import Headers
+from bridge.receiving.verification.request_headers import RequestHeaders
 from receiving.verification.genuine import CLIENT_STATE, MAILGUN_SECRET, SCHEMES, mailgun_signature, refusal
 from receiving.verification.support import NOW, compiled, found, request
 
@@ -40,8 +40,8 @@ def members(text: bytes, content_type: str = "application/json") -> Looked:
     return unverified_body.members(request(text, {}), headers(content_type), Looked)
 
 
-def headers(content_type: str, **more: str) -> Headers:
-    return Headers(request(b"", {"content-type": content_type, **more}).headers)
+def headers(content_type: str, **more: str) -> RequestHeaders:
+    return RequestHeaders(request(b"", {"content-type": content_type, **more}).headers)
 
 
 # JSON

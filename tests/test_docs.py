@@ -21,7 +21,7 @@ from bridge.errors import NotVerified, Severity
 from bridge.model import Request
 from bridge.operations import sender_docs
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.verification import redacted_headers
+from bridge.receiving.verification import credential_filter
 from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.special import SPECIAL
 from bridge.sandbox.logins import pem
@@ -283,4 +283,6 @@ def terminal(directory: Path, script: str) -> Iterator[None]:
 def test_the_words_of_names_that_are_dropped_are_listed() -> None:
     table = CONFIGURATION.partition("| names | words |")[2].partition("\n\n")[0]
     rows = [re.findall(r"`([a-z]+)`", line.split("|")[2]) for line in table.splitlines()[2:]]
-    assert rows == [sorted(words) for words in (redacted_headers.WORDS, redacted_headers.ALONE, redacted_headers.KEYS)]
+    assert rows == [
+        sorted(words) for words in (credential_filter.WORDS, credential_filter.ALONE, credential_filter.KEYS)
+    ]

@@ -108,7 +108,7 @@ def try_(
     from bridge.operations.naming import unknown
     from bridge.operations.rules.dry_run import as_json as dry_run_as_json
     from bridge.operations.rules.dry_run import dry_run
-    from bridge.receiving.verification.schemes import dropping_of
+    from bridge.receiving.verification.schemes import credential_filter_of
     from bridge.service.rules import build_rules
 
     built = {found.name: (found, rules) for found, rules in build_rules(context.obj)}
@@ -116,7 +116,7 @@ def try_(
         fail(unknown("source", source, built))
     found, rules = built[source]
     given = (_headers(header), _query(query))
-    mapping = dry_run(source, rules, payload.read_bytes(), *given, dropping=dropping_of(found))
+    mapping = dry_run(source, rules, payload.read_bytes(), *given, credentials=credential_filter_of(found))
     told = dry_run_as_json(mapping)
     if as_json:
         print_json(told)

@@ -1,4 +1,4 @@
-"""All targets' lanes together: started after settling what an earlier run left, woken by intake, drained at the end."""
+"""Runs one worker a target: recovers what an earlier run left, wakes them, drains them at the end."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -14,21 +14,23 @@ _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 
 
 class Forwarder:
-    """Runs the lanes."""
+    """Runs the workers of all targets."""
 
-    def __init__(self, store: Store, lanes: Mapping[str, TargetWorker], sweep_every: float = _SWEEP_EVERY) -> None:
+    def __init__(
+        self, store: Store, target_workers: Mapping[str, TargetWorker], sweep_every: float = _SWEEP_EVERY
+    ) -> None:
         self._store = store
-        self._lanes = lanes
+        self._target_workers = target_workers
         self._sweep_every = sweep_every
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def settle(self) -> int:
+    async def recover(self) -> int:
         """Decide on every attempt that the last run was cut off in; return how many there were.
 
         What waits for longer than any wait may last is due now. Only the one process that sends may call it, before
         it sends.
         """
-        await asyncio.gather(*(lane.hasten() for lane in self._lanes.values()))
+        await asyncio.gather(*(target_worker.hasten() for target_worker in self._target_workers.values()))
         cut_off = await self._store.unfinished(expired_only=False)
         for claim, claimed_at in cut_off:
             await self._give_up(claim, claimed_at, "the bridge ended during the attempt")
@@ -36,18 +38,23 @@ class Forwarder:
 
     def start(self) -> None:
         """Begin to send."""
-        self._tasks = [asyncio.create_task(lane.run(), name=f"lane {name}") for name, lane in self._lanes.items()]
+        self._tasks = [
+            asyncio.create_task(target_worker.run(), name=f"target {name}")
+            for name, target_worker in self._target_workers.items()
+        ]
         self._tasks.append(asyncio.create_task(self._sweep(), name="leases"))
 
     def wake(self, targets: Iterable[str]) -> None:
         """There are new events for these targets."""
         for name in targets:
-            if lane := self._lanes.get(name):
-                lane.wake()
+            if target_worker := self._target_workers.get(name):
+                target_worker.wake()
 
     async def drain(self, within: float) -> int:
         """Claim no more, let attempts in flight finish; return how many did not within so many seconds."""
-        unfinished = await asyncio.gather(*(lane.drain(within) for lane in self._lanes.values()))
+        unfinished = await asyncio.gather(
+            *(target_worker.drain(within) for target_worker in self._target_workers.values())
+        )
         for task in self._tasks:
             if task.get_name() == "leases":
                 task.cancel()
@@ -59,8 +66,8 @@ class Forwarder:
             await asyncio.sleep(self._sweep_every)
             try:
                 for claim, claimed_at in await self._store.unfinished(expired_only=True):
-                    lane = self._lanes.get(claim.target)
-                    if lane is None or not lane.holds(claim):
+                    target_worker = self._target_workers.get(claim.target)
+                    if target_worker is None or not target_worker.holds(claim):
                         await self._give_up(claim, claimed_at, "the attempt's lease ran out")
             except StoreUnavailable as error:
                 log.error(logs.CLAIM_FAILED, target=None, error=str(error))
@@ -68,16 +75,16 @@ class Forwarder:
                 log.error(logs.CLAIM_FAILED, target=None, **logs.where(error))
 
     async def _give_up(self, claim: Claim, claimed_at: int, detail: str) -> None:
-        lane = self._lanes.get(claim.target)
+        target_worker = self._target_workers.get(claim.target)
         attempt = Attempt(
             outcome=Outcome.UNKNOWN,
             started_at=claimed_at,
             # None takes longer than its lease, whatever the wall clock was set to meanwhile.
-            duration=max(0, min(self._store.clock.wall() - claimed_at, lane.lease if lane else 0)),
+            duration=max(0, min(self._store.clock.wall() - claimed_at, target_worker.lease if target_worker else 0)),
             detail=f"{detail}, SuperOffice may have taken the event",
         )
-        if lane:
-            await lane.settle(claim, attempt)
+        if target_worker:
+            await target_worker.recover(claim, attempt)
         else:  # its target left the configuration: only the rule's say is known
             hold = claim.on_unknown is OnUnknown.HOLD
             decision = Held("unknown") if hold else RetryAt(self._store.clock.running(), counts=False)

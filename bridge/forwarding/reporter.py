@@ -1,4 +1,4 @@
-"""What a lane tells people: lines and figures for each attempt and each event's end, lines for its target's changes."""
+"""Logs and metrics for one target: each attempt, each event's end, each change of the target's state."""
 
 from typing import Final
 

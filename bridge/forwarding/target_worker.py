@@ -1,6 +1,6 @@
 """One target's way out: claim what is due while there is room, send it, record it; pause and probe when it must.
 
-A lane never waits for another. Its work is a row in the store, so whatever is cut off here is found again there.
+A target's worker never waits for another's. Its work is a row in the store, so whatever is cut off here is found again there.
 """
 
 import asyncio
@@ -187,10 +187,10 @@ class TargetWorker:
 
     async def _attempt(self, claim: Claim) -> None:
         attempt = await self._send(claim)
-        self._breaker.count(attempt.outcome)  # not in `settle`: what cut an attempt off here was not the target
-        await self.settle(claim, attempt)
+        self._breaker.count(attempt.outcome)  # not in `recover`: what cut an attempt off here was not the target
+        await self.recover(claim, attempt)
 
-    async def settle(self, claim: Claim, attempt: Attempt) -> None:
+    async def recover(self, claim: Claim, attempt: Attempt) -> None:
         """Decide on an attempt, record it, and tell."""
         now = self._clock.running()
         decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))

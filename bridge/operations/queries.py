@@ -13,7 +13,7 @@ from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookS
 from bridge.operations import naming
 from bridge.operations.pauses import UNKNOWN, WORDS
 from bridge.operations.rules import explain
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.settings.configuration import Names
 from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
@@ -139,7 +139,7 @@ class Queries:
         if rules is None:
             _list(answer, "failed", {"id": webhook.id, "error": f"source {webhook.source} is not configured"})
             return
-        mapping = interpret(rules, webhook)
+        mapping = process(rules, webhook)
         made = {event.id: event for event in mapping.events}
         errors = [why.error for why in mapping.why if why.error] + ([mapping.error] if mapping.error else [])
         if errors:

@@ -93,10 +93,10 @@ class Intake:
         self._wake = wake
         self._download = download
         self._off_loop = off_loop or OffLoop()
-        self._interpreter = Processor(self._off_loop)
-        self._failures = AddressLimiter(monotonic)
+        self._processor = Processor(self._off_loop)
+        self._address_limiter = AddressLimiter(monotonic)
         self._fetches = AddressLimiter(monotonic, _SITE)
-        self._telling = LogLimiter(monotonic)
+        self._log_limiter = LogLimiter(monotonic)
         rates = {name: source.settings.rate for name, source in sources.items()}
         self._rates = {
             name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
@@ -116,8 +116,8 @@ class Intake:
         """
         if not source.callers.allows(client):
             raise Refused(403, "address_not_allowed", "requests of this address are not taken")
-        if self._failures.used_up(source.name, client):
-            self._failures.check(source.name, client, int(headers.get(b"content-length", most)))
+        if self._address_limiter.used_up(source.name, client):
+            self._address_limiter.check(source.name, client, int(headers.get(b"content-length", most)))
 
     async def receive(self, request: Request) -> Receipt:
         """Accept one request: verified, mapped and durable once this returns.
@@ -134,14 +134,14 @@ class Intake:
             webhook = await self._verified(source, request)
             self._keep_to_rate(source.name)
             try:
-                mapping = await self._interpreter.interpret(source.rules, webhook, self._call_off)
+                mapping = await self._processor.process(source.rules, webhook, self._call_off)
                 receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             except _Repeated as repeated:
                 receipt = repeated.first
                 mapping = Mapped(state=receipt.state)
             if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)
-                mapping = await self._interpreter.interpret(source.rules, stored)
+                mapping = await self._processor.process(source.rules, stored)
                 receipt = replace(await self._store.remap(stored, mapping), differs=receipt.differs)
                 self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
         except (NotVerified, Refused) as error:
@@ -183,12 +183,12 @@ class Intake:
         if reply is None:
             return None
         if reply.refused:
-            self._failures.add(source.name, request.client, source.settings.failures)
+            self._address_limiter.add(source.name, request.client, source.settings.failures)
         else:
             reply = await self._carried_out(reply, request)
         outcome = reply.refused or "answered"
         self._metrics.handshakes[request.source, outcome].inc()
-        left_out = self._telling.left_out(request.source, outcome)
+        left_out = self._log_limiter.left_out(request.source, outcome)
         if left_out is not None:
             fields = {"source": request.source, "handshake": handshake.name, "client": request.client}
             more = {"left_out": left_out} if left_out else {}
@@ -217,7 +217,7 @@ class Intake:
 
     async def _verified(self, source: CompiledSource, request: Request) -> Webhook:
         size = len(request.body)
-        self._failures.check(source.name, request.client, size)  # others may have failed while its body came in
+        self._address_limiter.check(source.name, request.client, size)  # others may have failed while its body came in
         try:
             try:
                 if size <= (_CARRIED_AT_ONCE if source.max_unverified_body else _HASHED_AT_ONCE):
@@ -229,15 +229,15 @@ class Intake:
                 if needed.is_first and not needed.is_proven:
                     self._fetches.check(source.name, request.client)
                     self._fetches.add(source.name, request.client, _FETCHES)
-                is_known = self._failures.is_proven(source.name, request.client)
+                is_known = self._address_limiter.is_proven(source.name, request.client)
                 await needed.fetch(self._download, is_known=is_known)
                 webhook = await self._verified_aside(source, request)
         except KeyUnavailable:  # not a fault of the sender's
             raise
         except NotVerified as error:
-            self._failures.add(source.name, request.client, source.settings.failures, size, error.took)
+            self._address_limiter.add(source.name, request.client, source.settings.failures, size, error.took)
             raise
-        self._failures.proved(source.name, request.client)
+        self._address_limiter.proved(source.name, request.client)
         if source.verifier.remote_keys:
             await self._keep(source.name, source.verifier.remote_keys.take_proven())
         return webhook
@@ -250,9 +250,11 @@ class Intake:
 
     async def _verified_aside(self, source: CompiledSource, request: Request) -> Webhook:
         """Verify off the event loop, where the address that failed least comes first."""
-        rank = self._failures.spent(source.name, request.client)
+        rank = self._address_limiter.spent(source.name, request.client)
         async with self._off_loop.turn(source.name, len(request.body), rank):
-            self._failures.check(source.name, request.client, len(request.body))  # others failed while this waited
+            self._address_limiter.check(
+                source.name, request.client, len(request.body)
+            )  # others failed while this waited
             return await self._off_loop.run(partial(_timed, source.verifier, request))
 
     def _keep_to_rate(self, source: str) -> None:
@@ -264,7 +266,7 @@ class Intake:
     def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:
         """Tell of a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
         self._metrics.refused[source or "", reason].inc()
-        left_out = self._telling.left_out(source or "", reason)
+        left_out = self._log_limiter.left_out(source or "", reason)
         if left_out is not None:
             more = ({"left_out": left_out} if left_out else {}) | ({"path": path} if path is not None else {})
             log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)

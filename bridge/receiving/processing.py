@@ -50,7 +50,7 @@ def _is_long(rules: Rules, webhook: Webhook) -> bool:
     return size > _AT_ONCE.get(rules.content, _ONE_TEXT)
 
 
-def interpret(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mapped:
+def process(rules: Rules, webhook: Webhook, *, explain: bool = False) -> Mapped:
     """Read and map a webhook here and now, for who waits for nothing else."""
     with sharing_the_lock:
         return to_the_end(steps(rules, webhook, explain=explain))
@@ -62,7 +62,7 @@ class Processor:
     def __init__(self, off_loop: OffLoop | None = None) -> None:
         self._off_loop = off_loop or OffLoop()
 
-    async def interpret(self, rules: Rules, webhook: Webhook, call_off: CallOff | None = None) -> Mapped:
+    async def process(self, rules: Rules, webhook: Webhook, call_off: CallOff | None = None) -> Mapped:
         """Read and map a webhook; off the event loop once that takes long, and then `call_off` is asked before.
 
         Raises:
@@ -78,7 +78,7 @@ class Processor:
             under_way = steps(rules, webhook)
         return await self._off(Course(under_way, key), webhook, len(webhook.body), call_off)
 
-    async def interpret_aside(self, rules: Rules, webhook: Webhook) -> Mapped:
+    async def process_aside(self, rules: Rules, webhook: Webhook) -> Mapped:
         """Read and map a stored webhook, one of many perhaps, off the event loop. However long that takes."""
         return await self._off(Course(steps(rules, webhook)), webhook, 0, None)
 

@@ -9,7 +9,7 @@ from bridge.receiving.intake import CompiledSource
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import Verifier, compile_max_unverified_body, compile_verifier
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.schemes import credential_filter_of
 from bridge.service.doubtful_secrets import doubtful_secrets
 from bridge.service.replays import forgotten_too_early, unsigned_headers
 from bridge.service.rules import compiled_rules, in_order, refuse
@@ -96,7 +96,7 @@ def _verifier(source: Source) -> tuple[Verifier | None, list[Problem]]:
         return None, []  # told as a problem of shape
     public_url = root.get("public_url")
     public_url = public_url if isinstance(public_url, str) else ""
-    return compile_verifier(source.section["verify"], public_url, dropping_of(source))
+    return compile_verifier(source.section["verify"], public_url, credential_filter_of(source))
 
 
 def _callers(source: SourceSettings, bridge: BridgeSettings | None) -> Callers:

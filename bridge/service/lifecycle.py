@@ -79,11 +79,11 @@ class _Bridge:
         self._metrics.watch(self._gauges)
         self._versions = version_watches(built)
         self._remembering: set[asyncio.Task[None]] = set()
-        lanes = {
-            name: self._lane(name, superoffice, self._settings.targets[name])
+        target_workers = {
+            name: self._target_worker(name, superoffice, self._settings.targets[name])
             for name, superoffice in built.targets.items()
         }
-        self._forwarder = Forwarder(store, lanes)
+        self._forwarder = Forwarder(store, target_workers)
         self._off_loop = OffLoop()
         self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
         self._webhooks = public.Webhooks(
@@ -94,7 +94,7 @@ class _Bridge:
         self._unready: list[str] = []
         self._ready = False
 
-    def _lane(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> TargetWorker:
+    def _target_worker(self, name: str, superoffice: SuperOffice, settings: TargetSettings) -> TargetWorker:
         policy = Policy(settings.retry)
         superoffice.keep_by(_Keeping(self._store, name))
         if superoffice.tenant:
@@ -116,7 +116,7 @@ class _Bridge:
         signals.listen()
         await self._store.start()
         await self._intake.start()
-        settled = await self._forwarder.settle()
+        settled = await self._forwarder.recover()
         serving = self._open()
         self._forwarder.start()
         beside = [asyncio.create_task(retention.run(self._store, self._settings.store.keep))]
@@ -146,15 +146,15 @@ class _Bridge:
         return serving
 
     def _operator(self) -> Operator:
-        looking = Queries(
+        queries = Queries(
             store_url=self._built.store_url,
             rules={name: source.rules for name, source in self._built.sources.items()},
             names=self._built.names,
             target_urls={name: target.url for name, target in self._settings.targets.items()},
             note=lambda: _DIFFER if self._differs() else None,
         )
-        interpreter = Processor(self._off_loop)
-        return Operator(store=self._store, looking=looking, wake=self._forwarder.wake, interpreter=interpreter)
+        processor = Processor(self._off_loop)
+        return Operator(store=self._store, queries=queries, wake=self._forwarder.wake, processor=processor)
 
     async def _drain(self, serving: list[Serving]) -> None:
         grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000

@@ -13,7 +13,7 @@ from bridge.mapping.rules import Rules, TargetFacts
 from bridge.model import Content
 from bridge.receiving import unseen
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.schemes import credential_filter_of
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.document import Section
 from bridge.settings.loading import load
@@ -41,7 +41,7 @@ def compiled_rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Pro
         source = _as_its_sender_wants(written)
         sender = SENDERS.get(source.settings.verify.scheme) if source.settings else None
         rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe if sender else "")
-        found += unseen.check(source, dropping_of(source))
+        found += unseen.check(source, credential_filter_of(source))
         yield source, _for_its_bodies(rules, source, settings), list(_once(found, source, told))
 
 

@@ -166,10 +166,10 @@ class SuperOffice:
             return True
         return False
 
-    def keep_by(self, keeping: TokenStore) -> None:
+    def keep_by(self, token_store: TokenStore) -> None:
         """Say what keeps a refresh token that the log-in service gives in place of the configured one."""
         if isinstance(self._authorization, LoggedIn) and isinstance(self._authorization.log_in, OAuth):
-            self._authorization.log_in.refresh_token.keeping = keeping
+            self._authorization.log_in.refresh_token.token_store = token_store
 
     async def close(self) -> None:
         """Close the connections."""

@@ -41,7 +41,7 @@ def application(
 
     async def records(request: Request) -> Response:
         """`GET /api/events|webhooks[/ID]` with the commands' filters, `/api/targets[/NAME]`, `/api/explain/ID`."""
-        return JSONResponse(await asyncio.to_thread(_records, operator.looking, request))
+        return JSONResponse(await asyncio.to_thread(_records, operator.queries, request))
 
     async def change(request: Request) -> Response:
         """`POST /api/events/replay` and the like: what the commands ask for."""
@@ -72,13 +72,13 @@ def application(
     return Guard(served, token, metrics)
 
 
-def _records(looking: Queries, request: Request) -> Any:
+def _records(queries: Queries, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if not id_ and kind == "events":
-        return looking.list_events(_filter(request))
+        return queries.list_events(_filter(request))
     if not id_ and kind == "webhooks":
-        return looking.list_webhooks(_filter(request))
-    return read(looking, f"{kind}/{id_}" if id_ else kind)
+        return queries.list_webhooks(_filter(request))
+    return read(queries, f"{kind}/{id_}" if id_ else kind)
 
 
 def _filter(request: Request) -> reader.Filter:

@@ -21,7 +21,7 @@ from store.support import WINDOW, a_webhook, an_attempt
 
 from bridge.cli import output
 from bridge.model import Dead, Outcome
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.service.rules import build_rules
 from bridge.store import reader
 from bridge.store.store import Store, owned
@@ -69,7 +69,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, sandbox: Superoffice) -> Pa
 async def fill(store: Store, config: Path) -> None:
     ((_, rules),) = build_rules(config)
     webhook = a_webhook(body=json.dumps({"title": EVIL}).encode(), headers={"content-type": "application/json"})
-    await store.accept(webhook, interpret(rules, webhook), WINDOW)
+    await store.accept(webhook, process(rules, webhook), WINDOW)
     (claim,) = (await store.claim("crm", 1, 1000)).claims
     attempt = an_attempt(Outcome.REJECTED, detail=EVIL, result={"Message": EVIL})
     await store.record(claim, attempt, Dead(EVIL))

@@ -71,9 +71,9 @@ class Day:
         async with serving(self.sandbox) as url, self._base.opened() as self.store:
             self._note_what_is_asked()
             offices = {name: self._office(name, settings) for name, settings in targets(url).items()}
-            lanes = {name: self._lane(name, *office) for name, office in offices.items()}
-            self._forwarder = Forwarder(self.store, lanes, sweep_every=300)
-            await self._forwarder.settle()
+            target_workers = {name: self._target_worker(name, *office) for name, office in offices.items()}
+            self._forwarder = Forwarder(self.store, target_workers, sweep_every=300)
+            await self._forwarder.recover()
             self._forwarder.start()
             yield
             assert await self._forwarder.drain(0) == 0
@@ -153,7 +153,7 @@ class Day:
         assert authorization is not None, problems
         return SuperOffice(name, parsed, authorization, self.hand), parsed
 
-    def _lane(self, name: str, office: SuperOffice, settings: TargetSettings) -> TargetWorker:
+    def _target_worker(self, name: str, office: SuperOffice, settings: TargetSettings) -> TargetWorker:
         async def send(claim: Claim) -> Attempt:
             with self._working():
                 return await office.send(claim)

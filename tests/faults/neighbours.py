@@ -30,7 +30,7 @@ class Neighbour:
         self.undisturbed: list[float] = []
         self.disturbed: list[float] = []
 
-    def settle(self, seconds: float = 5) -> None:
+    def recover(self, seconds: float = 5) -> None:
         """Learn how long its answers take while nothing else happens."""
         with self._sending(self.undisturbed):
             time.sleep(seconds)

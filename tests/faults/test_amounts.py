@@ -42,7 +42,7 @@ def test_one_webhook_that_makes_much(make_bridge: Callable[..., Bridge], lines: 
     bridge = make_bridge({"crm": nowhere}, {"many": MANY, "neighbour": SOURCE}).start()
     body, count = of(lines, note), 10
     neighbour = Neighbour(bridge)
-    neighbour.settle()
+    neighbour.recover()
     before, took = stored(bridge), []
     with neighbour.beside(), post_to(bridge, "many") as post:
         for _ in range(count):

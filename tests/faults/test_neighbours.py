@@ -92,7 +92,7 @@ def flood(bridge: Bridge, source: str, body: bytes, content_type: str) -> Iterat
 def test_rules_that_are_slow(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge({"crm": NOWHERE}, {"slow": SLOW, "neighbour": SOURCE}).start()
     neighbour = Neighbour(bridge)
-    neighbour.settle()
+    neighbour.recover()
     body = slow()
     with neighbour.beside():
         headers = by_github(body, "one")
@@ -117,7 +117,7 @@ def test_rules_that_are_slow_for_many_at_once_and_a_remap(make_bridge: Callable[
     """None of these breaks a bound: each takes some tenths of a second."""
     bridge = make_bridge({"crm": NOWHERE}, {"slow": SLOW, "other": SLOW, "neighbour": SOURCE}).start()
     neighbour = Neighbour(bridge)
-    neighbour.settle()
+    neighbour.recover()
     body = slow(40_000)
     with neighbour.beside():
         with post_to(bridge, "slow") as post, post_to(bridge, "other") as also:
@@ -136,7 +136,7 @@ def test_rules_that_are_slow_for_many_at_once_and_a_remap(make_bridge: Callable[
 def test_xml_that_is_long(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge({"crm": NOWHERE}, {"xml": XML, "neighbour": SOURCE}).start()
     neighbour = Neighbour(bridge)
-    neighbour.settle()
+    neighbour.recover()
     body = elements(260_000)
     count = 0
     with neighbour.beside(), post_to(bridge, "xml") as post:
@@ -174,7 +174,7 @@ def test_bodies_that_carry_their_own_proof(
 
     assert genuine(0) == 200
     neighbour = Neighbour(bridge)
-    neighbour.settle()
+    neighbour.recover()
     answers: Counter[int] = Counter()
     with neighbour.beside(), flood(bridge, "mail", body, content_type) as statuses:
         until, number = time.monotonic() + SECONDS, 0

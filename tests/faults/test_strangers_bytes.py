@@ -97,7 +97,7 @@ def started(make_bridge: Callable[..., Bridge]) -> tuple[Bridge, Neighbour]:
     nowhere = {"url": "http://127.0.0.1:1/api", "authorization": {"scheme": "bearer", "token": "t"}}
     bridge = make_bridge({"crm": nowhere}, {"neighbour": SOURCE}).start()
     neighbour = Neighbour(bridge)
-    neighbour.settle(3)
+    neighbour.recover(3)
     return bridge, neighbour
 
 

@@ -62,7 +62,7 @@ async def test_no_transaction_takes_long(database: str, request: pytest.FixtureR
 
 
 async def everything(store: Store, hand: Hand, note: int, *, ordered: bool) -> None:
-    """What an intake, a lane, an operator and retention ask for, of webhooks that are as large as may be."""
+    """What an intake, a target's worker, an operator and retention ask for, of webhooks that are as large as may be."""
     webhook = a_webhook(body=b"x" * (1 << 20))
     made = of_many(webhook, note)
     if ordered:

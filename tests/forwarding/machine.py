@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from bridge.model import Claim, Event, Outcome, TargetState, Unclear, Webhook, WebhookState
 from bridge.observing import logs
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.store.actions import Action, Selection
 from bridge.store.order import WAITING
 from bridge.store.reader import Filter
@@ -146,7 +146,7 @@ class Machine:
         if not (webhook := picked([self.bodies[id_] for id_ in self.acknowledged], which)):
             return
         self.world.rules[webhook.source] = RULES[rules]
-        mapping = interpret(RULES[rules], webhook)
+        mapping = process(RULES[rules], webhook)
         states = {id_: self.rows[id_].state for id_ in self.acknowledged[webhook.id]}
         replaceable = ("pending", "dead", "held") if again else ("pending", "dead")
         replaced = {event.id: event for event in mapping.events if states.get(event.id, "dead") in replaceable}

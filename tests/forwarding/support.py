@@ -124,7 +124,7 @@ async def accept(
     return ids
 
 
-def lane(
+def target_worker(
     store: Store,
     send: Send,
     *,
@@ -136,7 +136,7 @@ def lane(
     log_answers: bool = False,
     **retry: Any,
 ) -> TargetWorker:
-    """A lane; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
+    """A target's worker; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
     policy = Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2)
     return TargetWorker(
         name=name,
@@ -154,7 +154,7 @@ def lane(
 
 @asynccontextmanager
 async def running(one: TargetWorker) -> AsyncIterator[None]:
-    """Let a lane work; drained in the end."""
+    """Let it work; drained in the end."""
     task = asyncio.create_task(one.run())
     try:
         yield

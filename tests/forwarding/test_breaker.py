@@ -22,7 +22,7 @@ from bridge.model import (
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, quiet, running, target_worker
 from .test_retry import NOW, SECOND, attempt, claim, not_understood, policy
 
 pytestmark = pytest.mark.anyio
@@ -169,7 +169,7 @@ def test_an_operators_pause_on_top_stops_the_clock_from_then_on() -> None:
         assert after(breaker(1), outcome, state=paused, probe=True) is paused
 
 
-# In a lane
+# In a target's worker
 
 
 @pytest.mark.parametrize("outcome", FAILING)
@@ -178,7 +178,7 @@ async def test_it_is_told_once_when_it_opens_and_once_when_it_closes(
 ) -> None:
     target = Target(*[outcome] * 20, Outcome.DELIVERED)
     await accept(store, 30)
-    async with running(lane(store, target.send, after=10, **FAST)):
+    async with running(target_worker(store, target.send, after=10, **FAST)):
         await log.told(logs.EVENT_DELIVERED, 30)
     ((opened,), (closed,)) = log.named(logs.TARGET_PAUSED), log.named(logs.TARGET_RESUMED)
     assert (opened["reason"], opened["log_level"], opened["detail"]) == ("breaker", "warning", f"played {outcome}")
@@ -197,7 +197,7 @@ async def test_while_it_is_open_one_event_at_a_time_is_sent(base: Base, hand: Ha
     async with base.opened() as store:
         target = Target(Outcome.UNKNOWN)
         await accept(store, 100)
-        one = lane(store, target.send, after=3, max_in_flight=3, first_wait="2s", max_wait="10s")
+        one = target_worker(store, target.send, after=3, max_in_flight=3, first_wait="2s", max_wait="10s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
@@ -224,7 +224,7 @@ async def test_an_event_grows_too_old_while_the_breaker_is_open(base: Base, hand
     async with base.opened() as store:
         target = Target(Outcome.UNAVAILABLE)
         await accept(store, 20, max_age=HOUR)
-        one = lane(store, target.send, after=3)
+        one = target_worker(store, target.send, after=3)
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 8)
@@ -241,8 +241,8 @@ async def test_what_the_bridges_own_end_cut_off_is_no_failure_of_the_target(base
         assert len((await store.claim("crm", 20, 30_000)).claims) == 20
     async with base.opened() as store:
         target = Target()
-        one = Forwarder(store, {"crm": lane(store, target.send, after=3, **FAST)})
-        assert await one.settle() == 20
+        one = Forwarder(store, {"crm": target_worker(store, target.send, after=3, **FAST)})
+        assert await one.recover() == 20
         one.start()
         await log.told(logs.EVENT_DELIVERED, 20)
         await one.drain(5)
@@ -256,7 +256,7 @@ async def test_it_stays_open_across_a_restart(base: Base, hand: Hand, log: Log) 
         async with base.opened() as store:
             if not target.claims:
                 await accept(store, 5)
-            one = lane(store, target.send, after=2, max_in_flight=2)
+            one = target_worker(store, target.send, after=2, max_in_flight=2)
             async with running(one):
                 await log.told(logs.TARGET_PAUSED)
                 await log.told(logs.ATTEMPT_FINISHED, 2)
@@ -269,7 +269,7 @@ async def test_it_stays_open_across_a_restart(base: Base, hand: Hand, log: Log) 
 async def test_a_log_in_that_fails_behind_a_breaker_is_an_alarm(base: Base, store: Store, log: Log) -> None:
     target = Target(*[Outcome.UNAVAILABLE] * 3, Outcome.UNAUTHORIZED, Outcome.UNAUTHORIZED, Outcome.DELIVERED)
     await accept(store, 5)
-    async with running(lane(store, target.send, after=1, max_in_flight=1, **FAST)):
+    async with running(target_worker(store, target.send, after=1, max_in_flight=1, **FAST)):
         await log.told(logs.EVENT_DELIVERED, 5)
     assert [(line["reason"], line["log_level"]) for line in log.named(logs.TARGET_PAUSED)] == [
         ("breaker", "warning"),
@@ -290,7 +290,7 @@ async def test_a_tenant_that_is_not_running_pauses_its_target_until_it_runs(base
 
     async with base.opened() as store:
         await accept(store, 4, max_age=HOUR)
-        one = lane(store, send, max_in_flight=1, max_attempts=1)
+        one = target_worker(store, send, max_in_flight=1, max_attempts=1)
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             for finished in (2, 3, 7):

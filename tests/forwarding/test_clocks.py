@@ -17,7 +17,7 @@ from bridge.store.store import Store
 from bridge.store.tables import clock, events, targets
 from bridge.times import iso
 
-from .support import HOUR, Base, Log, Target, accept, lane, quiet, running
+from .support import HOUR, Base, Log, Target, accept, quiet, running, target_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ def nothing(_: Hand) -> None:
 
 
 async def turned(one: TargetWorker, hand: Hand, milliseconds: int, store: Store) -> None:
-    """Time passes, and the lane looks at the clock."""
+    """Time passes, and the worker looks at the clock."""
     hand.turn(milliseconds)
     one.wake()
     await quiet(store)
@@ -55,7 +55,7 @@ async def test_a_pause_that_began_while_the_clock_was_wrong_is_probed_in_time(
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         await accept(store, 1)
-        one = lane(store, target.send, first_wait="2s", max_wait="10s")
+        one = target_worker(store, target.send, first_wait="2s", max_wait="10s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             hand.set_wall(0)
@@ -74,7 +74,7 @@ async def test_a_step_of_three_seconds_kills_nothing(base: Base, hand: Hand, log
     async with base.opened() as store:
         target = Target(Outcome.UNAVAILABLE)
         await accept(store, 1, max_age=48 * HOUR)
-        one = lane(store, target.send, first_wait="1s", max_wait="1s")
+        one = target_worker(store, target.send, first_wait="1s", max_wait="1s")
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.set_wall(step)
@@ -94,7 +94,7 @@ async def test_max_age_is_over_when_it_really_is(base: Base, hand: Hand, log: Lo
     async with base.opened() as store:
         target = Target(Outcome.UNAVAILABLE)
         await accept(store, 1, max_age=48 * HOUR)
-        one = lane(store, target.send, first_wait="1h", max_wait="1h")
+        one = target_worker(store, target.send, first_wait="1h", max_wait="1h")
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.set_wall(step)
@@ -109,7 +109,7 @@ async def test_a_retry_comes_as_soon_as_it_would_have_come(base: Base, hand: Han
     async with base.opened() as store:
         target = Target(Outcome.UNAVAILABLE, Outcome.DELIVERED)
         await accept(store, 1)
-        one = lane(store, target.send, first_wait="2s")
+        one = target_worker(store, target.send, first_wait="2s")
         async with running(one):
             hand.set_wall(step)
             await log.told(logs.ATTEMPT_FINISHED)
@@ -128,7 +128,7 @@ async def test_no_step_settles_an_attempt_that_is_under_way(base: Base, hand: Ha
         target = Target()
         target.gate.clear()
         await accept(store, 1)
-        one = Forwarder(store, {"crm": lane(store, target.send, lease=LEASE)}, sweep_every=0.001)
+        one = Forwarder(store, {"crm": target_worker(store, target.send, lease=LEASE)}, sweep_every=0.001)
         one.start()
         await target.reached(1)
         hand.set_wall(step)
@@ -151,7 +151,7 @@ async def test_an_attempt_under_way_outlives_the_machine_s_sleep(base: Base, han
         target = Target()
         target.gate.clear()
         await accept(store, 1)
-        one = Forwarder(store, {"crm": lane(store, target.send, lease=LEASE)}, sweep_every=0.001)
+        one = Forwarder(store, {"crm": target_worker(store, target.send, lease=LEASE)}, sweep_every=0.001)
         one.start()
         await target.reached(1)
         hand.turn(8 * HOUR)
@@ -173,7 +173,9 @@ async def test_what_nobody_attempts_any_more_is_given_up_when_its_lease_is_over(
         await accept(store, 1)
         await store.claim("crm", 1, LEASE)  # by somebody who never comes back
         target = Target()
-        one = Forwarder(store, {"crm": lane(store, target.send, lease=LEASE, first_wait="10m")}, sweep_every=0.001)
+        one = Forwarder(
+            store, {"crm": target_worker(store, target.send, lease=LEASE, first_wait="10m")}, sweep_every=0.001
+        )
         one.start()
         hand.set_wall(-DAY)
         hand.turn(LEASE)
@@ -199,7 +201,7 @@ async def test_a_pause_is_probed_in_time_across_a_restart(
     target = Target(Outcome.UNAUTHORIZED)
     async with base.opened() as store:
         await accept(store, 1)
-        async with running(lane(store, target.send, first_wait="2s")):
+        async with running(target_worker(store, target.send, first_wait="2s")):
             await log.told(logs.TARGET_PAUSED)
     if corrected == "before the start":
         hand.set_wall(0)
@@ -207,9 +209,9 @@ async def test_a_pause_is_probed_in_time_across_a_restart(
     async with base.opened() as store:
         hand.set_wall(0)
         target.answer(Outcome.DELIVERED)
-        one = lane(store, target.send, first_wait="2s")
+        one = target_worker(store, target.send, first_wait="2s")
         forwarder = Forwarder(store, {"crm": one})
-        await forwarder.settle()
+        await forwarder.recover()
         async with running(one):
             await quiet(store)
             await turned(one, hand, 2 * SECOND, store)
@@ -224,22 +226,22 @@ async def test_a_restart_while_the_clock_is_wrong_kills_nothing(
     target = Target(Outcome.UNAVAILABLE)
     async with base.opened() as store:
         await accept(store, 1, max_age=48 * HOUR)
-        async with running(lane(store, target.send, first_wait="1s", max_wait="1s")):
+        async with running(target_worker(store, target.send, first_wait="1s", max_wait="1s")):
             await log.told(logs.ATTEMPT_FINISHED)
     for moment in (wrong, 0):
         hand.set_wall(moment)
         hand.turn(90 * SECOND)
         between(hand)
         async with base.opened() as store:
-            one = lane(store, target.send, first_wait="1s", max_wait="1s")
-            await Forwarder(store, {"crm": one}).settle()
+            one = target_worker(store, target.send, first_wait="1s", max_wait="1s")
+            await Forwarder(store, {"crm": one}).recover()
             async with running(one):
                 await quiet(store)
     assert base.states() == ["pending"]
     target.answer(Outcome.DELIVERED)
     async with base.opened() as store:
         hand.turn(HOUR)
-        async with running(lane(store, target.send)):
+        async with running(target_worker(store, target.send)):
             await log.told(logs.EVENT_DELIVERED)
 
 
@@ -249,7 +251,7 @@ async def test_time_passes_for_events_while_the_bridge_is_stopped(base: Base, ha
         await accept(store, 1, max_age=48 * HOUR)
     hand.turn(48 * HOUR)
     hand.set_wall(-DAY)
-    async with base.opened() as store, running(lane(store, Target().send)):
+    async with base.opened() as store, running(target_worker(store, Target().send)):
         await log.told(logs.EVENT_DEAD)
 
 
@@ -271,8 +273,8 @@ async def test_a_due_time_that_is_further_ahead_than_any_wait_is_due_now(base: B
         await accept(store, 3)
     spoil(base, next_attempt_at=hand.at + DAY)
     async with base.opened() as store:
-        one = Forwarder(store, {"crm": lane(store, Target().send)})
-        await one.settle()
+        one = Forwarder(store, {"crm": target_worker(store, Target().send)})
+        await one.recover()
         one.start()
         await log.told(logs.EVENT_DELIVERED, 3)
         await one.drain(5)
@@ -282,12 +284,12 @@ async def test_a_probe_that_is_further_ahead_than_any_wait_is_due_now(base: Base
     target = Target(Outcome.MISCONFIGURED, Outcome.DELIVERED)
     async with base.opened() as store:
         await accept(store, 1)
-        async with running(lane(store, target.send)):
+        async with running(target_worker(store, target.send)):
             await log.told(logs.TARGET_PAUSED)
     spoil(base, next_attempt_at=hand.at + DAY)
     async with base.opened() as store:
-        one = Forwarder(store, {"crm": lane(store, target.send)})
-        await one.settle()
+        one = Forwarder(store, {"crm": target_worker(store, target.send)})
+        await one.recover()
         assert store.target("crm").next_probe_at == hand.at
         one.start()
         await log.told(logs.EVENT_DELIVERED)
@@ -298,10 +300,10 @@ async def test_what_a_wait_may_have_set_is_waited_for(base: Base, hand: Hand, lo
     target = Target(Outcome.UNAVAILABLE)
     async with base.opened() as store:
         await accept(store, 1)
-        async with running(lane(store, target.send, first_wait="15m", max_wait="15m")):
+        async with running(target_worker(store, target.send, first_wait="15m", max_wait="15m")):
             await log.told(logs.ATTEMPT_FINISHED)
     due_at = hand.running() + HOUR  # as long as Retry-After is obeyed
     spoil(base, next_attempt_at=due_at)
     async with base.opened() as store:
-        await Forwarder(store, {"crm": lane(store, target.send)}).settle()
+        await Forwarder(store, {"crm": target_worker(store, target.send)}).recover()
         assert (await store.claim("crm", 1, LEASE)).next_due_at == due_at

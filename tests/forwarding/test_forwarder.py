@@ -1,4 +1,4 @@
-"""All lanes together: what an earlier run left, leases that ran out, and the end."""
+"""All targets' workers together: what an earlier run left, leases that ran out, and the end."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, Base, Log, Target, accept, lane, quiet
+from .support import FAST, Base, Log, Target, accept, quiet, target_worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
@@ -22,8 +22,10 @@ RAN_OUT = "the attempt's lease ran out, SuperOffice may have taken the event"
 
 
 def forwarder(store: Store, targets: dict[str, Target], **settings: Any) -> Forwarder:
-    lanes = {name: lane(store, target.send, name=name, **settings) for name, target in targets.items()}
-    return Forwarder(store, lanes, sweep_every=0.01)
+    target_workers = {
+        name: target_worker(store, target.send, name=name, **settings) for name, target in targets.items()
+    }
+    return Forwarder(store, target_workers, sweep_every=0.01)
 
 
 async def test_a_target_that_hangs_does_not_delay_another(base: Base, store: Store, log: Log) -> None:
@@ -80,9 +82,9 @@ async def test_at_the_start_every_attempt_that_was_cut_off_is_unknown(base: Base
     hand.at += 5_000
     async with base.opened() as store:
         target = Target()
-        lanes = {"crm": lane(store, target.send, first_wait="2s")}
-        assert await Forwarder(store, lanes).settle() == 4
-        assert await Forwarder(store, lanes).settle() == 0
+        target_workers = {"crm": target_worker(store, target.send, first_wait="2s")}
+        assert await Forwarder(store, target_workers).recover() == 4
+        assert await Forwarder(store, target_workers).recover() == 0
         assert target.claims == []
     events = base.events()
     assert [event["state"] for event in events] == ["pending", "pending", "held", "held", "pending"]
@@ -103,7 +105,7 @@ async def test_what_was_settled_waits_as_after_any_failure_and_is_sent_again(bas
     async with base.opened() as store:
         target = Target()
         one = forwarder(store, {"crm": target}, first_wait="50ms")
-        await one.settle()
+        await one.recover()
         one.start()
         await log.told(logs.EVENT_DELIVERED, 2)
         await one.drain(5)
@@ -121,7 +123,7 @@ async def test_a_probe_that_was_cut_off_leaves_its_target_paused(base: Base, han
         await one.drain(5)
         await store.claim("crm", 1, 30_000, probe=True)
     async with base.opened() as store:
-        await forwarder(store, {"crm": target}, first_wait="2s").settle()
+        await forwarder(store, {"crm": target}, first_wait="2s").recover()
         state = store.target("crm")
         assert (state.paused_at, state.probes) == (hand.at, 1)
         assert state.next_probe_at == hand.at + 4_000
@@ -134,7 +136,7 @@ async def test_an_event_of_a_target_that_left_is_held_where_its_rule_says_so(bas
         await accept(store, 1, target="gone", on_unknown=OnUnknown.HOLD)
         await store.claim("gone", 1, 30_000)
     async with base.opened() as store:
-        assert await Forwarder(store, {}).settle() == 1
+        assert await Forwarder(store, {}).recover() == 1
         assert (await store.claim("gone", 1, 30_000)).claims == ()
     (event,) = base.events()
     assert (event["state"], event["reason"]) == ("held", "unknown")
@@ -147,7 +149,7 @@ async def test_other_events_of_a_target_that_left_wait_until_it_is_back(base: Ba
         await accept(store, 1, target="gone", on_unknown=OnUnknown.RETRY)
         await store.claim("gone", 1, 30_000)
     async with base.opened() as store:
-        assert await Forwarder(store, {}).settle() == 1
+        assert await Forwarder(store, {}).recover() == 1
     (event,) = base.events()
     assert event["state"] == "pending"
     assert [attempt["outcome"] for attempt in event["attempts"]] == ["unknown"]
@@ -253,7 +255,7 @@ async def test_a_second_delivery_is_on_record_but_told_no_second_time(base: Base
     async def send(claim: Claim) -> Attempt:
         return await (first if claim.attempt == 1 else second).send(claim)
 
-    one = Forwarder(store, {"crm": lane(store, send, lease=100, **FAST)}, sweep_every=0.01)
+    one = Forwarder(store, {"crm": target_worker(store, send, lease=100, **FAST)}, sweep_every=0.01)
     one.start()
     await log.told(logs.EVENT_DELIVERED)
     first.gate.set()
@@ -296,7 +298,7 @@ async def test_after_a_drain_nothing_runs_any_more(store: Store, log: Log) -> No
     await quiet(store)
     before = asyncio.all_tasks()
     await one.drain(5)
-    assert {task.get_name() for task in before - asyncio.all_tasks()} >= {"lane crm", "leases"}
+    assert {task.get_name() for task in before - asyncio.all_tasks()} >= {"target crm", "leases"}
     await accept(store, 1)
     one.wake(["crm"])
     await quiet(store)
@@ -315,7 +317,7 @@ async def test_what_a_drain_cut_off_is_settled_by_the_next_run(base: Base, log: 
     target.gate.set()
     async with base.opened() as store:
         one = forwarder(store, {"crm": target}, **FAST)
-        assert await one.settle() == 3
+        assert await one.recover() == 3
         one.start()
         await log.told(logs.EVENT_DELIVERED, 3)
         await one.drain(5)

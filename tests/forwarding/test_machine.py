@@ -128,7 +128,7 @@ RARE: dict[str, list[tuple[Any, ...]]] = {
 
 
 @contextmanager
-def looking(url: str) -> Iterator[Callable[[list[tuple[Any, ...]]], None]]:
+def queries(url: str) -> Iterator[Callable[[list[tuple[Any, ...]]], None]]:
     """What takes steps on a database, again and again from nothing, and looks at what comes of each."""
     engine = database.writing_engine(url)
     note_everything(engine)
@@ -151,11 +151,11 @@ def looking(url: str) -> Iterator[Callable[[list[tuple[Any, ...]]], None]]:
 
 def test_whatever_happens_nothing_is_lost_stuck_or_unexplained(url: str) -> None:
     examples = 60 if url.startswith("sqlite") else 20  # which takes as long
-    with looking(url) as go_through:
+    with queries(url) as go_through:
         settings(max_examples=examples)(given(st.lists(steps, min_size=15, max_size=60))(go_through))()
 
 
 @pytest.mark.parametrize("taken", RARE.values(), ids=RARE)
 def test_what_happens_seldom_does_no_harm_either(url: str, taken: list[tuple[Any, ...]]) -> None:
-    with looking(url) as go_through:
+    with queries(url) as go_through:
         go_through(taken)

@@ -7,7 +7,7 @@ from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, quiet, running, target_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ async def test_a_pause_is_told_once_however_many_are_in_flight(
         target = Target(outcome)
         target.gate.clear()
         await accept(store, 12)
-        one = lane(store, target.send)
+        one = target_worker(store, target.send)
         async with running(one):
             await target.reached(8)
             target.gate.set()
@@ -43,7 +43,7 @@ async def test_a_pause_is_told_once_however_many_are_in_flight(
 async def test_a_single_event_is_probed_without_anybody_waking_the_lane(base: Base, store: Store, log: Log) -> None:
     target = Target(Outcome.UNAUTHORIZED, Outcome.UNAUTHORIZED, Outcome.UNAVAILABLE, Outcome.DELIVERED)
     await accept(store, 1)
-    async with running(lane(store, target.send, **FAST)):
+    async with running(target_worker(store, target.send, **FAST)):
         await log.told(logs.EVENT_DELIVERED)
     (event,) = base.events()
     assert [attempt["probe"] for attempt in event["attempts"]] == [False, True, True, True]
@@ -55,7 +55,7 @@ async def test_probes_are_one_event_at_a_time_with_waits_that_grow(base: Base, h
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         await accept(store, 3)
-        one = lane(store, target.send, first_wait="2s", max_wait="10s")
+        one = target_worker(store, target.send, first_wait="2s", max_wait="10s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
@@ -94,7 +94,7 @@ async def test_while_a_probe_is_under_way_nothing_else_is_sent(base: Base, hand:
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED, Outcome.DELIVERED)
         await accept(store, 1)
-        one = lane(store, target.send, first_wait="2s")
+        one = target_worker(store, target.send, first_wait="2s")
         async with running(one):
             await log.told(logs.TARGET_PAUSED)
             target.gate.clear()
@@ -116,7 +116,7 @@ async def test_a_probe_that_is_delivered_or_rejected_opens_the_target_again(
 ) -> None:
     target = Target(Outcome.MISCONFIGURED, Outcome.UNAVAILABLE, outcome, Outcome.DELIVERED)
     await accept(store, 1)
-    one = lane(store, target.send, **FAST)
+    one = target_worker(store, target.send, **FAST)
     async with running(one):
         await log.told(logs.TARGET_PAUSED)
         await accept(store, 4)
@@ -134,7 +134,7 @@ async def test_a_probe_whose_outcome_is_unknown_is_held_where_the_rule_says_so(
 ) -> None:
     target = Target(Outcome.UNAUTHORIZED, Outcome.UNKNOWN, Outcome.DELIVERED)
     await accept(store, 1, on_unknown=OnUnknown.HOLD)
-    one = lane(store, target.send, **FAST)
+    one = target_worker(store, target.send, **FAST)
     async with running(one):
         await log.told(logs.EVENT_HELD)
         assert store.target("crm").paused_at is not None
@@ -148,7 +148,7 @@ async def test_probes_are_no_attempts_towards_the_last_one(base: Base, store: St
     outcomes = [Outcome.UNAUTHORIZED, *[Outcome.UNAVAILABLE] * 6, Outcome.DELIVERED]
     target = Target(*outcomes)
     await accept(store, 1)
-    async with running(lane(store, target.send, max_attempts=2, **FAST)):
+    async with running(target_worker(store, target.send, max_attempts=2, **FAST)):
         await log.told(logs.EVENT_DELIVERED)
     assert len(target.claims) == len(outcomes)
 
@@ -158,7 +158,7 @@ async def test_an_event_does_not_grow_old_while_its_target_is_paused(base: Base,
     async with base.opened() as store:
         target = Target(Outcome.UNAUTHORIZED)
         old, older = await accept(store, 2, max_age=HOUR)
-        one = lane(store, target.send, first_wait="2s", max_wait="10s")
+        one = target_worker(store, target.send, first_wait="2s", max_wait="10s")
         hand.at += HOUR // 2
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED, 2)
@@ -192,7 +192,7 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
     target = Target(Outcome.UNAUTHORIZED)
     async with base.opened() as store:
         await accept(store, 3)
-        async with running(lane(store, target.send, first_wait="2s")):
+        async with running(target_worker(store, target.send, first_wait="2s")):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
     paused = store.target("crm")
@@ -200,7 +200,7 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
     target.answer(Outcome.DELIVERED)
     async with base.opened() as store:
         assert store.target("crm") == paused
-        one = lane(store, target.send, first_wait="2s")
+        one = target_worker(store, target.send, first_wait="2s")
         async with running(one):
             await quiet(store)
             assert len(target.claims) == 3
@@ -225,7 +225,7 @@ async def test_a_delivery_that_was_under_way_when_the_target_paused_does_not_ope
     async def send(claim: Claim) -> Attempt:
         return await (good if claim.event_id == ids[0] else bad).send(claim)
 
-    async with running(lane(store, send, first_wait="10m", max_wait="10m")):
+    async with running(target_worker(store, send, first_wait="10m", max_wait="10m")):
         await log.told(logs.TARGET_PAUSED)
         good.gate.set()
         await log.told(logs.EVENT_DELIVERED)
@@ -238,7 +238,7 @@ async def test_one_target_s_pause_is_not_another_s(store: Store, log: Log) -> No
     crm, support = Target(Outcome.UNAUTHORIZED), Target()
     await accept(store, 1, target="crm")
     await accept(store, 5, target="support")
-    async with running(lane(store, crm.send)), running(lane(store, support.send, name="support")):
+    async with running(target_worker(store, crm.send)), running(target_worker(store, support.send, name="support")):
         await log.told(logs.EVENT_DELIVERED, 5)
         await log.told(logs.TARGET_PAUSED)
     assert store.target("support").paused_at is None
@@ -250,7 +250,7 @@ async def test_a_pause_that_cannot_be_remembered_is_told_and_probed_all_the_same
     base.driver.execute("CREATE TRIGGER refuse BEFORE INSERT ON targets BEGIN SELECT RAISE(ABORT, 'no'); END")
     target = Target(Outcome.UNAUTHORIZED, Outcome.UNAVAILABLE, Outcome.DELIVERED)
     await accept(store, 1)
-    async with running(lane(store, target.send, **FAST)):
+    async with running(target_worker(store, target.send, **FAST)):
         await log.told(logs.EVENT_DELIVERED)
         await log.told(logs.TARGET_RESUMED)
     assert len(log.named(logs.TARGET_PAUSED)) == 1

@@ -20,7 +20,7 @@ from bridge.settings.schema import TargetSettings
 from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
-from forwarding.support import FAST, Base, Log, Target, accept, lane, quiet, running
+from forwarding.support import FAST, Base, Log, Target, accept, quiet, running, target_worker
 from forwarding.world import Loop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
@@ -33,7 +33,7 @@ async def test_never_more_are_in_flight_than_allowed_and_never_less_while_there_
     target = Target()
     target.gate.clear()
     await accept(store, 20)
-    async with running(lane(store, target.send, max_in_flight=3)):
+    async with running(target_worker(store, target.send, max_in_flight=3)):
         await target.reached(3)
         await quiet(store)
         assert len(target.claims) == target.under_way == 3
@@ -51,7 +51,7 @@ async def test_a_free_slot_is_used_while_the_others_are_still_busy(store: Store,
     async def send(claim: Claim) -> Attempt:
         return await (slow if claim.event_id == ids[0] else fast).send(claim)
 
-    async with running(lane(store, send, max_in_flight=2)):
+    async with running(target_worker(store, send, max_in_flight=2)):
         await log.told(logs.EVENT_DELIVERED, 9)
         assert slow.under_way == 1
         slow.gate.set()
@@ -62,7 +62,7 @@ async def test_no_more_pass_than_the_rate_allows(store: Store, log: Log) -> None
     at = 1000.0
     target = Target()
     await accept(store, 12)
-    one = lane(store, target.send, bucket=Bucket(5, 1_000, lambda: at))
+    one = target_worker(store, target.send, bucket=Bucket(5, 1_000, lambda: at))
     async with running(one):
         await log.told(logs.EVENT_DELIVERED, 5)
         await quiet(store)
@@ -81,7 +81,7 @@ async def test_a_lane_comes_back_by_itself_once_the_rate_allows(store: Store, lo
     target = Target()
     await accept(store, 30)
     started = time.monotonic()
-    async with running(lane(store, target.send, bucket=Bucket(20, 1_000))):
+    async with running(target_worker(store, target.send, bucket=Bucket(20, 1_000))):
         await log.told(logs.EVENT_DELIVERED, 30)
     assert time.monotonic() - started >= 0.45  # 20 at once, 10 more at 20 a second
 
@@ -97,7 +97,7 @@ async def test_events_are_sent_in_the_order_in_which_they_are_due(base: Base, ha
         sooner = await accept(store, 3)
         hand.at += 120_000
         target = Target()
-        async with running(lane(store, target.send, max_in_flight=1)):
+        async with running(target_worker(store, target.send, max_in_flight=1)):
             await log.told(logs.EVENT_DELIVERED, 6)
     assert target.ids == sooner + later
 
@@ -107,7 +107,7 @@ async def test_an_event_that_is_not_due_is_not_sent(base: Base, hand: Hand, log:
     async with base.opened() as store:
         await accept(store, 1)
         target = Target(Outcome.UNAVAILABLE, Outcome.DELIVERED)
-        one = lane(store, target.send, first_wait="2s")
+        one = target_worker(store, target.send, first_wait="2s")
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += 1_999
@@ -127,7 +127,7 @@ async def test_an_event_that_is_not_due_is_not_sent(base: Base, hand: Hand, log:
 async def test_a_retry_comes_back_by_itself(base: Base, store: Store, log: Log) -> None:
     target = Target(Outcome.UNAVAILABLE, Outcome.UNKNOWN, Outcome.UNAVAILABLE, Outcome.DELIVERED)
     await accept(store, 1)
-    async with running(lane(store, target.send, **FAST)):
+    async with running(target_worker(store, target.send, **FAST)):
         await log.told(logs.EVENT_DELIVERED)
     (event,) = base.events()
     assert [(attempt["number"], attempt["outcome"]) for attempt in event["attempts"]] == [
@@ -146,9 +146,9 @@ async def test_each_final_state_is_told_once_and_is_what_the_store_says(base: Ba
     ids = {}
     for state, (on_unknown, outcome, _) in outcomes.items():
         (ids[state],) = await accept(store, 1, on_unknown=on_unknown)
-        async with running(lane(store, Target(outcome).send)):
+        async with running(target_worker(store, Target(outcome).send)):
             await log.told(f"event.{state}")
-    async with running(lane(store, Target().send)):
+    async with running(target_worker(store, Target().send)):
         await quiet(store)
     for state, (_, _, reason) in outcomes.items():
         (line,) = log.named(f"event.{state}")
@@ -179,7 +179,7 @@ async def test_what_the_target_says_of_an_event_is_told_where_it_may_be(
         (Outcome.UNKNOWN, OnUnknown.HOLD, logs.EVENT_HELD),
     ):
         await accept(store, 1, on_unknown=on_unknown)
-        async with running(lane(store, Target(outcome, result=result).send, log_answers=log_answers)):
+        async with running(target_worker(store, Target(outcome, result=result).send, log_answers=log_answers)):
             await log.told(name)
         assert log.named(name)[0].get("message") == (told if log_answers else None)
 
@@ -187,7 +187,7 @@ async def test_what_the_target_says_of_an_event_is_told_where_it_may_be(
 async def test_after_the_last_attempt_an_event_is_dead(base: Base, store: Store, log: Log) -> None:
     await accept(store, 1)
     target = Target(Outcome.UNAVAILABLE)
-    async with running(lane(store, target.send, max_attempts=3, **FAST)):
+    async with running(target_worker(store, target.send, max_attempts=3, **FAST)):
         await log.told(logs.EVENT_DEAD)
         await quiet(store)
     assert len(target.claims) == 3
@@ -198,7 +198,7 @@ async def test_after_the_last_attempt_an_event_is_dead(base: Base, store: Store,
 async def test_an_event_that_grew_too_old_is_dead_without_a_last_attempt(base: Base, store: Store, log: Log) -> None:
     await accept(store, 1, max_age=60)
     target = Target(Outcome.UNAVAILABLE)
-    async with running(lane(store, target.send, first_wait="40ms", max_wait="10m")):
+    async with running(target_worker(store, target.send, first_wait="40ms", max_wait="10m")):
         await log.told(logs.EVENT_DEAD)  # though the next wait would have been longer
     (event,) = base.events()
     assert (event["state"], event["reason"]) == ("dead", "max_age")
@@ -212,7 +212,7 @@ async def test_a_slow_delivery_is_a_warning(store: Store, log: Log) -> None:
         return Attempt(outcome=Outcome.DELIVERED, started_at=now(), duration=3_000)
 
     await accept(store, 1)
-    async with running(lane(store, slow)):
+    async with running(target_worker(store, slow)):
         await log.told(logs.EVENT_DELIVERED)
     assert log.named(logs.ATTEMPT_FINISHED)[0]["log_level"] == "warning"
 
@@ -228,7 +228,7 @@ async def test_a_target_that_is_down_for_the_whole_intake_gets_everything_once_i
         assert settings is not None
         crm, _ = compile_target("crm", settings, section)
         assert crm is not None
-        one = lane(store, crm.send, **FAST)
+        one = target_worker(store, crm.send, **FAST)
         async with running(one):
             for _ in range(40):
                 await accept(store, 1)
@@ -247,9 +247,9 @@ async def test_a_target_that_is_down_for_the_whole_intake_gets_everything_once_i
 
 
 async def test_no_wake_is_lost_whenever_it_comes(store: Store, log: Log) -> None:
-    """Events are committed one by one, each with its wake and never another, while the lane claims all the time."""
+    """Events are committed one by one, each with its wake and never another, while the worker claims all the time."""
     target = Target()
-    one = lane(store, target.send, max_in_flight=2)
+    one = target_worker(store, target.send, max_in_flight=2)
 
     async def intake() -> None:
         for number in range(40):
@@ -266,10 +266,10 @@ async def test_no_wake_is_lost_whenever_it_comes(store: Store, log: Log) -> None
 
 async def test_an_idle_lane_asks_the_store_nothing(base: Base, store: Store, log: Log) -> None:
     target = Target()
-    one = lane(store, target.send)
+    one = target_worker(store, target.send)
     async with running(one):
         await quiet(store)
-        await accept(store, 1)  # nobody wakes the lane
+        await accept(store, 1)  # nobody wakes the worker
         await quiet(store)
         assert target.claims == []
         one.wake()
@@ -280,9 +280,9 @@ def test_an_idle_lane_looks_again_by_itself_for_what_nobody_told_it_of(base: Bas
     async def story() -> None:
         async with base.opened() as store:
             target = Target()
-            async with running(lane(store, target.send)):
+            async with running(target_worker(store, target.send)):
                 await quiet(store)
-                await accept(store, 1, at=hand.at)  # nobody wakes the lane
+                await accept(store, 1, at=hand.at)  # nobody wakes the worker
                 hand.at += 29_999
                 await quiet(store)
                 assert target.claims == []
@@ -314,7 +314,7 @@ async def test_a_claim_that_the_store_refuses_is_tried_again(base: Base, store: 
     await accept(store, 2)
     target = Target()
     with locked_by_a_stranger(base):
-        task = asyncio.create_task((one := lane(store, target.send)).run())
+        task = asyncio.create_task((one := target_worker(store, target.send)).run())
         await log.told(logs.CLAIM_FAILED)
         assert target.claims == []
     await log.told(logs.EVENT_DELIVERED, 2)
@@ -329,7 +329,7 @@ async def test_what_superoffice_answered_is_recorded_however_long_the_store_fail
     await accept(store, 1)
     target = Target()
     target.gate.clear()
-    async with running(lane(store, target.send)):
+    async with running(target_worker(store, target.send)):
         await target.reached(1)
         with locked_by_a_stranger(base):
             target.gate.set()
@@ -346,7 +346,7 @@ async def test_a_full_disk_loses_no_answer(base: Base, store: Store, log: Log) -
     await accept(store, 1)
     target = Target(result="x" * 50_000)  # more than the last pages of the file have room for
     target.gate.clear()
-    async with running(lane(store, target.send)):
+    async with running(target_worker(store, target.send)):
         await target.reached(1)
         base.driver.execute("PRAGMA max_page_count=1")  # SQLite makes that its present size
         target.gate.set()
@@ -364,7 +364,7 @@ async def test_an_attempt_that_breaks_stays_sending_and_is_told_without_its_text
         raise RuntimeError("a body or a secret")
 
     await accept(store, 1)
-    async with running(lane(store, broken)):
+    async with running(target_worker(store, broken)):
         await log.told(logs.ATTEMPT_UNRECORDED)
     assert base.states() == ["sending"]
     assert "a body or a secret" not in str(log.lines)
@@ -379,7 +379,7 @@ async def test_after_an_attempt_that_breaks_the_next_event_is_sent(base: Base, s
             raise RuntimeError
         return await target.send(claim)
 
-    async with running(lane(store, send, max_in_flight=1)):
+    async with running(target_worker(store, send, max_in_flight=1)):
         await log.told(logs.EVENT_DELIVERED, 2)
     assert target.ids == ids[1:]
     assert base.states() == ["sending", "delivered", "delivered"]
@@ -392,7 +392,7 @@ async def test_a_drain_lets_attempts_finish_and_claims_no_more(base: Base, store
     target = Target()
     target.gate.clear()
     await accept(store, 10)
-    one = lane(store, target.send, max_in_flight=3)
+    one = target_worker(store, target.send, max_in_flight=3)
     task = asyncio.create_task(one.run())
     await target.reached(3)
     drained = asyncio.create_task(one.drain(5))
@@ -413,7 +413,7 @@ async def test_a_drain_tells_how_many_did_not_finish_and_leaves_them_sending(
     target = Target()
     target.gate.clear()
     await accept(store, 4)
-    one = lane(store, target.send, max_in_flight=2)
+    one = target_worker(store, target.send, max_in_flight=2)
     task = asyncio.create_task(one.run())
     await target.reached(2)
     assert await one.drain(0.05) == 2
@@ -429,7 +429,7 @@ async def test_a_drain_without_time_counts_nothing_that_waits_for_work_and_leave
     before = asyncio.all_tasks()
     target = Target()
     await accept(store, 6)
-    one = lane(store, target.send, max_in_flight=3)
+    one = target_worker(store, target.send, max_in_flight=3)
     task = asyncio.create_task(one.run())
     await log.told(logs.EVENT_DELIVERED, 6)
     await quiet(store)
@@ -444,7 +444,7 @@ async def test_what_was_claimed_but_not_sent_when_the_drain_came_is_pending_agai
 ) -> None:
     await accept(store, 2)
     target = Target()
-    one = lane(store, target.send)
+    one = target_worker(store, target.send)
     with closing(sqlite3.connect(base.path, isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")  # the claim waits for the lock
         task = asyncio.create_task(one.run())
@@ -455,6 +455,6 @@ async def test_what_was_claimed_but_not_sent_when_the_drain_came_is_pending_agai
     await task
     assert target.claims == []
     assert [(event["state"], event["attempts"]) for event in base.events()] == [("pending", [])] * 2
-    async with running(lane(store, target.send)):
+    async with running(target_worker(store, target.send)):
         await log.told(logs.EVENT_DELIVERED, 2)
     assert [claim.attempt for claim in target.claims] == [1, 1]

@@ -8,7 +8,7 @@ from bridge.model import PauseReason
 from bridge.observing import logs
 from bridge.sandbox.superoffice import Sandbox, serving
 
-from .support import HOUR, Base, Log, accept, lane, quiet, running
+from .support import HOUR, Base, Log, accept, quiet, running, target_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def test_a_night_of_maintenance_costs_no_event_and_no_age(base: Base, hand
     sandbox = Sandbox(now=hand)
     async with base.opened() as store, serving(sandbox) as url:
         crm = compiled("", online={"environment": url, "tenant": ID}, clock=hand)
-        one = lane(store, crm.send, first_wait="2s", max_wait="15m", max_attempts=3)
+        one = target_worker(store, crm.send, first_wait="2s", max_wait="15m", max_attempts=3)
         async with running(one):
             await accept(store, 1, at=hand())
             one.wake()

@@ -7,7 +7,7 @@ from bridge.model import OnUnknown, Outcome, Unclear
 from bridge.observing import logs
 from bridge.store.store import Store
 
-from .support import FAST, HOUR, Base, Log, Target, accept, lane, quiet, running
+from .support import FAST, HOUR, Base, Log, Target, accept, quiet, running, target_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ async def test_an_event_that_may_have_been_taken_is_held_and_sent_once(base: Bas
     target = Target(unclear, unclear, Outcome.DELIVERED)
     async with base.opened() as store:
         await accept(store, 1, on_unknown=OnUnknown.HOLD)
-        one = lane(store, target.send, max_attempts=1, **FAST)
+        one = target_worker(store, target.send, max_attempts=1, **FAST)
         async with running(one):
             await log.told(logs.EVENT_HELD)
             await quiet(store)
@@ -43,7 +43,7 @@ async def test_the_third_answer_that_nobody_understands_is_an_events_last_across
         async with base.opened() as store:
             if sent == 1:
                 await accept(store, 1, max_age=1000 * HOUR)
-            one = lane(store, target.send, max_attempts="none")
+            one = target_worker(store, target.send, max_attempts="none")
             async with running(one):
                 await log.told(logs.ATTEMPT_FINISHED, sent)
                 await quiet(store)
@@ -59,7 +59,7 @@ async def test_the_third_answer_that_nobody_understands_is_an_events_last_across
     async with base.opened() as store:
         target.answer(Outcome.DELIVERED)
         await accept(store, 2, at=hand.at)
-        async with running(lane(store, target.send)):
+        async with running(target_worker(store, target.send)):
             await log.told(logs.EVENT_DELIVERED, 2)
     assert [claim.probe for claim in target.claims[3:]] == [True, False]
 
@@ -69,7 +69,7 @@ async def test_what_a_page_answered_waits_and_is_sent_when_the_target_opens(base
     target = Target(Unclear.PAGE)
     async with base.opened() as store:
         await accept(store, 1)
-        one = lane(store, target.send, max_attempts=1)
+        one = target_worker(store, target.send, max_attempts=1)
         async with running(one):
             for sent in range(1, 8):
                 await log.told(logs.ATTEMPT_FINISHED, sent)
@@ -88,7 +88,7 @@ async def test_events_grow_old_in_such_a_pause(base: Base, hand: Hand, log: Log,
     target = Target(unclear)
     async with base.opened() as store:
         await accept(store, 3, max_age=A_DAY)
-        one = lane(store, target.send, max_in_flight=1)
+        one = target_worker(store, target.send, max_in_flight=1)
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += A_DAY
@@ -103,7 +103,7 @@ async def test_what_could_not_be_taken_grows_no_older_once_a_probe_says_so(base:
     target = Target(Unclear.PAGE, Outcome.UNAUTHORIZED)
     async with base.opened() as store:
         await accept(store, 1, max_age=A_DAY)
-        one = lane(store, target.send)
+        one = target_worker(store, target.send)
         async with running(one):
             await log.told(logs.ATTEMPT_FINISHED)
             hand.at += HOUR
@@ -119,7 +119,7 @@ async def test_what_could_not_be_taken_grows_no_older_once_a_probe_says_so(base:
 async def test_a_store_keeps_that_events_grow_older(base: Base, log: Log) -> None:
     async with base.opened() as store:
         await accept(store, 1)
-        async with running(lane(store, Target(Unclear.ANSWER).send, first_wait="1h", max_wait="1h")):
+        async with running(target_worker(store, Target(Unclear.ANSWER).send, first_wait="1h", max_wait="1h")):
             await log.told(logs.TARGET_PAUSED)
             await quiet(store)
         paused = store.target("crm")

@@ -32,13 +32,13 @@ from bridge.operations import timekeeping
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.rate import Bucket
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.settings.configuration import Names
 from bridge.store import database, target_states
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
-from .support import Shown, attempted, lane
+from .support import Shown, attempted, target_worker
 
 LEASE = 30_000
 SWEEP = 10_000
@@ -198,7 +198,7 @@ class World:
     async def answer_late(self, claim: Claim, shown: Shown) -> None:
         """What another process learns of an attempt that it was given up for."""
         self.lost.remove(claim)
-        await self.lanes[claim.target].settle(claim, self._attempt(claim, shown))
+        await self.target_workers[claim.target].recover(claim, self._attempt(claim, shown))
 
     def _attempt(self, claim: Claim, shown: Shown) -> Attempt:
         began = self.began[claim.event_id, claim.attempt]
@@ -290,8 +290,8 @@ class World:
         self.store = Store(self._engine, self.hand)
         self._count_what_is_asked()
         await self.store.start()
-        self.lanes = {
-            name: lane(
+        self.target_workers = {
+            name: target_worker(
                 self.store,
                 self._send,
                 name=name,
@@ -305,17 +305,17 @@ class World:
             )
             for name, room in ROOM.items()
         }
-        self._forwarder = Forwarder(self.store, self.lanes, SWEEP / 1000)
-        await self._forwarder.settle()
+        self._forwarder = Forwarder(self.store, self.target_workers, SWEEP / 1000)
+        await self._forwarder.recover()
         self._forwarder.start()
         self._timekeeping = asyncio.create_task(timekeeping.run(self.store))
-        looking = Queries(
+        queries = Queries(
             store_url=self.url,
             rules=self.rules,
             names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),
             target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),
         )
-        self.operator = Operator(store=self.store, looking=looking, wake=self._forwarder.wake)
+        self.operator = Operator(store=self.store, queries=queries, wake=self._forwarder.wake)
 
     def _count_what_is_asked(self) -> None:
         run = self.store._writer.run
@@ -381,4 +381,4 @@ def new_webhook(world: World, source: str, items: list[dict[str, Any]], delivery
         body=jsontext.encode(items),
         delivery_id=delivery,
     )
-    return webhook, interpret(RULES["first"], webhook)
+    return webhook, process(RULES["first"], webhook)

@@ -12,7 +12,7 @@ from bridge.mapping.rules import Rules
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
@@ -97,13 +97,13 @@ class Office:
     @property
     def operator(self) -> Operator:
         """By the rules as they are written now."""
-        looking = Queries(
+        queries = Queries(
             store_url=self.url,
             rules=self.rules(),
             names=self.configuration.names(),
             target_urls={name: str(target["url"]) for name, target in TARGETS.items()},
         )
-        return Operator(store=self.store, looking=looking, wake=self._wake)
+        return Operator(store=self.store, queries=queries, wake=self._wake)
 
     def _wake(self, targets: Iterable[str]) -> None:
         self.woken.append(set(targets))
@@ -123,7 +123,7 @@ class Office:
             body=body if isinstance(body, bytes) else json.dumps(body).encode(),
             delivery_id=key,
         )
-        receipt = await self.store.accept(webhook, interpret(self.rules()[source], webhook), WINDOW)
+        receipt = await self.store.accept(webhook, process(self.rules()[source], webhook), WINDOW)
         return receipt.webhook_id
 
     async def receive_lines(self, *skus: str, key: str | None = None) -> str:

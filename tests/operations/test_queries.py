@@ -21,8 +21,8 @@ BROKEN = LINES.replace("item.sku }}", "item.size }}")
 MOMENT = "2023-11-14T22:13:20.000Z"
 
 
-def looking(office: Office) -> Queries:
-    return office.operator.looking
+def queries(office: Office) -> Queries:
+    return office.operator.queries
 
 
 async def test_an_action_is_told_with_how_much_of_what_time_and_what_it_would_send_twice(office: Office) -> None:
@@ -32,7 +32,7 @@ async def test_an_action_is_told_with_how_much_of_what_time_and_what_it_would_se
     await office.receive_lines("c")
     await office.bring(EventState.DEAD)
     before = office.events()
-    assert looking(office).events(Action.REPLAY, SHOP) == {
+    assert queries(office).events(Action.REPLAY, SHOP) == {
         "count": 3,
         "oldest": "2023-11-14T22:13:20.000Z",
         "newest": "2023-11-14T22:14:20.000Z",
@@ -49,21 +49,21 @@ async def test_an_action_is_told_with_how_much_of_what_time_and_what_it_would_se
 async def test_only_events_in_a_state_that_the_action_is_for_count(action: Action, count: int, office: Office) -> None:
     await office.receive_lines("a")
     await office.bring(EventState.DEAD)
-    assert looking(office).events(action, SHOP)["count"] == count
+    assert queries(office).events(action, SHOP)["count"] == count
 
 
 async def test_an_erasure_is_told_with_how_much_of_what_time(office: Office) -> None:
-    assert looking(office).webhooks(SHOP) == {"count": 0, "oldest": None, "newest": None, "done": 0}
+    assert queries(office).webhooks(SHOP) == {"count": 0, "oldest": None, "newest": None, "done": 0}
     await office.receive_lines("a", "b")
-    assert looking(office).webhooks(SHOP) == {"count": 1, "oldest": MOMENT, "newest": MOMENT, "done": 0}
+    assert queries(office).webhooks(SHOP) == {"count": 1, "oldest": MOMENT, "newest": MOMENT, "done": 0}
 
 
 async def test_an_id_that_is_not_there_is_named(office: Office) -> None:
     webhook = await office.receive_lines("a")
     (made,) = office.events()
     with pytest.raises(StoreError, match="there is no event ev_gone,"):
-        looking(office).events(Action.REPLAY, Selection(ids=(made["id"], "ev_gone")))
-    for look in (looking(office).remap, looking(office).webhooks):
+        queries(office).events(Action.REPLAY, Selection(ids=(made["id"], "ev_gone")))
+    for look in (queries(office).remap, queries(office).webhooks):
         with pytest.raises(StoreError, match="there is no webhook wh_gone,"):
             look(Selection(ids=(webhook, "wh_gone")))
 
@@ -77,12 +77,12 @@ async def test_what_a_replay_would_send_out_of_order_is_told_as_the_deed_tells_i
             is_first = claim.text == "sku=a" and office.events()[0]["id"] == claim.event_id
             await office.end([claim], EventState.DEAD if is_first else EventState.DELIVERED)
     made = [event["id"] for event in office.events()]
-    shown = looking(office).events(Action.REPLAY, SHOP)
+    shown = queries(office).events(Action.REPLAY, SHOP)
     assert shown["out_of_order"] == [made[0], made[1], made[2]]  # each with a later one of its customer
-    assert looking(office).events(Action.REPLAY, Selection(ids=tuple(made[3:])))["out_of_order"] == []
+    assert queries(office).events(Action.REPLAY, Selection(ids=tuple(made[3:])))["out_of_order"] == []
     done = await office.operator.events(Action.REPLAY, SHOP, yes=True)
     assert done["out_of_order"] == shown["out_of_order"]
-    assert looking(office).events(Action.DISCARD, SHOP)["out_of_order"] == []
+    assert queries(office).events(Action.DISCARD, SHOP)["out_of_order"] == []
 
 
 # lists
@@ -98,11 +98,11 @@ async def test_a_filter_is_by_what_the_configuration_or_the_record_knows(office:
         (Filter(target="erp"), 0),
         (Filter(rule="line", source="shop", target="crm", state="pending"), 1),  # on record
     ):
-        assert len(looking(office).list_events(filter_)) == events
-        assert len(looking(office).list_webhooks(replace(filter_, state=None))) == events
-        assert looking(office).events(Action.DISCARD, Selection(filter=filter_))["count"] == events
+        assert len(queries(office).list_events(filter_)) == events
+        assert len(queries(office).list_webhooks(replace(filter_, state=None))) == events
+        assert queries(office).events(Action.DISCARD, Selection(filter=filter_))["count"] == events
     (office.configuration.directory / "sources" / "shop.yaml").unlink()
-    assert len(looking(office).list_webhooks(Filter(source="shop"))) == 1
+    assert len(queries(office).list_webhooks(Filter(source="shop"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ async def test_a_filter_by_what_there_is_none_of_is_refused_with_the_nearest(
 ) -> None:
     selection = Selection(filter=filter_)
     for look in (
-        lambda: looking(office).list_events(filter_),
-        lambda: looking(office).list_webhooks(filter_),
-        lambda: looking(office).events(Action.REPLAY, selection),
-        lambda: looking(office).webhooks(selection),
-        lambda: looking(office).remap(selection),
+        lambda: queries(office).list_events(filter_),
+        lambda: queries(office).list_webhooks(filter_),
+        lambda: queries(office).events(Action.REPLAY, selection),
+        lambda: queries(office).webhooks(selection),
+        lambda: queries(office).remap(selection),
     ):
         with pytest.raises(UnknownName, match=told):
             look()
@@ -165,7 +165,7 @@ async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
         LINES.replace("    key:", "    when: item.sku == 'a'\n    key:")
         + LINES.split("rules:\n")[1].replace("name: line", "name: more\n    target: erp")
     )
-    told = looking(office).remap(SHOP)
+    told = queries(office).remap(SHOP)
     new = told.pop("new")
     assert [(one["webhook_id"], one["rule"], one["target"]) for one in new] == [(webhook, "more", "erp")] * 2
     assert told == {
@@ -191,11 +191,11 @@ async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
 async def test_of_new_events_and_of_failures_all_are_counted_and_a_hundred_listed(office: Office) -> None:
     made = [await office.receive_lines("a") for _ in range(101)]
     office.configuration.write(BROKEN)
-    told = looking(office).remap(SHOP)
+    told = queries(office).remap(SHOP)
     assert (told["failed_count"], len(told["failed"]), told["new_count"], told["new"]) == (101, 100, 0, [])
     assert [one["id"] for one in told["failed"]] == made[:100]
     office.configuration.write(LINES.replace("name: line", "name: renamed"))
-    told = looking(office).remap(SHOP)
+    told = queries(office).remap(SHOP)
     assert (told["new_count"], len(told["new"]), told["failed_count"], told["failed"]) == (101, 100, 0, [])
     assert [one["webhook_id"] for one in told["new"]] == made[:100]
 
@@ -208,11 +208,11 @@ async def test_targets_are_those_configured_and_those_that_events_wait_for(offic
     open_: dict[str, Any] = {"state": "open", "reason": None, "paused_at": None, "next_probe_at": None}
     open_ |= {"tenant": None, "tenant_state": None, "tenant_asked_at": None}
     open_ |= {"detail": None, "hint": None, "sending": 0, "held": 0, "stuck": 0}
-    assert looking(office).targets() == [
+    assert queries(office).targets() == [
         {"name": "crm", "url": "http://127.0.0.1:1/crm/api", **open_, "pending": 2} | {"oldest": MOMENT},
         {"name": "erp", "url": "http://127.0.0.1:1/erp/api", **open_, "pending": 0, "oldest": None},
     ]
-    left = replace(looking(office), target_urls={})
+    left = replace(queries(office), target_urls={})
     assert [(one["name"], one["url"], one["pending"]) for one in left.targets()] == [("crm", None, 2)]
 
 
@@ -220,15 +220,15 @@ async def test_what_does_not_go_on_by_itself_is_told_with_why(office: Office) ->
     await office.receive_lines("a", "b", "c")
     await office.end((await office.claim())[:1], EventState.HELD)
     await office.store.release(await office.claim())
-    held = looking(office).target("crm")
+    held = queries(office).target("crm")
     assert [held[name] for name in ("state", "detail", "hint", "held", "stuck")] == ["open", None, None, 1, 1]
     for reason, words in WORDS.items():
         state = TargetState(name="crm", paused_at=NOW, reason=reason, by_operator=reason == "operator")
         await office.store.save_target(state)
-        told = looking(office).target("crm")
+        told = queries(office).target("crm")
         assert (told["detail"], told["hint"], told["held"]) == (*words, 1)
         assert told["stuck"] == 1 + told["pending"] + told["sending"]
-    left = replace(looking(office), target_urls={}, names=replace(office.configuration.names(), target=frozenset()))
+    left = replace(queries(office), target_urls={}, names=replace(office.configuration.names(), target=frozenset()))
     (told,) = left.targets()
     assert told["detail"] == "it is not in the configuration any more"
     assert told["stuck"] == 1 + told["pending"] + told["sending"]
@@ -237,9 +237,9 @@ async def test_what_does_not_go_on_by_itself_is_told_with_why(office: Office) ->
 async def test_an_event_that_is_sent_as_a_probe_does_not_go_on_by_itself_either(office: Office) -> None:
     await office.receive_lines("a")
     assert len(await office.claim()) == 1
-    assert looking(office).target("crm")["stuck"] == 0
+    assert queries(office).target("crm")["stuck"] == 0
     await office.store.save_target(TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
-    told = looking(office).target("crm")
+    told = queries(office).target("crm")
     assert [told[name] for name in ("pending", "sending", "stuck")] == [0, 1, 1]
 
 
@@ -247,12 +247,12 @@ async def test_why_nothing_becomes_of_events_that_are_in_no_state_for_it_is_told
     await office.receive_lines("a", "b")
     first, second = sorted(claim.event_id for claim in await office.claim())
     chosen = Selection(ids=(first, second))
-    told = looking(office).events(Action.RELEASE, chosen)
+    told = queries(office).events(Action.RELEASE, chosen)
     assert told["count"] == 0
     assert told["note"] == f"event {first} is sending, and release is for events that are held"
-    told = looking(office).events(Action.DISCARD, chosen)
+    told = queries(office).events(Action.DISCARD, chosen)
     assert told["note"].endswith(", and discard is for events that are pending, dead or held")
-    assert "note" not in looking(office).events(Action.DISCARD, Selection(filter=Filter(state="held")))
+    assert "note" not in queries(office).events(Action.DISCARD, Selection(filter=Filter(state="held")))
 
 
 def test_every_pause_has_words() -> None:
@@ -264,7 +264,7 @@ async def test_a_tenant_is_told_as_it_was_when_it_was_last_asked_for(office: Off
     running = TenantState(
         target="crm", tenant="Cust12345", state="Running", running=True, url=url, asked_at=NOW, valid_until=NOW + MINUTE
     )
-    online = replace(looking(office), target_urls={"crm": None, "erp": "https://erp.example/api"})
+    online = replace(queries(office), target_urls={"crm": None, "erp": "https://erp.example/api"})
 
     def told(name: str) -> list[Any]:
         one = online.target(name)
@@ -283,7 +283,7 @@ async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> 
     await office.store.save_target(
         TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + MINUTE)
     )
-    told = looking(office).target("crm")
+    told = queries(office).target("crm")
     assert [told[name] for name in ("state", "reason", "paused_at", "next_probe_at", "pending", "oldest")] == [
         *("paused", "unauthorized", MOMENT, "2023-11-14T22:14:20.000Z"),
         *(0, None),
@@ -292,6 +292,6 @@ async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> 
 
 async def test_a_target_that_is_none_is_told_with_those_that_are(office: Office) -> None:
     with pytest.raises(StoreError, match=r"^there is no target nope, the targets are crm, erp$"):
-        looking(office).target("nope")
+        queries(office).target("nope")
     with pytest.raises(StoreError, match=r"^there is no target cmr, did you mean crm\? the targets are crm, erp$"):
-        looking(office).target("cmr")
+        queries(office).target("cmr")

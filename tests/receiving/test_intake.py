@@ -28,7 +28,7 @@ from bridge.model import Content, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import CompiledSource, Intake
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.service import composition
 from bridge.settings.parsing import Rate
 from bridge.store import reader
@@ -267,7 +267,7 @@ async def test_a_webhook_that_broke_a_bound_is_not_mapped_again_by_its_duplicate
     assert house.webhooks()[0]["error"].startswith("no event is made: many: for_each: `body.lines` gives 10,001 items")
 
     stored = await house.store.load(failed.webhook_id)
-    remapped = await house.store.remap(stored, interpret(house.source.rules, stored))
+    remapped = await house.store.remap(stored, process(house.source.rules, stored))
     assert (remapped.state, len(remapped.event_ids), remapped.bounded) == (WebhookState.MAPPED, 1, False)
 
 
@@ -440,7 +440,7 @@ async def test_what_was_put_right_is_marked_in_the_record_and_in_the_line(house:
 async def test_a_remap_tells_anew_whether_something_was_put_right(house: House) -> None:
     receipt = await house.intake.receive(request(b'{"number": 7, "text": "\\ud83d"}', "one"))
     webhook = await house.store.load(receipt.webhook_id)
-    await house.store.remap(webhook, replace(interpret(house.source.rules, webhook), repaired=False))
+    await house.store.remap(webhook, replace(process(house.source.rules, webhook), repaired=False))
     assert [stored["repaired"] for stored in house.webhooks()] == [False]
 
 

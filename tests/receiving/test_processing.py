@@ -18,7 +18,7 @@ from bridge.model import Content, Receipt, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.intake import Intake
 from bridge.receiving.off_loop import OffLoop
-from bridge.receiving.processing import Processor, interpret, steps
+from bridge.receiving.processing import Processor, process, steps
 from receiving.test_intake import House, house_in, request
 
 pytestmark = pytest.mark.anyio
@@ -130,10 +130,10 @@ async def test_a_source_that_is_too_busy_asks_its_sender_to_come_again(house: Ho
 async def test_a_stored_webhook_is_mapped_aside_however_short_it_takes(house: House, off_loop: OffLoop) -> None:
     webhook = house.source.verifier.verify(request(b'{"number": 7}', "one"), request(b"").received_at)
     async with off_loop.turn("github", 1):
-        aside = asyncio.create_task(Processor(off_loop).interpret_aside(house.source.rules, webhook))
+        aside = asyncio.create_task(Processor(off_loop).process_aside(house.source.rules, webhook))
         await asyncio.sleep(0)
         assert not aside.done()
-    assert await aside == interpret(house.source.rules, webhook)
+    assert await aside == process(house.source.rules, webhook)
 
 
 # Bodies that take long to read
@@ -161,7 +161,7 @@ def test_a_compressed_body_may_be_long() -> None:
     short, long = (gzip.compress(b'{"a": "%s"}' % (b"a" * size)) for size in (10, 10_000_000))
     assert next(steps(rules, _webhook(short, **{"content-encoding": "gzip"})), "none") == "none"
     assert next(steps(rules, _webhook(long, **{"content-encoding": "gzip"})), "none") is None
-    assert interpret(rules, _webhook(long, **{"content-encoding": "gzip"})).state is WebhookState.UNREADABLE
+    assert process(rules, _webhook(long, **{"content-encoding": "gzip"})).state is WebhookState.UNREADABLE
 
 
 def _webhook(body: bytes, **headers: str) -> Webhook:

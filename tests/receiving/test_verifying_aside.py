@@ -47,7 +47,7 @@ class House:
             return error.reason
 
     def failed(self, client: str) -> float:
-        return self.intake._failures.spent("mail", client)
+        return self.intake._address_limiter.spent("mail", client)
 
 
 @pytest.fixture

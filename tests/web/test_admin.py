@@ -87,13 +87,13 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
             def wake(targets: Iterable[str]) -> None:
                 port.woken.append(set(targets))
 
-            looking = Queries(
+            queries = Queries(
                 store_url=sqlite_url,
                 rules={},
                 names=Names(source=frozenset({"shop"}), rule=frozenset({"rule"}), target=frozenset({"crm"})),
                 target_urls={"crm": "http://127.0.0.1:1/api"},
             )
-            operator = Operator(store=store, looking=looking, wake=wake)
+            operator = Operator(store=store, queries=queries, wake=wake)
             guarded = admin.application(Secret(TOKEN), port.metrics, reasons, operator)
             serving = Serving(guarded, listener, guarded.connections)
             serving.start()

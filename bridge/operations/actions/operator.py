@@ -1,6 +1,6 @@
 """What an operator does to the record, in the process that owns the store: the admin API and the commands call this.
 
-Everything is shown first (`looking`): how much, of what time, what it would send twice; `yes` does it. Whatever is done
+Everything is shown first (`queries`): how much, of what time, what it would send twice; `yes` does it. Whatever is done
 is a line of the log that says who did it, to what and why.
 """
 
@@ -38,15 +38,15 @@ NOBODY = Asker()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Changes the record. `wake` hears which targets have something to send; `looking` is what only reads.
+    """Changes the record. `wake` hears which targets have something to send; `queries` is what only reads.
 
-    `interpreter` maps stored webhooks beside those that come in.
+    `processor` maps stored webhooks beside those that come in.
     """
 
     store: Store
-    looking: Queries
+    queries: Queries
     wake: Callable[[Iterable[str]], None]
-    interpreter: Processor = field(default_factory=Processor)
+    processor: Processor = field(default_factory=Processor)
 
     async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.
@@ -55,11 +55,11 @@ class Operator:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        answer = await asyncio.to_thread(self.looking.events, action, selection)
+        answer = await asyncio.to_thread(self.queries.events, action, selection)
         if not yes:
             return answer
         answer["out_of_order"] = []
-        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_events(selection, action)):
+        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_events(selection, action)):
             changed = await self.store.change(action, ids)
             self.wake(changed.targets)
             if action is Action.DISCARD:
@@ -79,17 +79,17 @@ class Operator:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        answer = await asyncio.to_thread(self.looking.remap, selection, again=again)
+        answer = await asyncio.to_thread(self.queries.remap, selection, again=again)
         if not yes:
             return answer
         told: list[str] = []
-        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_webhooks(selection)):
-            async for receipts in self._remapped(await asyncio.to_thread(self.looking.load, ids), again):
+        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
+            async for receipts in self._remapped(await asyncio.to_thread(self.queries.load, ids), again):
                 for receipt in receipts:
                     _tell_discarded(receipt.discarded, "remapped")
                 answer["done"] += len(receipts)
                 told += [receipt.webhook_id for receipt in receipts][: _TOLD - len(told)]
-                self.wake(self.looking.target_urls)  # what a discarded event kept waiting may be for any of them
+                self.wake(self.queries.target_urls)  # what a discarded event kept waiting may be for any of them
         _tell("remap", asker, selection=selection, ids=told, webhooks=answer["done"])
         return answer
 
@@ -97,8 +97,8 @@ class Operator:
         """Map webhooks again, several at once, but for those that make much: it is all in memory until it is stored."""
         mapped: list[tuple[Webhook, Mapped]] = []
         for webhook in webhooks:
-            if rules := self.looking.rules.get(webhook.source):
-                mapped.append((webhook, await self.interpreter.interpret_aside(rules, webhook)))
+            if rules := self.queries.rules.get(webhook.source):
+                mapped.append((webhook, await self.processor.process_aside(rules, webhook)))
             if sum(mapping.size for _, mapping in mapped) > _AT_ONCE:
                 yield await self._stored(mapped, again)
                 mapped = []
@@ -115,7 +115,7 @@ class Operator:
             StoreUnavailable: somebody reads what was before, so that it must stay in the files; says who.
             UnknownName: the filter is by what there is none of.
         """
-        answer = await asyncio.to_thread(self.looking.webhooks, selection) | {"being_sent": []}
+        answer = await asyncio.to_thread(self.queries.webhooks, selection) | {"being_sent": []}
         if not yes:
             return answer
         try:
@@ -123,12 +123,12 @@ class Operator:
         except StoreUnavailable as error:
             raise StoreUnavailable(f"nothing is erased, since {error}: end that, and try again") from None
         told: list[str] = []
-        for ids in await asyncio.to_thread(self.looking.batches, actions.selected_webhooks(selection)):
+        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
             erased = await asyncio.gather(*map(self.store.erase, ids))
             answer["done"] += sum(erased)
             answer["being_sent"] += [id_ for id_, gone in zip(ids, erased, strict=True) if not gone]
             told += [id_ for id_, gone in zip(ids, erased, strict=True) if gone][: _TOLD - len(told)]
-            self.wake(self.looking.target_urls)  # what an erased event kept waiting may be for any of them
+            self.wake(self.queries.target_urls)  # what an erased event kept waiting may be for any of them
         answer["being_sent"] = answer["being_sent"][:LISTED]
         _tell("erase", asker, selection=selection, ids=told, webhooks=answer["done"])
         try:
@@ -157,11 +157,11 @@ class Operator:
         Raises:
             StoreError: there is no such target.
         """
-        await asyncio.to_thread(self.looking.target, name)
+        await asyncio.to_thread(self.queries.target, name)
         await self.store.save_target(self.store.target(name).paused(self.store.clock.running(), PauseReason.OPERATOR))
         log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
         _tell("pause", asker, target=name)
-        return await asyncio.to_thread(self.looking.target, name)
+        return await asyncio.to_thread(self.queries.target, name)
 
     async def resume(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:
         """Send to a target again.
@@ -169,7 +169,7 @@ class Operator:
         Raises:
             StoreError: there is no such target.
         """
-        await asyncio.to_thread(self.looking.target, name)
+        await asyncio.to_thread(self.queries.target, name)
         state = self.store.target(name)
         if state.paused_at is not None:
             moment = self.store.clock.running()
@@ -178,7 +178,7 @@ class Operator:
             log.warning(logs.TARGET_RESUMED, target=name, reason=state.reason, seconds=paused_for)
             _tell("resume", asker, target=name)
             self.wake([name])
-        return await asyncio.to_thread(self.looking.target, name)
+        return await asyncio.to_thread(self.queries.target, name)
 
 
 def _tell(

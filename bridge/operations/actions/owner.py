@@ -66,7 +66,7 @@ def ask(
         if payload is not None:
             raise
         note, todays_rules = f"the rules of the files cannot be used: {_first(error)}", {}
-    looking = Queries(
+    queries = Queries(
         store_url=store_url,
         rules=todays_rules,
         names=names,
@@ -74,11 +74,11 @@ def ask(
         note=lambda: note,
     )
     if payload is None:
-        return read(looking, path)
-    if (seen := preview(looking, path, payload)) is not None:
+        return read(queries, path)
+    if (seen := preview(queries, path, payload)) is not None:
         return seen
     try:
-        return _here(path, payload, looking, asker)
+        return _here(path, payload, queries, asker)
     except StoreLocked:
         return _there(path, payload, admin(), asker)
 
@@ -87,16 +87,16 @@ def _first(error: ConfigError) -> Problem:
     return next(problem for problem in error.problems if problem.severity is Severity.ERROR)
 
 
-def _here(path: str, payload: dict[str, Any], looking: Queries, asker: str | None) -> Any:
+def _here(path: str, payload: dict[str, Any], queries: Queries, asker: str | None) -> Any:
     async def run(store: Store) -> Any:
         await store.start()
         try:
-            return await perform(Operator(store=store, looking=looking, wake=lambda _: None), path, payload, asker)
+            return await perform(Operator(store=store, queries=queries, wake=lambda _: None), path, payload, asker)
         finally:
             await asyncio.to_thread(store.close)
 
-    database.must_exist(looking.store_url)  # an empty one would say that nothing is left to erase
-    with owned(looking.store_url) as engine:
+    database.must_exist(queries.store_url)  # an empty one would say that nothing is left to erase
+    with owned(queries.store_url) as engine:
         return asyncio.run(run(Store(engine)))
 
 

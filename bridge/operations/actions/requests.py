@@ -63,7 +63,7 @@ def asker_name(name: str) -> str | None:
     return name.strip() or None
 
 
-def read(looking: Queries, path: str) -> Any:
+def read(queries: Queries, path: str) -> Any:
     """`targets[/NAME]`, `events/ID`, `webhooks/ID` or `explain/ID`.
 
     Raises:
@@ -71,19 +71,19 @@ def read(looking: Queries, path: str) -> Any:
     """
     match path.split("/"):
         case ["targets"]:
-            return looking.targets()
+            return queries.targets()
         case ["targets", name]:
-            return looking.target(name)
+            return queries.target(name)
         case ["events", id_]:
-            return looking.event(id_)
+            return queries.event(id_)
         case ["webhooks", id_]:
-            return looking.webhook(id_)
+            return queries.webhook(id_)
         case ["explain", id_]:
-            return looking.explain(id_)
+            return queries.explain(id_)
     raise StoreError(f"there is no {path[:100]}, only events, webhooks, targets and explain")
 
 
-def preview(looking: Queries, path: str, payload: Any) -> Any:
+def preview(queries: Queries, path: str, payload: Any) -> Any:
     """What a change would do, which only reads; None where the request is to do it.
 
     Raises:
@@ -92,13 +92,13 @@ def preview(looking: Queries, path: str, payload: Any) -> Any:
     match path.split("/"):
         case ["events", ("replay" | "discard" | "release") as action]:
             request, selection = _read(payload)
-            return None if request.yes else looking.events(Action(action), selection)
+            return None if request.yes else queries.events(Action(action), selection)
         case ["webhooks", "remap"]:
             request, selection = _read(payload)
-            return None if request.yes else looking.remap(selection, again=request.again)
+            return None if request.yes else queries.remap(selection, again=request.again)
         case ["webhooks", "erase"]:
             request, selection = _read(payload)
-            return None if request.yes else looking.webhooks(selection) | {"being_sent": []}
+            return None if request.yes else queries.webhooks(selection) | {"being_sent": []}
     return None
 
 
@@ -112,7 +112,7 @@ async def perform(operator: Operator, path: str, payload: Any, name: str | None 
         UnknownName: a filter is by what there is none of.
         StoreError: an id or name is not there, or the store fails.
     """
-    seen = await asyncio.to_thread(preview, operator.looking, path, payload)
+    seen = await asyncio.to_thread(preview, operator.queries, path, payload)
     if seen is not None:
         return seen
     match path.split("/"):
@@ -127,7 +127,7 @@ async def perform(operator: Operator, path: str, payload: Any, name: str | None 
             request, selection = _read(payload)
             return await operator.erase(selection, yes=True, asker=Asker(name, request.note))
         case ["targets"] | ["targets", _]:
-            return await asyncio.to_thread(read, operator.looking, path)
+            return await asyncio.to_thread(read, operator.queries, path)
         case ["targets", target, "pause"]:
             return await operator.pause(target, Asker(name, _note(payload)))
         case ["targets", target, "resume"]:

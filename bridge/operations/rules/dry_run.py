@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from bridge.mapping.rules import Rules
 from bridge.model import Mapped, Request
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
+from bridge.receiving.verification.credential_filter import CredentialFilter
 from bridge.receiving.verification.proofs.credential import Anyone
-from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.receiving.verification.verifier import Verifier
 from bridge.times import now
 
@@ -22,11 +22,11 @@ def dry_run(
     method: str = "POST",
     *,
     explain: bool = True,
-    dropping: Dropping | None = None,
+    credentials: CredentialFilter | None = None,
 ) -> Mapped:
     """Map a payload as if its source had sent it; `explain`: with why each rule did or did not match.
 
-    `dropping` is what the source drops, so that no rule sees it.
+    `credentials` is what the source drops, so that no rule sees it.
     """
     received_at = now()
     request = Request(
@@ -39,8 +39,8 @@ def dry_run(
         received_at=received_at,
         client="",
     )
-    unproven = Verifier("none", Anyone(), dropping)
-    return interpret(rules, unproven.verify(request, received_at), explain=explain)
+    unproven = Verifier("none", Anyone(), credentials)
+    return process(rules, unproven.verify(request, received_at), explain=explain)
 
 
 def as_json(mapping: Mapped) -> dict[str, Any]:

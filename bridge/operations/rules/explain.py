@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.mapping.rules import Rules
-from bridge.receiving.processing import interpret
+from bridge.receiving.processing import process
 from bridge.store import reader, webhooks
 from bridge.store.reader import Reading
 
@@ -22,7 +22,7 @@ def show(
     shown = reader.show_webhook(connection, webhook_id) | {"note": None}
     if not shown["why"] and shown["source"] in rules:
         (webhook,) = webhooks.load(connection, [webhook_id])
-        mapping = interpret(rules[webhook.source], webhook, explain=True)
+        mapping = process(rules[webhook.source], webhook, explain=True)
         shown |= {"why": [why.as_json() for why in mapping.why], "note": note()}
     return shown
 
@@ -43,7 +43,7 @@ def explain(
     shown = reader.show_webhook(connection, webhook_id)
     (webhook,) = webhooks.load(connection, [webhook_id])
     its_rules = rules.get(webhook.source)
-    mapping = interpret(its_rules, webhook, explain=True) if its_rules else None
+    mapping = process(its_rules, webhook, explain=True) if its_rules else None
     events = [reader.show_event(connection, id_) for id_ in shown["events"]]
     return {
         "webhook": {name: value for name, value in shown.items() if name != "why"},

@@ -17,7 +17,7 @@ from bridge.errors import BridgeError
 from bridge.mapping.rules import Rules
 from bridge.model import Event, Mapped
 from bridge.operations.rules.dry_run import dry_run
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.schemes import credential_filter_of
 from bridge.settings.configuration import Source
 from bridge.settings.source_schema import ExpectedEvent, TestSettings
 from bridge.settings.yaml_reader import read_yaml
@@ -43,7 +43,7 @@ class TestResult:
 
 def run(source: Source, rules: Rules) -> Iterator[TestResult]:
     """Run a source's tests, those whose name is in its file."""
-    dropping = dropping_of(source)
+    credentials = credential_filter_of(source)
     for number, test in enumerate(source.settings.tests if source.settings else ()):
         started = perf_counter()
         section = source.section["tests"][number]
@@ -64,7 +64,7 @@ def run(source: Source, rules: Rules) -> Iterator[TestResult]:
                     test.query,
                     test.method,
                     explain=explain,
-                    dropping=dropping,
+                    credentials=credentials,
                 )
                 if not (different := list(_differences(test, mapping))):
                     break

@@ -57,7 +57,7 @@ SENDERS: Mapping[str, Sender] = {
                 header="X-Hub-Signature-256",
                 prefix="sha256=",
                 delivery_id="header:X-GitHub-Delivery",
-                drops=("X-Hub-Signature",),  # the older SHA-1 signature of the same body
+                redacted_headers=("X-Hub-Signature",),  # the older SHA-1 signature of the same body
             ),
         ),
         event="headers['x-github-event']",
@@ -99,7 +99,7 @@ SENDERS: Mapping[str, Sender] = {
             SignatureSpec(
                 header="X-Gitea-Signature",
                 delivery_id="header:X-Gitea-Delivery",
-                drops=("X-Hub-Signature", "X-Hub-Signature-256", "X-Gogs-Signature", "X-Forgejo-Signature"),
+                redacted_headers=("X-Hub-Signature", "X-Hub-Signature-256", "X-Gogs-Signature", "X-Forgejo-Signature"),
             ),
         ),
         event="headers['x-gitea-event']",
@@ -476,7 +476,7 @@ SENDERS: Mapping[str, Sender] = {
     "meta": Sender(
         title="Meta: Facebook, Instagram, WhatsApp",
         secrets="the app secret",
-        proof=(SignatureSpec(header="X-Hub-Signature-256", prefix="sha256=", drops=("X-Hub-Signature",)),),
+        proof=(SignatureSpec(header="X-Hub-Signature-256", prefix="sha256=", redacted_headers=("X-Hub-Signature",)),),
         keys={"verify_token": "${META_VERIFY_TOKEN}"},
         dedupe=HASH,
         event="body.object",

@@ -100,7 +100,7 @@ class SignatureSpec:
     key: KeyForm = "utf8"
     delivery_id: str = ""
     decoded: str = ""  # percent-escapes of the URL that the sender may sign as the characters they stand for
-    drops: tuple[str, ...] = ()  # further headers that must not be stored
+    redacted_headers: tuple[str, ...] = ()  # further headers that must not be stored
 
     @property
     def marker(self) -> str:

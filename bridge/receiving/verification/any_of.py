@@ -20,7 +20,7 @@ class AnyOf:
 
     def __init__(self, ways: Sequence[tuple[bytes, Proof]]) -> None:
         self._ways = tuple(ways)
-        self.drops = frozenset[bytes]().union(*(proof.drops for _, proof in ways))
+        self.redacted_headers = frozenset[bytes]().union(*(proof.redacted_headers for _, proof in ways))
         self.tolerance = max((proof.tolerance for _, proof in ways if proof.tolerance is not None), default=None)
         self.delivery_id = next((proof.delivery_id for _, proof in ways if proof.delivery_id), None)
 

@@ -29,10 +29,10 @@ from bridge.receiving.verification.compilation import (
     check_untimed,
     check_url,
 )
+from bridge.receiving.verification.credential_filter import CredentialFilter
 from bridge.receiving.verification.keys import KeyForm, key_of
 from bridge.receiving.verification.proofs.credential import Anyone, Basic, Parameter, Token
 from bridge.receiving.verification.proofs.signature import Signature
-from bridge.receiving.verification.redacted_headers import Dropping
 from bridge.receiving.verification.special import SPECIAL, Special
 from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier
@@ -131,7 +131,7 @@ class SchemeEntry(NamedTuple):
 
 
 def compile_verifier(
-    section: Section, public_url: str = "", dropping: Dropping | None = None
+    section: Section, public_url: str = "", credentials: CredentialFilter | None = None
 ) -> tuple[Verifier | None, list[Problem]]:
     """The verifier that a source's `verify` mapping describes, and all problems found; None where one is an error."""
     if not isinstance(section.value, dict):
@@ -144,7 +144,7 @@ def compile_verifier(
     proof, problems = SCHEMES[scheme].compile(section, public_url)
     if proof is None or any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
-    return Verifier(scheme, proof, dropping), problems
+    return Verifier(scheme, proof, credentials), problems
 
 
 def compile_max_unverified_body(
@@ -309,7 +309,7 @@ def _scheme(sender: Sender) -> SchemeEntry | Special:
 SCHEMES: Mapping[str, SchemeEntry | Special] = {name: _scheme(sender) for name, sender in SENDERS.items()}
 
 
-def dropping_of(source: Source) -> Dropping:
+def credential_filter_of(source: Source) -> CredentialFilter:
     """What a source drops: what belongs to its scheme, and what looks like a secret, but for what it keeps."""
     verify = source.section.value.get("verify") if isinstance(source.section.value, dict) else None
     sender = SENDERS.get(str(verify.get("scheme"))) if isinstance(verify, dict) else None
@@ -319,7 +319,7 @@ def dropping_of(source: Source) -> Dropping:
     if source.settings:
         keep_headers = keep_headers.union(source.settings.keep_headers)
     keep_query = source.settings.keep_query if source.settings else ()
-    return Dropping(_proving_headers(verify), filter(None, parameters), keep_headers, keep_query)
+    return CredentialFilter(_proving_headers(verify), filter(None, parameters), keep_headers, keep_query)
 
 
 def _proving_headers(verify: object) -> frozenset[str]:
@@ -332,11 +332,11 @@ def _proving_headers(verify: object) -> frozenset[str]:
     sender = SENDERS.get(str(verify.get("scheme")))
     for way in sender.proof if sender else ():
         if isinstance(way, SignatureSpec):
-            names += [way.header, *way.also, *way.drops, MARK]
+            names += [way.header, *way.also, *way.redacted_headers, MARK]
         elif isinstance(way, ShownSecret):
             names.append(way.header)
         elif way in SPECIAL:
-            names += SPECIAL[way].drops
+            names += SPECIAL[way].redacted_headers
     return frozenset(name.lower() for name in names if isinstance(name, str))
 
 

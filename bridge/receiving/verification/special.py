@@ -23,10 +23,10 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """One scheme. `drops` are the headers, in lower case, that must not be stored."""
+    """One scheme. `redacted_headers` are the headers, in lower case, that must not be stored."""
 
     load: Callable[[], Loaded]
-    drops: frozenset[str] = frozenset()
+    redacted_headers: frozenset[str] = frozenset()
 
     @property
     def model(self) -> type[Strict]:

@@ -1,6 +1,6 @@
 """The only maker of a `Webhook` from a request: asks for the proof, then strips what must not be stored.
 
-`dropping` says what that is.
+`credentials` says what that is.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bridge.model import Request, Webhook, new_webhook_id
-from bridge.receiving.verification.redacted_headers import Dropping
+from bridge.receiving.verification.credential_filter import CredentialFilter
 from bridge.receiving.verification.request_headers import RequestHeaders
 
 if TYPE_CHECKING:  # it takes long to load, and most sources need none
@@ -21,7 +21,7 @@ class Proof(Protocol):
     """One way to prove that a request is genuine, with the secrets of one source."""
 
     @property
-    def drops(self) -> frozenset[bytes]:
+    def redacted_headers(self) -> frozenset[bytes]:
         """The headers that carry signatures or credentials, and those that would replace a body that is signed."""
 
     @property
@@ -53,13 +53,13 @@ class Verifier:
     credential stands in Authorization, how it is written there; nothing more of the scheme is told.
     """
 
-    def __init__(self, scheme: str, proof: Proof, dropping: Dropping | None = None) -> None:
+    def __init__(self, scheme: str, proof: Proof, credentials: CredentialFilter | None = None) -> None:
         self.scheme = scheme
         self.tolerance = proof.tolerance
         self._proof = proof
-        self._dropping = dropping or Dropping(name.decode() for name in proof.drops)
+        self._credentials = credentials or CredentialFilter(name.decode() for name in proof.redacted_headers)
         self.remote_keys: RemoteKeys[Any] | None = proof.remote_keys if isinstance(proof, _Fetching) else None
-        in_authorization = b"authorization" in proof.drops
+        in_authorization = b"authorization" in proof.redacted_headers
         kind = "Basic" if scheme == "basic" else "Bearer" if in_authorization else "Signature"
         self.challenge = f'{kind} realm="webhooks"'
 
@@ -80,8 +80,8 @@ class Verifier:
             source=request.source,
             received_at=request.received_at,
             method=request.method,
-            query=self._dropping.query(request.query.decode("latin-1")) if request.query else "",
-            headers=headers.text(without=self._dropping.headers(headers.names)),
+            query=self._credentials.query(request.query.decode("latin-1")) if request.query else "",
+            headers=headers.text(without=self._credentials.headers(headers.names)),
             body=request.body,
             delivery_id=None if source is None else _bounded(headers.get(source)),
             secret=position,

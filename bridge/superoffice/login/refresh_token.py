@@ -48,25 +48,25 @@ class RefreshToken:
         self._configured = configured
         self._client_id = client_id
         self._unsaved: bytes | None = None  # what the store could not keep yet
-        self.keeping: TokenStore = _Memory()
+        self.token_store: TokenStore = _Memory()
 
     async def current(self) -> str:
-        """The token to use now. Whatever `keeping` raises is raised."""
+        """The token to use now. Whatever `token_store` raises is raised."""
         configured = self._configured.reveal().strip()
-        sealed = self._unsaved or await self.keeping.load()
+        sealed = self._unsaved or await self.token_store.load()
         return (sealed and self._opened(sealed, configured)) or configured
 
     async def replace(self, token: str) -> None:
-        """Use another token from now on. Whatever `keeping` raises is raised, and the token is used all the same."""
+        """Use another token from now on, also where `token_store` raises, which is raised."""
         nonce = os.urandom(_NONCE)
         cipher = self._cipher(self._configured.reveal().strip())
         self._unsaved = nonce + cipher.encrypt(nonce, token.encode(), None)
         await self.save()
 
     async def save(self) -> None:
-        """Keep what could not be kept before. Whatever `keeping` raises is raised."""
+        """Keep what could not be kept before. Whatever `token_store` raises is raised."""
         if self._unsaved is not None:
-            await self.keeping.save(self._unsaved)
+            await self.token_store.save(self._unsaved)
             self._unsaved = None
 
     def _cipher(self, configured: str) -> AESGCM:

@@ -107,7 +107,7 @@ async def test_a_remap_goes_on_beside_the_event_loop_in_the_turns_of_its_source(
     for sku in "ab":
         await office.receive_lines(sku)
     off_loop = OffLoop()
-    operator = replace(office.operator, interpreter=Processor(off_loop))
+    operator = replace(office.operator, processor=Processor(off_loop))
     async with off_loop.turn("shop", 1):
         remapping = asyncio.create_task(operator.remap(SHOP, yes=True))
         for _ in iter(lambda: len(off_loop._lines["shop"]), 1):  # until it waits
@@ -364,7 +364,7 @@ async def test_a_target_that_is_none_is_neither_paused_nor_resumed(office: Offic
 async def test_a_target_that_left_can_be_paused_while_events_wait_for_it(office: Office) -> None:
     await office.receive_lines("a")
     operator = office.operator
-    left = replace(operator, looking=replace(operator.looking, target_urls={}))
+    left = replace(operator, queries=replace(operator.queries, target_urls={}))
     assert (await left.pause("crm"))["state"] == "paused"
 
 

@@ -58,13 +58,13 @@ async def test_webhooks_are_erased_by_id(office: Office) -> None:
 
 @pytest.mark.anyio
 async def test_targets_are_listed_shown_paused_and_resumed_by_path(office: Office) -> None:
-    looking = office.operator.looking
-    listed = read(looking, "targets")
+    queries = office.operator.queries
+    listed = read(queries, "targets")
     assert [target["name"] for target in listed] == ["crm", "erp"]
-    assert read(looking, "targets/erp") == listed[1]
+    assert read(queries, "targets/erp") == listed[1]
     assert [await perform(office.operator, path, {}) for path in ("targets", "targets/erp")] == [listed, listed[1]]
     assert (await perform(office.operator, "targets/erp/pause", {}))["state"] == "paused"
-    assert read(looking, "targets/erp")["state"] == "paused"
+    assert read(queries, "targets/erp")["state"] == "paused"
     assert (await perform(office.operator, "targets/erp/resume", {}))["state"] == "open"
 
 
@@ -72,10 +72,10 @@ async def test_targets_are_listed_shown_paused_and_resumed_by_path(office: Offic
 async def test_records_are_read_by_path(office: Office) -> None:
     webhook = await office.receive_lines("a")
     (event,) = office.events()
-    looking = office.operator.looking
-    assert read(looking, f"webhooks/{webhook}")["why"][0]["events"] == [event["id"]]
-    assert read(looking, f"events/{event['id']}")["attempts"] == []
-    assert read(looking, f"explain/{event['id']}")["webhook"]["id"] == webhook
+    queries = office.operator.queries
+    assert read(queries, f"webhooks/{webhook}")["why"][0]["events"] == [event["id"]]
+    assert read(queries, f"events/{event['id']}")["attempts"] == []
+    assert read(queries, f"explain/{event['id']}")["webhook"]["id"] == webhook
     for path in (
         "webhooks/replay",
         "events/wh_1",
@@ -87,7 +87,7 @@ async def test_records_are_read_by_path(office: Office) -> None:
         "a/b/c",
     ):
         with pytest.raises(StoreError, match="there is no "):
-            read(looking, path)
+            read(queries, path)
 
 
 @pytest.mark.anyio

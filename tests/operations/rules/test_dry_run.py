@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bridge.operations.rules.dry_run import as_json, dry_run
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.schemes import credential_filter_of
 from operations.support import Configuration
 
 RULES = """
@@ -76,7 +76,7 @@ def test_no_rule_sees_the_headers_that_the_scheme_takes_out(tmp_path: Any) -> No
     text = RULES.replace("{{ body.action }}", "{{ headers | join(' ') }}")
     source, made = Configuration(tmp_path, shop=text).source()
     headers = {"X-Hub-Signature-256": "sha256=0", "X-Auth-Token": "t", "X-Other": "o"}
-    told = as_json(dry_run("shop", made, b"{}", headers, dropping=dropping_of(source)))
+    told = as_json(dry_run("shop", made, b"{}", headers, credentials=credential_filter_of(source)))
     assert [event["attributes"] for event in told["events"]] == ["x-other"]
 
 

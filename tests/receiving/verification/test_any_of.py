@@ -14,7 +14,7 @@ class Way:
     tolerance = None
 
     def __init__(self, header: str, word: bytes, reason: Reason, delivery_id: bytes | None = None) -> None:
-        self.drops = frozenset([header.encode()])
+        self.redacted_headers = frozenset([header.encode()])
         self.delivery_id = delivery_id
         self._header, self._word, self._reason = header.encode(), word, reason
 
@@ -66,6 +66,6 @@ def test_what_needs_no_header_is_left_where_none_is_there() -> None:
 
 
 def test_what_any_of_them_reads_is_not_stored_and_the_first_one_signs() -> None:
-    assert BOTH.drops == {b"x-strong", b"x-weak"}
+    assert BOTH.redacted_headers == {b"x-strong", b"x-weak"}
     assert BOTH.delivery_id == b"x-id"
     assert BOTH.sign(request(b"", {}), "d-1") == {b"x-strong": b"s"}

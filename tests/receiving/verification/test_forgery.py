@@ -24,7 +24,7 @@ from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.proofs.public_key import STANDARD_V1
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.schemes import credential_filter_of
 from bridge.service import composition
 from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section
@@ -260,7 +260,7 @@ def test_headers_that_nobody_signed_do_not_become_the_body(house: House, name: s
     assert webhook.headers["ce-type"] == "forged"
     assert not cloud_events.is_binary(webhook.headers)
     source = Source(name, None, Section(Document("x", {"verify": ALL[name].settings})))
-    assert dropping_of(source).is_proof("headers", cloud_events.MARK)
+    assert credential_filter_of(source).is_proof("headers", cloud_events.MARK)
 
 
 def test_every_scheme_is_tried_and_by_every_forgery() -> None:

@@ -31,7 +31,7 @@ class Shelf:
 
 def token_of(shelf: Shelf, configured: str = "first", client_id: str = "app") -> RefreshToken:
     token = RefreshToken(Secret(configured), client_id)
-    token.keeping = shelf
+    token.token_store = shelf
     return token
 
 
@@ -68,7 +68,7 @@ async def test_another_token_in_the_configuration_replaces_what_is_kept(configur
 async def test_a_file_that_is_changed_replaces_what_is_kept_at_once() -> None:
     text = "first"
     token = RefreshToken(Secret(FileText(lambda: text)), "app")
-    token.keeping = Shelf()
+    token.token_store = Shelf()
     await token.replace("second")
     assert await token.current() == "second"
     text = "corrected"

@@ -73,7 +73,7 @@ class SnsSettings(Strict):
 class AwsSns:
     """A message of one of the topics, signed by Amazon."""
 
-    drops = frozenset([cloud_events.MARK.encode()])
+    redacted_headers = frozenset([cloud_events.MARK.encode()])
     delivery_id = None
 
     def __init__(self, topics: Collection[str], tolerance: int = TOLERANCE) -> None:

@@ -51,7 +51,7 @@ class BearerSettings(Strict):
 class Bearer:
     """Tokens in `Authorization: Bearer`, signed by any key of the set at `url`."""
 
-    drops = frozenset([b"authorization"])
+    redacted_headers = frozenset([b"authorization"])
     tolerance = None
     delivery_id = None
 

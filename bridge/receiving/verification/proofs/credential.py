@@ -23,7 +23,7 @@ class Token:
 
     def __init__(self, header: str, secrets: Sequence[Secret], word: str = "") -> None:
         self.header = header.lower().encode()
-        self.drops = frozenset([self.header])
+        self.redacted_headers = frozenset([self.header])
         self.tolerance = None
         self.delivery_id = None
         self._secrets = tuple(secrets)
@@ -45,7 +45,7 @@ class Token:
 class Parameter:
     """A query parameter whose value is one of the secrets. `name` is one of those that are never stored."""
 
-    drops: frozenset[bytes] = frozenset()
+    redacted_headers: frozenset[bytes] = frozenset()
     tolerance = None
     delivery_id = None
 
@@ -74,7 +74,7 @@ def _position(secrets: Sequence[Secret], shown: bytes) -> int:
 class Basic:
     """HTTP Basic (RFC 7617, in UTF-8): one user name, one of the secrets as its password."""
 
-    drops = frozenset([b"authorization"])
+    redacted_headers = frozenset([b"authorization"])
     tolerance = None
     delivery_id = None
 
@@ -104,7 +104,7 @@ class Basic:
 class Anyone:
     """No proof: whoever knows the URL can send."""
 
-    drops: frozenset[bytes] = frozenset()
+    redacted_headers: frozenset[bytes] = frozenset()
     tolerance = None
     delivery_id = None
 

@@ -43,7 +43,7 @@ class JiraConnectSettings(Strict):
 class JiraConnect:
     """`JWT ...` of Connect, whose `qsh` must be that of the request, or `Bearer ...` of an OAuth app, without one."""
 
-    drops = frozenset([b"authorization"])
+    redacted_headers = frozenset([b"authorization"])
     tolerance = None
     delivery_id = None
 

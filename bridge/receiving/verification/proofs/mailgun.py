@@ -61,7 +61,7 @@ _FIELDS = (*_Signature.__struct_fields__, "payload")
 class Mailgun:
     """A body with a signature of its time and token by one of the secrets."""
 
-    drops = frozenset([cloud_events.MARK.encode()])
+    redacted_headers = frozenset([cloud_events.MARK.encode()])
     delivery_id = None
 
     def __init__(self, secrets: Sequence[Secret], tolerance: int = TOLERANCE, max_fields: int | None = None) -> None:

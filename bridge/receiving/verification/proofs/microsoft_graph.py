@@ -47,7 +47,7 @@ class _Notification(Struct):
 class MicrosoftGraph:
     """A body whose items all show one of the secrets. Items may show different ones."""
 
-    drops: frozenset[bytes] = frozenset()
+    redacted_headers: frozenset[bytes] = frozenset()
     tolerance = None
     delivery_id = None
 

@@ -69,7 +69,7 @@ class PayPal:
         part = ".sandbox" if sandbox else ""
         self._name = _NAMES.format(part)
         self.remote_keys: RemoteKeys[Chain] = RemoteKeys(re.compile(_URLS.format(re.escape(part))), chain_of)
-        self.drops = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
+        self.redacted_headers = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
         self.delivery_id = b"paypal-transmission-id"
 
     def prove(self, request: Request, headers: RequestHeaders, now: int) -> None:

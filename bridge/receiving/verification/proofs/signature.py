@@ -30,8 +30,8 @@ class Signature:
     def __init__(
         self, recipe: SignatureSpec, secrets: Sequence[Secret], tolerance: int | None = None, public_url: str = ""
     ) -> None:
-        dropped = (recipe.header, *recipe.also, *recipe.drops, cloud_events.MARK)
-        self.drops = frozenset(name.lower().encode() for name in dropped)
+        dropped = (recipe.header, *recipe.also, *recipe.redacted_headers, cloud_events.MARK)
+        self.redacted_headers = frozenset(name.lower().encode() for name in dropped)
         self.delivery_id = Part.parse(recipe.delivery_id).name if recipe.delivery_id else None
         self._recipe = recipe
         self._secrets = tuple(secrets)

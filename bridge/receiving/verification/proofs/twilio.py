@@ -52,7 +52,7 @@ class TwilioSettings(Strict):
 class Twilio:
     """A request to `public_url`, signed by one of the secrets."""
 
-    drops = frozenset([HEADER, cloud_events.MARK.encode()])
+    redacted_headers = frozenset([HEADER, cloud_events.MARK.encode()])
     tolerance = None
     delivery_id = None
 

@@ -39,7 +39,7 @@ def looks_secret(name: str) -> bool:
     return not WORDS.isdisjoint(words) or any(map(_JOINED.search, words))
 
 
-class Dropping:
+class CredentialFilter:
     """What one source drops. `headers` and `parameters` are those of its scheme; of other names, the kept ones stay."""
 
     __slots__ = ("_dropped", "_headers", "_kept_headers", "_kept_parameters", "_parameters", "_seen")
@@ -63,7 +63,7 @@ class Dropping:
         """Whether `headers` or the `query` of this name belongs to the scheme, so that nothing keeps it."""
         return name.lower() in self._headers if kind == "headers" else _plain(name) in self._parameters
 
-    def drops(self, kind: str, name: str) -> bool:
+    def redacted_headers(self, kind: str, name: str) -> bool:
         """Whether that of `headers` or of the `query` which has this name is dropped."""
         if self.is_proof(kind, name):
             return True
@@ -75,14 +75,14 @@ class Dropping:
         if self._seen.issuperset(names):
             return self._dropped
         new = frozenset(names) - self._seen
-        dropped = self._dropped.union(name for name in new if self.drops("headers", name.decode("latin-1")))
+        dropped = self._dropped.union(name for name in new if self.redacted_headers("headers", name.decode("latin-1")))
         if len(self._seen) < _MOST_NAMES:
             self._dropped, self._seen = dropped, self._seen | new
         return dropped
 
     def query(self, query: str) -> str:
         """A query without the parameters that are dropped."""
-        return "&".join([pair for pair in query.split("&") if not self.drops("query", _parameter(pair))])
+        return "&".join([pair for pair in query.split("&") if not self.redacted_headers("query", _parameter(pair))])
 
 
 def _parameter(pair: str) -> str:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from bridge.mapping.reads import reads
 from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.verification.redacted_headers import Dropping, looks_secret
-from bridge.receiving.verification.schemes import dropping_of
+from bridge.receiving.verification.credential_filter import CredentialFilter, looks_secret
+from bridge.receiving.verification.schemes import credential_filter_of
 from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section
 from receiving.verification.genuine import SCHEMES
@@ -62,16 +62,16 @@ def source_of(verify: object, **more: object) -> Source:
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_what_a_scheme_proves_by_is_dropped_and_nothing_keeps_it(name: str) -> None:
-    dropping = dropping_of(source_of(EXAMPLES[name]))
+    credentials = credential_filter_of(source_of(EXAMPLES[name]))
     proof = compiled(EXAMPLES[name], SCHEMES[name].public_url if name in SCHEMES else "")._proof
-    assert all(dropping.is_proof("headers", header.decode()) for header in proof.drops)
+    assert all(credentials.is_proof("headers", header.decode()) for header in proof.redacted_headers)
 
 
 def test_parameters_that_schemes_read_are_dropped_and_nothing_keeps_them() -> None:
     for name, row in SENDERS.items():
         for way in row.proof:
             if parameter := getattr(way, "parameter", ""):
-                assert dropping_of(source_of({"scheme": name})).is_proof("query", parameter)
+                assert credential_filter_of(source_of({"scheme": name})).is_proof("query", parameter)
 
 
 def test_no_senders_own_expressions_read_what_is_dropped() -> None:
@@ -79,20 +79,20 @@ def test_no_senders_own_expressions_read_what_is_dropped() -> None:
         source = source_of({"scheme": name}, dedupe=row.dedupe or "1", rules=[])
         event = source_of({"scheme": name}, dedupe=row.event or "1", rules=[])
         found = [*reads(source), *reads(event)]
-        assert not any(dropping_of(source).drops(read.kind, read.name) for read in found), name
+        assert not any(credential_filter_of(source).redacted_headers(read.kind, read.name) for read in found), name
 
 
 def test_what_is_kept_is_kept_in_any_case() -> None:
-    dropping = Dropping(["X-Proof"], ["token"], ["X-Auth-Token", "X-Proof", "Cookie"], ["Api-Key", "token"])
+    credentials = CredentialFilter(["X-Proof"], ["token"], ["X-Auth-Token", "X-Proof", "Cookie"], ["Api-Key", "token"])
     names = dict.fromkeys([b"x-auth-token", b"x-other-token", b"x-proof", b"cookie", b"x-plain"]).keys()
-    assert dropping.headers(names) & names == {b"x-other-token", b"x-proof", b"cookie"}
-    assert dropping.query("api_key=1&token=2&secret=3&a=4") == "api_key=1&a=4"
+    assert credentials.headers(names) & names == {b"x-other-token", b"x-proof", b"cookie"}
+    assert credentials.query("api_key=1&token=2&secret=3&a=4") == "api_key=1&a=4"
 
 
 @given(st.lists(st.lists(st.sampled_from(["x-auth-token", "x-a", "x-b-signature", "x-kept-key", "cookie", "x-c"]))))
 def test_whatever_came_before_the_same_names_are_dropped(requests: list[list[str]]) -> None:
-    dropping = Dropping(keep_headers=["X-Kept-Signature"])
+    credentials = CredentialFilter(keep_headers=["X-Kept-Signature"])
     for names in requests:
         given_ = dict.fromkeys(name.encode() for name in names).keys()
-        expected = {name for name in given_ if dropping.drops("headers", name.decode())}
-        assert dropping.headers(given_) & given_ == expected
+        expected = {name for name in given_ if credentials.redacted_headers("headers", name.decode())}
+        assert credentials.headers(given_) & given_ == expected

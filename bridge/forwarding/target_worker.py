@@ -1,6 +1,7 @@
 """One target's way out: claim what is due while there is room, send it, record it; pause and probe when it must.
 
-A target's worker never waits for another's. Its work is a row in the store, so whatever is cut off here is found again there.
+A target's worker never waits for another's. Its work is a row in the store, so whatever is cut off here is found
+again there.
 """
 
 import asyncio

@@ -1,19 +1,18 @@
 """An event's attributes: from the rule's templates to values, and from values to the string that SendEvent takes."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping import pairs
-from bridge.mapping.expressions.expression import compile_template
+from bridge.mapping.expressions.expression import Scope, compile_template
 from bridge.mapping.expressions.translation import translate_all
 from bridge.mapping.rule_errors import with_field
 from bridge.settings.document import Section, dotted
 
 Format = Literal["pairs", "json", "text"]
-Scope = Mapping[str, Any]
 Value = Callable[[Scope], Any]
 
 MAX_LENGTH = 1024 * 1024  # characters of the string that is sent

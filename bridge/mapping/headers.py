@@ -3,16 +3,15 @@
 No value can end its header and begin another: what a header cannot hold breaks the rule for that webhook.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
-from bridge.mapping.expressions.expression import Expression, compile_template
+from bridge.mapping.expressions.expression import Expression, Scope, compile_template
 from bridge.settings.document import Section
 from bridge.settings.headers import MAX_VALUE, is_value
 
-Scope = Mapping[str, Any]
 HeaderTemplates = Callable[[Scope], dict[str, str]]
 
 _HINT = f"send plain ASCII of at most {MAX_VALUE:,} characters, without blanks around it"

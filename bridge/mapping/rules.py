@@ -19,7 +19,7 @@ from bridge.attribute_text import untold
 from bridge.errors import Exceeded, MappingError
 from bridge.mapping.attributes import Style, Value, final_text
 from bridge.mapping.bounds import MAX_ITEMS, Allowance
-from bridge.mapping.expressions.expression import Expression
+from bridge.mapping.expressions.expression import Expression, Scope
 from bridge.mapping.expressions.unparse import spell
 from bridge.mapping.expressions.why import Explanation
 from bridge.mapping.headers import HeaderTemplates
@@ -32,7 +32,6 @@ from bridge.times import iso
 MAX_TARGETS = 100  # of one event
 _KEY_LENGTH = 255
 
-Scope = Mapping[str, Any]
 Dedupe = Callable[[Webhook, Scope], Any]
 
 # As attributes of their class, each look at them costs more than a call.

@@ -15,7 +15,7 @@ _OWN = {
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
-class RequestHeaders:
+class TargetHeaders:
     """What a target's requests carry. Where nothing of it changes, it is made once."""
 
     def __init__(self, settings: TargetSettings) -> None:

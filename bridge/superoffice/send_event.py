@@ -21,7 +21,7 @@ from bridge.superoffice.login.refresh_token import TokenStore
 from bridge.superoffice.login.session import REFUSED, LoggedIn
 from bridge.superoffice.login.token_service import LogInService, TokenAnswer
 from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
-from bridge.superoffice.request_headers import RequestHeaders
+from bridge.superoffice.request_headers import TargetHeaders
 from bridge.superoffice.tenant.discovery import Tenant
 from bridge.timeouts import TimeoutQueue
 
@@ -47,7 +47,7 @@ class SuperOffice:
         path = SEND_EVENT + ("?$select=" + ",".join(settings.select) if settings.select else "")
         self._base = settings.url or ""
         self._url = httpx.URL(self._base + path)
-        self._headers = RequestHeaders(settings)
+        self._headers = TargetHeaders(settings)
         self._authorization = authorization
         self.trust = trust
         self._transport = Transport(settings.max_in_flight, trust, settings.proxy)

@@ -23,7 +23,7 @@ def is_chunked(transfer_encoding: bytes) -> bool:
     return transfer_encoding.lower().rpartition(b",")[2].strip(b" \t") == b"chunked"
 
 
-class Sized:
+class FixedLength:
     """A body of as many bytes as its Content-Length says."""
 
     __slots__ = ("_left",)

@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
-from bridge.web.framing import Chunked, Sized, is_chunked
+from bridge.web.framing import Chunked, FixedLength, is_chunked
 from bridge.web.heads import host_invalid, is_host, is_latest, request_line
 
 FIELDS = "bridge.fields"  # of a scope: its headers by name, the last one where there are several
@@ -32,7 +32,7 @@ class Reader(HttpToolsProtocol):
         self.limits = limits
         self.url = b""
         self.headers = []
-        self.body: Sized | Chunked | None = None  # that is read by us
+        self.body: FixedLength | Chunked | None = None  # that is read by us
         self.deaf = False  # what comes now is thrown away
         self.head = 0  # bytes that came of one before `_data`
         self._line = b""  # of that head, as much of its first line as came
@@ -107,7 +107,7 @@ class Reader(HttpToolsProtocol):
         if self._at == _END:
             return self._rest()
         if self._at == _BODY:
-            self.body = Sized(self._length - len(self.cycle.body))
+            self.body = FixedLength(self._length - len(self.cycle.body))
             self._spent = True
             self.flow.pause_reading()
             return b""
@@ -139,7 +139,7 @@ class Reader(HttpToolsProtocol):
             self.deaf = True
             self.cycle.keep_alive = False
         elif self._length:
-            self.body = Sized(self._length)
+            self.body = FixedLength(self._length)
             return
         self._complete()
 
@@ -197,7 +197,7 @@ class Reader(HttpToolsProtocol):
         self.request_ends()
         super().on_message_complete()
 
-    def _read_body(self, body: Sized | Chunked, data: bytes) -> bytes:
+    def _read_body(self, body: FixedLength | Chunked, data: bytes) -> bytes:
         """Read what belongs to the body; what comes after it."""
         piece, rest = body.read(data)
         if piece:

@@ -136,7 +136,7 @@ def target_worker(
     log_answers: bool = False,
     **retry: Any,
 ) -> TargetWorker:
-    """A target's worker; without jitter, so that its times can be told, and without a breaker where `after` does not say when."""
+    """A target's worker; without jitter, so that its times can be told, without a breaker where `after` is not said."""
     policy = Policy(RetrySettings.model_validate(retry), lambda low, high: (low + high) / 2)
     return TargetWorker(
         name=name,

@@ -14,18 +14,18 @@ from bridge.settings.expansion import Expansion
 from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
 from bridge.superoffice.outcome import NotSent
-from bridge.superoffice.request_headers import RequestHeaders
+from bridge.superoffice.request_headers import TargetHeaders
 
 from .support import BASIC, claim, tenant
 
 pytestmark = pytest.mark.anyio
 
 
-def headers_of(**settings: Any) -> RequestHeaders:
+def headers_of(**settings: Any) -> TargetHeaders:
     written = {"url": "https://a.example/api", "authorization": BASIC, **settings}
     parsed, problems = parse(Section(Document("bridge.yaml", written)), TargetSettings)
     assert parsed is not None, problems
-    return RequestHeaders(parsed)
+    return TargetHeaders(parsed)
 
 
 def test_nothing_is_made_for_each_event_where_nothing_changes() -> None:

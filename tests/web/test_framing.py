@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Refused
-from bridge.web.framing import Chunked, Sized
+from bridge.web.framing import Chunked, FixedLength
 
 AROUND = 100
 
 
-def read(data: bytes, *, step: int = 1 << 20, of: Chunked | Sized | None = None) -> tuple[bytes, bytes] | None:
+def read(data: bytes, *, step: int = 1 << 20, of: Chunked | FixedLength | None = None) -> tuple[bytes, bytes] | None:
     """The body and what comes after it; None where its end is still to come."""
     body = of or Chunked(AROUND)
     read = b""
@@ -121,9 +121,9 @@ def test_bare_sizes_are_not_counted_however_many_there_are() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 1000])
 def test_a_length_is_counted(step: int) -> None:
-    assert read(b"abcGET", of=Sized(3), step=step) == (b"abc", b"GET")
-    assert read(b"abc", of=Sized(3), step=step) == (b"abc", b"")
-    assert read(b"ab", of=Sized(3), step=step) is None
+    assert read(b"abcGET", of=FixedLength(3), step=step) == (b"abc", b"GET")
+    assert read(b"abc", of=FixedLength(3), step=step) == (b"abc", b"")
+    assert read(b"ab", of=FixedLength(3), step=step) is None
 
 
 class _Parsed:

@@ -22,8 +22,9 @@ from bridge.mapping.expressions.translation import Run, translate
 from bridge.mapping.expressions.unparse import spell
 from bridge.settings.secrets import Expanded
 
-__all__ = ["Expression", "ExpressionError", "compile_expression", "compile_template"]
+__all__ = ["Expression", "ExpressionError", "Scope", "compile_expression", "compile_template"]
 
+Scope = Mapping[str, Any]  # every name that an expression was compiled with, and its value
 MAX_LENGTH = 4096
 MAX_DEPTH = 50
 HIDDEN = "(an expression with ${...} in it, which is not shown)"
@@ -69,7 +70,7 @@ class Expression:
     _careful: Run
     hidden: bool = False
 
-    def __call__(self, scope: Mapping[str, Any]) -> Any:
+    def __call__(self, scope: Scope) -> Any:
         """The value in `scope`, which holds every name the expression was compiled with.
 
         Raises:
@@ -88,7 +89,7 @@ class Expression:
         found = [self.node, *self.node.find_all((nodes.Getattr, nodes.Getitem))]
         return frozenset(key for one in found if (key := _key_of(one, name)) is not None)
 
-    def _explained(self, scope: Mapping[str, Any]) -> Any:
+    def _explained(self, scope: Scope) -> Any:
         try:
             return self._careful(scope)
         except (Missing, MappingError) as failed:
@@ -198,7 +199,7 @@ def _careful(node: nodes.Node, names: Collection[str]) -> Run:
     """The careful function, made when it first runs: few ever do, and making it takes as long as the fast one."""
     made: list[Run] = []
 
-    def run(scope: Mapping[str, Any]) -> Any:
+    def run(scope: Scope) -> Any:
         if not made:
             made.append(translate(node, names, careful=True))
         return made[0](scope)

@@ -9,10 +9,10 @@ from typing import Any
 from bridge.errors import ExpressionError, MappingError, Problem, Severity
 from bridge.jsontext import type_name
 from bridge.mapping.attributes import Style, Value, compile_attributes
-from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
+from bridge.mapping.expressions.expression import Expression, Scope, compile_expression, compile_template
 from bridge.mapping.expressions.why import Explanation
 from bridge.mapping.headers import compile_headers
-from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, Scope, TargetFacts
+from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, TargetFacts
 from bridge.model import Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section

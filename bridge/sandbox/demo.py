@@ -129,8 +129,11 @@ def _targets(sandbox: str) -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, from below the range that connections take theirs from."""
+    while True:
+        port = 15_000 + secrets.randbelow(17_000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
 
 
 @contextlib.asynccontextmanager

@@ -133,7 +133,7 @@ def test_every_name_and_field_that_the_code_logs_is_documented_and_no_other() ->
 
 def test_every_reason_of_a_refusal_is_documented() -> None:
     page = (_ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
-    paths = [path for room in ("web", "receiving") for path in (_ROOT / "bridge" / room).glob("*.py")]
+    paths = [path for room in ("web", "receiving") for path in (_ROOT / "bridge" / room).rglob("*.py")]
     modules = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     reasons = {
         str(part.value)

@@ -25,7 +25,7 @@ from bridge.receiving.handshakes.handshake import (
 )
 from bridge.receiving.senders.sender import Sender
 from bridge.receiving.senders.sns_urls import CONFIRMATIONS
-from bridge.receiving.verification.keys import signing
+from bridge.receiving.verification.secret_match import signing
 from bridge.settings.document import Section
 from bridge.settings.secrets import Secret, written
 from bridge.settings.source_schema import SourceSettings

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from bridge.receiving.verification.keys import KeyForm
-from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.settings.document import Path
 
 Encoding = Literal["hex", "base64"]
+KeyForm = Literal["utf8", "base64", "hex", "whsec"]  # what the text of a secret stands for
+TimeUnit = Literal["s", "ms", "rfc3339"]
 Algorithm = Literal["sha1", "sha256", "sha512", "sha256-concat"]  # the last is no HMAC: the hash of key and content
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

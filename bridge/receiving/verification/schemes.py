@@ -15,7 +15,9 @@ from bridge.receiving.senders.signature_spec import (
     HEADER_NAME,
     Algorithm,
     Encoding,
+    KeyForm,
     SignatureSpec,
+    TimeUnit,
     faults,
     is_header_name,
 )
@@ -30,11 +32,10 @@ from bridge.receiving.verification.compilation import (
     check_url,
 )
 from bridge.receiving.verification.credential_filter import CredentialFilter
-from bridge.receiving.verification.keys import KeyForm, key_of
 from bridge.receiving.verification.proofs.credential import Anyone, Basic, Parameter, Token
 from bridge.receiving.verification.proofs.signature import Signature
+from bridge.receiving.verification.secret_match import key_of
 from bridge.receiving.verification.special import SPECIAL, Special
-from bridge.receiving.verification.timestamps import TimeUnit
 from bridge.receiving.verification.verifier import Proof, Verifier
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section

@@ -2,12 +2,10 @@
 
 import re
 from datetime import datetime
-from typing import Literal
 
 from bridge.errors import NotVerified
+from bridge.receiving.senders.signature_spec import TimeUnit
 from bridge.receiving.verification.reasons import Reason
-
-TimeUnit = Literal["s", "ms", "rfc3339"]
 
 MOST_DIGITS = 20
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)

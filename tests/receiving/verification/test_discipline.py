@@ -8,7 +8,8 @@ import pytest
 import bridge
 
 ROOT = Path(bridge.__file__).parent
-ROOM = ROOT / "receiving" / "verification"
+ROOMS = [ROOT / "receiving" / "verification", ROOT / "receiving" / "senders"]
+MODULES = sorted(path for room in ROOMS for path in room.rglob("*.py"))
 WORDS = "candidate credential derived digest expected genuine hmac key_of ours password reveal secret shown signature"
 SENSITIVE = (*WORDS.split(), "theirs", "token")
 COMPARING = (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
@@ -41,7 +42,7 @@ def careless(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_compares_secret_material_but_compare_digest(path: Path) -> None:
     assert careless(path.read_text(encoding="utf-8")) == []
 
@@ -55,11 +56,11 @@ def test_the_check_above_finds_what_it_looks_for() -> None:
 def test_one_place_compares_and_it_does_so_in_constant_time() -> None:
     calls = [
         (path.name, ast.unparse(node))
-        for path in sorted(ROOM.glob("*.py"))
+        for path in MODULES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and "compare_digest" in names(node.func)
     ]
-    assert calls == [("keys.py", "hmac.compare_digest(theirs, ours)")]
+    assert calls == [("secret_match.py", "hmac.compare_digest(theirs, ours)")]
 
 
 def test_only_verification_and_the_store_make_a_webhook() -> None:

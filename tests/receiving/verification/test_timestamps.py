@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import NotVerified
-from bridge.receiving.verification.timestamps import TimeUnit, check, milliseconds
+from bridge.receiving.senders.signature_spec import TimeUnit
+from bridge.receiving.verification.timestamps import check, milliseconds
 from bridge.times import iso
 
 UNITS: tuple[TimeUnit, ...] = ("s", "ms", "rfc3339")

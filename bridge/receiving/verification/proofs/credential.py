@@ -9,9 +9,9 @@ from urllib.parse import unquote_to_bytes
 
 from bridge.errors import NotVerified
 from bridge.model import Request
-from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
 from bridge.settings.secrets import Secret
 
 

@@ -15,11 +15,11 @@ from pydantic import Field
 from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets, check_url
-from bridge.receiving.verification.keys import position_of_match, signing
 from bridge.receiving.verification.proofs import json_web_tokens
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import position_of_match, signing
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret

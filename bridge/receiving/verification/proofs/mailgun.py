@@ -19,10 +19,10 @@ from bridge.model import Content, Request
 from bridge.receiving.content import cloud_events, forms
 from bridge.receiving.verification import timestamps
 from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets
-from bridge.receiving.verification.keys import key_of, position_of_match
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import key_of, position_of_match
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret

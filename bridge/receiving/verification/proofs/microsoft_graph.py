@@ -12,10 +12,10 @@ from msgspec import Struct
 from bridge.errors import CannotSign, NotVerified
 from bridge.model import Request
 from bridge.receiving.verification.compilation import Compiled, SecretList, check_secrets
-from bridge.receiving.verification.keys import key_of, position_of_match
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import key_of, position_of_match
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret

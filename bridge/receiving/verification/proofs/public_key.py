@@ -20,9 +20,9 @@ from bridge.model import Request
 from bridge.receiving.senders.signature_spec import SignatureSpec
 from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.compilation import Compiled, SecretList, Tolerance, check_secrets
-from bridge.receiving.verification.keys import key_of
 from bridge.receiving.verification.proofs.signature import Signature
 from bridge.receiving.verification.reasons import Reason
+from bridge.receiving.verification.secret_match import key_of
 from bridge.receiving.verification.verifier import Proof
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse

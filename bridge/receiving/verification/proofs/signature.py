@@ -15,10 +15,10 @@ from bridge.receiving.content import cloud_events
 from bridge.receiving.content.body import json as read_json
 from bridge.receiving.senders.signature_spec import Kind, Part, SignatureSpec
 from bridge.receiving.verification import timestamps
-from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
 from bridge.settings.secrets import Secret
 
 MOST_ITEMS = 20  # of a signature header that are looked at: one digest is compared with each

@@ -23,11 +23,11 @@ from bridge.receiving.verification.compilation import (
     check_untimed,
     check_url,
 )
-from bridge.receiving.verification.keys import key_of, position_of_match, signing
 from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret

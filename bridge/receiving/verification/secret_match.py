@@ -4,13 +4,11 @@ import hmac
 from base64 import b64decode
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Literal
 
 from bridge.errors import NotVerified
+from bridge.receiving.senders.signature_spec import KeyForm
 from bridge.receiving.verification.reasons import Reason
 from bridge.settings.secrets import Secret
-
-KeyForm = Literal["utf8", "base64", "hex", "whsec"]
 
 
 @lru_cache(maxsize=256)

@@ -2,13 +2,13 @@ import pytest
 
 from bridge.errors import NotVerified
 from bridge.receiving.senders.catalog import SENDERS
+from bridge.receiving.senders.signature_spec import KeyForm
 from bridge.receiving.verification import Reason
-from bridge.receiving.verification.keys import KeyForm, key_of, position_of_match
 from bridge.receiving.verification.proofs.signature import Signature
+from bridge.receiving.verification.secret_match import key_of, position_of_match
 from bridge.receiving.verification.verifier import Verifier
 from bridge.settings.secrets import FileText, Secret
-
-from .support import NOW, STANDARD, compiled, request, signed
+from receiving.verification.support import NOW, STANDARD, compiled, request, signed
 
 
 @pytest.mark.parametrize(

@@ -154,11 +154,10 @@ class Exceeded(MappingError):
 
 
 class Refused(BridgeError):
-    """A request breaks a limit; `status` is for HTTP, `reason` for the log, `retry_after` in seconds for the sender."""
+    """A request breaks a limit; `reason` is for the log, `detail` and `retry_after` in seconds for the sender."""
 
-    def __init__(self, status: int, reason: str, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(detail)
-        self.status = status
         self.reason = reason
         self.detail = detail
         self.retry_after = retry_after

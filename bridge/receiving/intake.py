@@ -115,7 +115,7 @@ class Intake:
             Refused: it calls from elsewhere than the source's addresses, or too many of its requests failed.
         """
         if not source.callers.allows(client):
-            raise Refused(403, "address_not_allowed", "requests of this address are not taken")
+            raise Refused("address_not_allowed", "requests of this address are not taken")
         if self._address_limiter.used_up(source.name, client):
             self._address_limiter.check(source.name, client, int(headers.get(b"content-length", most)))
 
@@ -260,7 +260,7 @@ class Intake:
     def _keep_to_rate(self, source: str) -> None:
         if bucket := self._rates.get(source):
             if not bucket.available():
-                raise Refused(429, "too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
+                raise Refused("too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
             bucket.take(1)
 
     def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:

@@ -106,7 +106,7 @@ class OffLoop:
         self._leave(line, waiting)
         if not waiting.turn.done():
             detail = "earlier webhooks of this source take long, please send it again"
-            waiting.turn.set_exception(Refused(503, "source_busy", detail, retry_after=self._within))
+            waiting.turn.set_exception(Refused("source_busy", detail, retry_after=self._within))
 
     def _pass_on(self, source: str) -> None:
         line = self._lines[source]

@@ -47,7 +47,7 @@ class Bodies:
             if unfinished.ousted:
                 raise _too_many() from None
             detail = f"the body did not arrive within {self._limits.body_within:g} s"
-            raise Refused(408, "body_too_slow", detail) from None
+            raise Refused("body_too_slow", detail) from None
         finally:
             self.room.leave(unfinished)
 
@@ -74,14 +74,14 @@ class Bodies:
         if max_head is not None:
             size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain.from_iterable(headers)))
             if size > max_head:
-                raise Refused(431, "headers_too_large", "the headers are too large")
+                raise Refused("headers_too_large", "the headers are too large")
         if b"content-encoding" in fields:
             encoding = b""
             for name, value in headers:
                 if name == b"content-encoding":
                     encoding = encoding + b"," + value if encoding else value  # several are none that can be read
             if not is_supported(encoding):
-                raise Refused(415, "content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
+                raise Refused("content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
 
     async def _pieces(self, unfinished: "Unfinished", receive: Receive, largest: Largest) -> bytes:
         size = 0
@@ -95,7 +95,7 @@ class Bodies:
             if not message.get("more_body", False):
                 return b"".join((*unfinished.pieces, piece))
             self.room.hold(unfinished, piece, largest.size)
-        raise Refused(400, "body_cut_off", "the body was cut off")
+        raise Refused("body_cut_off", "the body was cut off")
 
 
 class Unfinished:
@@ -155,4 +155,4 @@ class Room:
 
 
 def _too_many() -> Refused:
-    return Refused(503, "too_many_bodies", "too many bodies are on their way, please send it again")
+    return Refused("too_many_bodies", "too many bodies are on their way, please send it again")

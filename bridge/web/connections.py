@@ -14,7 +14,7 @@ from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
 from bridge.timeouts import TimeoutQueue
 from bridge.web.flow import Flow, Turns
-from bridge.web.problems import problem
+from bridge.web.problems import REFUSALS, problem
 from bridge.web.reading import Reader
 
 _MAPPED = "::ffff:"  # how a socket that takes both writes an address of IPv4 (RFC 4291, 2.5.5.2)
@@ -112,7 +112,7 @@ class ServerConnection(Reader):
         """Its time is over."""
         if self.head:
             detail = f"the headers did not arrive within {self.limits.head_within:g} s"
-            self.refuse(Refused(408, "head_too_slow", detail))
+            self.refuse(Refused("head_too_slow", detail))
         else:
             self.transport.close()
 
@@ -135,7 +135,7 @@ class ServerConnection(Reader):
             self._last_words(error)
 
     def _last_words(self, error: Refused) -> None:
-        status, headers, body = problem(error.status, error.detail, (b"connection", b"close"))
+        status, headers, body = problem(REFUSALS[error.reason], error.detail, (b"connection", b"close"))
         lines = [b"%s: %s\r\n" % header for header in headers]
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.write_eof()

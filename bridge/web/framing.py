@@ -109,8 +109,8 @@ class Chunked:
 
 
 def _malformed() -> Refused:
-    return Refused(400, "bad_request", "the body's chunks could not be read safely")
+    return Refused("bad_request", "the body's chunks could not be read safely")
 
 
 def _too_large() -> Refused:
-    return Refused(431, "headers_too_large", "what stands around the body's chunks is too large")
+    return Refused("headers_too_large", "what stands around the body's chunks is too large")

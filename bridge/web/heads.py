@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 
 from bridge.errors import Refused
 
+VERSION_NOT_SUPPORTED = "version_not_supported"  # a reason that others look for
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _LONGEST_HOST = 255 + len(":65535")  # bytes: a longer one no DNS knows
 _HOST = re.compile(
@@ -33,8 +34,8 @@ def is_latest(head: bytes) -> bool:
     if version in (b"HTTP/1.1", b"HTTP/1.0"):
         return version == b"HTTP/1.1"
     if _VERSION.fullmatch(version):
-        raise Refused(505, "version_not_supported", "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    raise Refused(400, "bad_request", "the request line has no HTTP version")
+        raise Refused(VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    raise Refused("bad_request", "the request line has no HTTP version")
 
 
 @lru_cache(maxsize=128)
@@ -51,4 +52,4 @@ def is_host(value: bytes | None) -> bool:
 
 def host_invalid() -> Refused:
     """Why a request is refused whose Host is missing, repeated or none."""
-    return Refused(400, "host_invalid", "a request must have one Host header, with a name and no more than a port")
+    return Refused("host_invalid", "a request must have one Host header, with a name and no more than a port")

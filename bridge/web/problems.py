@@ -16,6 +16,24 @@ from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, Sto
 RawAnswer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 RETRY_AFTER = 5  # seconds
+REFUSALS = {  # the status of each reason for which a request is `Refused`
+    "bad_request": 400,
+    "body_cut_off": 400,
+    "host_invalid": 400,
+    "address_not_allowed": 403,
+    "body_too_slow": 408,
+    "head_too_slow": 408,
+    "body_too_large": 413,
+    "unverified_body_too_large": 413,
+    "target_too_long": 414,
+    "content_encoding": 415,
+    "too_many_failures": 429,
+    "too_many_webhooks": 429,
+    "headers_too_large": 431,
+    "source_busy": 503,
+    "too_many_bodies": 503,
+    "version_not_supported": 505,
+}
 
 
 def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> RawAnswer:
@@ -53,11 +71,12 @@ def for_error(error: BridgeError, challenge: str) -> RawAnswer:
         case NotVerified():  # the reason stays in the log: a forger learns nothing from it
             return unauthorized("the request could not be verified", challenge)
         case Refused():
-            wait = RETRY_AFTER if error.retry_after is None and error.status == 503 else error.retry_after
+            status = REFUSALS[error.reason]
+            wait = RETRY_AFTER if error.retry_after is None and status == 503 else error.retry_after
             beside = [] if wait is None else [(b"retry-after", str(max(1, ceil(wait))).encode())]
-            if error.status == 415:
+            if status == 415:
                 beside.append((b"accept-encoding", ", ".join(ACCEPTED).encode()))
-            return problem(error.status, error.detail, *beside)
+            return problem(status, error.detail, *beside)
         case StoreUnavailable():
             return unavailable("the webhook could not be stored, please send it again")
     return unavailable("the bridge itself failed, please send it again")

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
 from bridge.web.framing import Chunked, FixedLength, is_chunked
-from bridge.web.heads import host_invalid, is_host, is_latest, request_line
+from bridge.web.heads import VERSION_NOT_SUPPORTED, host_invalid, is_host, is_latest, request_line
 
 FIELDS = "bridge.fields"  # of a scope: its headers by name, the last one where there are several
 _HEAD_END = b"\r\n\r\n"
@@ -149,15 +149,15 @@ class Reader(HttpToolsProtocol):
         try:
             is_latest(self._line + self._data)
         except Refused as version:
-            if version.status == 505:
+            if version.reason == VERSION_NOT_SUPPORTED:
                 return version
-        return Refused(400, "bad_request", "this is no HTTP/1.1 request that could be read safely")
+        return Refused("bad_request", "this is no HTTP/1.1 request that could be read safely")
 
     def _check_size(self, head: int) -> None:
         if len(self.url) > self.limits.head:
-            raise Refused(414, "target_too_long", f"the request target is longer than {self.limits.head} bytes")
+            raise Refused("target_too_long", f"the request target is longer than {self.limits.head} bytes")
         if head > self.limits.head or len(self.headers) > self.limits.headers:
-            raise Refused(431, "headers_too_large", "the headers are too large")
+            raise Refused("headers_too_large", "the headers are too large")
 
     def on_url(self, url: bytes) -> None:
         if self._at == _END:  # it is that of another request
@@ -176,9 +176,9 @@ class Reader(HttpToolsProtocol):
             raise host_invalid()
         chunked = b"transfer-encoding" in fields
         if chunked and not is_chunked(fields[b"transfer-encoding"]):
-            raise Refused(400, "bad_request", "the Transfer-Encoding is not chunked")
+            raise Refused("bad_request", "the Transfer-Encoding is not chunked")
         if len(self.pipeline) >= self.limits.pipelined:
-            raise Refused(400, "bad_request", "too many requests were sent ahead")
+            raise Refused("bad_request", "too many requests were sent ahead")
         self.scope[FIELDS] = fields  # type: ignore[literal-required]
         super().on_headers_complete()
         self.head_ends()

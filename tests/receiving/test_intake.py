@@ -363,7 +363,7 @@ async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_d
     await intake.receive(request(b'{"number": 7}', "one"))
     with pytest.raises(Refused) as raised:
         await intake.receive(request(b'{"number": 7}', "two"))
-    assert (raised.value.status, raised.value.reason, raised.value.retry_after) == (429, "too_many_webhooks", 1)
+    assert (raised.value.reason, raised.value.retry_after) == ("too_many_webhooks", 1)
     moment = 1.0
     assert not (await intake.receive(request(b'{"number": 7}', "two"))).duplicate
     assert len(house.webhooks()) == 2

@@ -35,7 +35,7 @@ class Line:
         self.off_loop = off_loop
         self.came: list[str] = []
         self.refused: list[str] = []
-        self.answers: set[tuple[int, str, float | None]] = set()
+        self.answers: set[tuple[str, float | None]] = set()
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.ends: dict[str, asyncio.Event] = {}
 
@@ -50,7 +50,7 @@ class Line:
                     await self.ends[name].wait()
             except Refused as error:
                 self.refused.append(name)
-                self.answers.add((error.status, error.reason, error.retry_after))
+                self.answers.add((error.reason, error.retry_after))
 
         self.tasks[name] = asyncio.create_task(work())
         for _ in range(2):  # for whoever is refused by it, too
@@ -89,7 +89,7 @@ async def test_where_there_is_no_room_the_last_of_the_source_that_holds_most_is_
     assert line.refused == ["shop: failed often"]
     await line.begin("shop: newer", MIB, PROVEN)
     assert line.refused == ["shop: failed often", "shop: newer"]
-    assert line.answers == {(503, "source_busy", 60)}
+    assert line.answers == {("source_busy", 60)}
     await line.end("shop at work", "mail at work", "mail", "shop: proven", "shop: patient")
     assert not off_loop._held
 

@@ -120,7 +120,7 @@ async def test_a_source_that_is_too_busy_asks_its_sender_to_come_again(house: Ho
         await asyncio.sleep(0)
         with logged() as log, pytest.raises(Refused) as refused:
             await intake.receive(request(b'{"number": 8}', "two"))
-    assert (refused.value.status, refused.value.retry_after) == (503, 10)
+    assert (refused.value.reason, refused.value.retry_after) == ("source_busy", 10)
     assert [line["reason"] for line in log.named(logs.WEBHOOK_REFUSED)] == ["source_busy"]
     assert (await waiting).state is WebhookState.MAPPED
     assert len(house.webhooks()) == 1

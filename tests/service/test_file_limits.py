@@ -8,12 +8,12 @@ import pytest
 # In a process of its own, since a limit that is lowered stays so.
 SCRIPT = """
 import resource, sys
-from bridge.service import open_files
+from bridge.service import file_limits
 from bridge.settings.schema import TargetSettings
 soft, hard, targets = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 target = {"url": "https://crm.example.com/api", "authorization": {"scheme": "basic"}, "max_in_flight": 8}
-print(open_files.allow([TargetSettings.model_validate(target)] * targets))
+print(file_limits.allow([TargetSettings.model_validate(target)] * targets))
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

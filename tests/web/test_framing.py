@@ -84,7 +84,7 @@ def test_chunks_may_hold_what_ends_them() -> None:
 def test_what_readers_could_take_for_different_chunks_is_refused_at_once(chunks: bytes, step: int) -> None:
     with pytest.raises(Refused) as told:
         read(chunks, step=step)
-    assert (told.value.status, told.value.reason) == (400, "bad_request")
+    assert told.value.reason == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_readers_could_take_for_different_chunks_is_refused_at_once(chunks:
 def test_what_stands_around_chunks_is_bounded(chunks: bytes) -> None:
     with pytest.raises(Refused) as told:
         read(chunks)
-    assert told.value.status == 431
+    assert told.value.reason == "headers_too_large"
 
 
 def test_crumbs_are_read_some_hundreds_at_a_time() -> None:

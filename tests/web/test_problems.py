@@ -1,12 +1,15 @@
 """Which error is which answer."""
 
+import ast
 import json
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.web import problems
+from bridge.web.heads import VERSION_NOT_SUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -14,10 +17,10 @@ from bridge.web import problems
     [
         (NotVerified("signature_mismatch"), 401),
         (KeyUnavailable("key_unavailable"), 503),
-        (Refused(413, "body_too_large", "the body is larger than 5 bytes"), 413),
-        (Refused(415, "content_encoding", "send the body plain"), 415),
-        (Refused(429, "too_many_webhooks", "too many webhooks", 0.2), 429),
-        (Refused(408, "body_too_slow", "the body did not arrive within 30 s"), 408),
+        (Refused("body_too_large", "the body is larger than 5 bytes"), 413),
+        (Refused("content_encoding", "send the body plain"), 415),
+        (Refused("too_many_webhooks", "too many webhooks", 0.2), 429),
+        (Refused("body_too_slow", "the body did not arrive within 30 s"), 408),
         (StoreUnavailable("OperationalError: disk I/O error"), 503),
         (StoreError("there is no webhook wh_1"), 503),
         (BridgeError("confidential"), 503),
@@ -36,3 +39,15 @@ def test_every_error_has_its_answer(error: BridgeError, status: int) -> None:
     assert fields.get(b"accept-encoding") == {415: b"gzip, deflate, br, zstd"}.get(status)
     for told in ("signature", "disk", "wh_1", "confidential"):
         assert told not in body.decode()
+
+
+def test_every_reason_of_a_refusal_has_its_status_and_no_other() -> None:
+    root = Path(problems.__file__).parents[1]
+    raised = {
+        node.args[0].value
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refused"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert {*raised, VERSION_NOT_SUPPORTED} == set(problems.REFUSALS)

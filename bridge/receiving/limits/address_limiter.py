@@ -56,7 +56,7 @@ class AddressLimiter:
         if self.is_proven(source, client) and self._reserve(source, client).available() > wanted:
             return
         delay = self._buckets[source, of_one_holder(client, self._prefix)].delay()
-        raise Refused(429, "too_many_failures", "too many requests of this address failed", retry_after=delay)
+        raise Refused("too_many_failures", "too many requests of this address failed", retry_after=delay)
 
     def add(self, source: str, client: str, settings: FailureSettings, size: int = 0, took: float = 0.0) -> None:
         """One failed, and took so many milliseconds to verify; where that is not known, its size tells."""

@@ -36,5 +36,5 @@ class Largest(NamedTuple):
         """What a larger one is answered."""
         detail = f"the body is larger than {self.size} bytes" + (f" ({self.key})" if self.key else "")
         if self.key == "max_unverified_body":
-            return Refused(413, "unverified_body_too_large", detail)
-        return Refused(413, "body_too_large", detail)
+            return Refused("unverified_body_too_large", detail)
+        return Refused("body_too_large", detail)

@@ -52,7 +52,7 @@ def test_the_wait_that_is_told_is_enough() -> None:
     fails(failures, "192.0.2.1", 300)
     with pytest.raises(Refused) as raised:
         failures.check("shop", "192.0.2.1")
-    assert (raised.value.status, raised.value.reason) == (429, "too_many_failures")
+    assert raised.value.reason == "too_many_failures"
     hand.at += (raised.value.retry_after or 0) + 0.001
     failures.check("shop", "192.0.2.1")
 

@@ -31,25 +31,36 @@ class Connections:
         self.turns = Turns()
         self.heads = TimeoutQueue(limits.head_within, ServerConnection.head_is_too_slow)
         self.idle = TimeoutQueue(limits.idle, ServerConnection.timeout_keep_alive_handler)
-        self._waiting: dict[
-            ServerConnection, None
-        ] = {}  # for their clients to send the rest of a request; longest first
+        # For their clients to send the rest of a request, by their addresses; an address' longest first.
+        self._waiting: dict[str, dict[ServerConnection, None]] = {}
+        self._count = 0
 
     def __call__(self, **of_uvicorn: Any) -> "ServerConnection":
         return ServerConnection(self, **of_uvicorn)
 
     def waits(self, connection: "ServerConnection") -> None:
-        """This connection waits for its client from now on. Where too many do, the one that waited longest ends."""
-        if len(self._waiting) >= self.limits.connections:
-            longest = next(iter(self._waiting))
-            del self._waiting[longest]
+        """This connection waits for its client from now on.
+
+        Where too many do, the address that has most of them gives way, by the one that has waited longest.
+        """
+        if self._count >= self.limits.connections:
+            fullest = max(self._waiting.values(), key=len)
+            longest = next(iter(fullest))
+            self.works(longest)
             self.refused("too_many_connections", longest.address)
             longest.transport.abort()
-        self._waiting[connection] = None
+        of_address = self._waiting.setdefault(connection.address, {})
+        self._count += connection not in of_address
+        of_address[connection] = None
 
     def works(self, connection: "ServerConnection") -> None:
         """This connection's request is complete, or it is closed."""
-        self._waiting.pop(connection, None)
+        of_address = self._waiting.get(connection.address, {})
+        if connection in of_address:
+            del of_address[connection]
+            self._count -= 1
+            if not of_address:
+                del self._waiting[connection.address]
 
 
 class ServerConnection(Reader):

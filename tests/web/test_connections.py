@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from databases import sqlite_at
@@ -16,6 +17,7 @@ from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
 from bridge.store.store import Store, owned
 from bridge.web import public
+from bridge.web.connections import Connections
 from bridge.web.serving import Serving, listen
 
 from .test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
@@ -373,6 +375,34 @@ async def test_the_connection_that_waited_longest_makes_room_for_a_new_one(port:
             assert await ended(connection)
         assert await usable(later[-1])
         assert port.refused("too_many_connections", source="") == 3
+
+
+class Waiting:
+    """A connection, as far as its place among others goes."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.transport = self
+        self.is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+async def test_the_address_that_has_most_connections_makes_room() -> None:
+    told: list[str] = []
+    connections = Connections(SMALL, lambda _, client: told.append(client))
+    genuine, *others = [Waiting(f"192.0.2.{number}") for number in range(4)]
+    silent = [Waiting("198.51.100.1") for _ in range(2 * SMALL.connections)]
+    for waiting in (genuine, *silent, *others):
+        connections.waits(cast("Any", waiting))
+    assert [waiting.is_aborted for waiting in silent].count(True) == SMALL.connections + 4
+    assert [waiting.is_aborted for waiting in silent[: SMALL.connections + 4]].count(False) == 0
+    assert not any(waiting.is_aborted for waiting in (genuine, *others))
+    assert set(told) == {"198.51.100.1"}
+    for waiting in (genuine, *silent, *others):
+        connections.works(cast("Any", waiting))
+    assert not connections._waiting
 
 
 async def test_no_number_of_silent_connections_keeps_a_webhook_out(port: Port) -> None:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 Pairs = Sequence[tuple[bytes, bytes]]
 
+_LONGEST = 4096  # characters of a Forwarded header: read from the left, whoever sent the beginning
 _MOST_HOPS = 20
 _LONGEST = 60  # characters of an address with a port
 _PORT = re.compile(r":[0-9]{1,5}")
@@ -107,6 +108,8 @@ def _forwarded(headers: Pairs) -> list[str] | None:
     value = _joined(headers, b"forwarded")
     if value is None:
         return None
+    if len(value) > _LONGEST:
+        return [""]
     hops = [""]
     position = 0
     while pair := _PAIR.match(value, position):

@@ -161,3 +161,8 @@ def test_holders_are_told_apart_by_all_of_ipv4_and_half_of_ipv6(one: IPv4Address
     mapped = [getattr(address, "ipv4_mapped", None) or address for address in (one, other)]
     same = mapped[0].version == mapped[1].version and holder(mapped[0]) == holder(mapped[1])
     assert (of_one_holder(str(one)) == of_one_holder(str(other))) == same
+
+
+def test_a_forwarded_header_that_is_far_too_long_says_nothing() -> None:
+    assert client(forwarded="for=192.0.2.1") == "192.0.2.1"
+    assert client(forwarded=f'for="{"x" * 5000}", for=192.0.2.1') == PEER

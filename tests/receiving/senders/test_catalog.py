@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import NotVerified
+from bridge.mapping.expressions.expression import compile_expression
 from bridge.model import Request
 from bridge.receiving.handshakes.catalog import HANDSHAKES
 from bridge.receiving.senders.catalog import SENDERS
@@ -285,3 +287,13 @@ def test_the_url_is_signed_as_it_was_registered(
     made = {header: encode(digest(content(url.encode(), body), algorithm))}
     assert refusal(sender(name, url), request(body, made)) is None
     assert refusal(sender(name, "https://other.example.com/"), request(body, made)) == "signature_mismatch"
+
+
+@pytest.mark.parametrize("name", [name for name, row in SENDERS.items() if "default(headers" in row.dedupe])
+def test_an_empty_header_stands_in_no_other_ids_place(name: str) -> None:
+    """Anybody can send one beside a genuine request's own, and it would be a webhook that nobody has seen before."""
+    dedupe = compile_expression(SENDERS[name].dedupe, {"headers"})
+    first, second = re.findall(r"headers\['([a-z-]+)'\]", SENDERS[name].dedupe)
+    assert dedupe({"headers": {second: "id"}}) == "id"
+    assert dedupe({"headers": {first: "", second: "id"}}) == "id"
+    assert dedupe({"headers": {first: "one", second: "id"}}) == "one"

@@ -122,6 +122,8 @@ def signed_content(message: Message) -> bytes:
     values = [getattr(message, name) for name in present]
     if any(value is None for value in values):
         raise NotVerified(Reason.BODY_MALFORMED)
+    if any("\n" in value for name, value in zip(present, values, strict=True) if name != "Message"):
+        raise NotVerified(Reason.BODY_MALFORMED)  # one field could say what two do, and the signature would hold
     return "".join(f"{name}\n{value}\n" for name, value in zip(present, values, strict=True)).encode()
 
 

@@ -54,13 +54,15 @@ class Parameter:
         self._secrets = tuple(secrets)
 
     def prove(self, request: Request, _headers: RequestHeaders, _now: int) -> int:
-        pairs = (pair.partition("=") for pair in request.query.decode("latin-1").split("&"))
-        values = [unquote_to_bytes(value.replace("+", " ")) for name, _, value in pairs if name == self._name]
-        if not any(values):
+        # A stranger's query may have thousands of pairs, so only those of this name are cut out.
+        query = f"&{request.query.decode('latin-1')}&"
+        _, *found = query.split(f"&{self._name}=")
+        if not found or (len(found) == 1 and found[0].startswith("&")):
             raise NotVerified(Reason.CREDENTIAL_MISSING)
-        if len(values) > 1:
+        if len(found) > 1 or f"&{self._name}&" in query:
             raise NotVerified(Reason.CREDENTIAL_MALFORMED)
-        return _position(self._secrets, values[0])
+        shown, _, _ = found[0].partition("&")
+        return _position(self._secrets, unquote_to_bytes(shown.replace("+", " ")))
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         return {}

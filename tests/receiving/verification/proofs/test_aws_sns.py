@@ -55,6 +55,16 @@ def test_a_message_without_a_subject_is_signed_without_it() -> None:
     assert told(signed | {"Subject": None}) is None
 
 
+def test_no_field_says_what_two_of_a_genuine_message_do() -> None:
+    """What is signed are lines, so an id with line breaks could take a subject in, and be another id."""
+    genuine = signed_by_amazon(sns_message(NOW, Subject="hello"))
+    shifted = {name: value for name, value in genuine.items() if name != "Subject"}
+    shifted["MessageId"] = f"{genuine['MessageId']}\nSubject\nhello"
+    assert told(genuine) is None
+    assert told(shifted) == "body_malformed"
+    assert told(signed_by_amazon(sns_message(NOW, Message="two\nlines"))) is None
+
+
 @pytest.mark.parametrize("name", ["Message", "MessageId", "Subject", "Timestamp", "Type", "TopicArn"])
 def test_every_signed_field_is_covered(name: str) -> None:
     message = signed_by_amazon(sns_message(NOW))

@@ -3,9 +3,13 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bridge.errors import NotVerified
 from bridge.receiving.verification import Reason
+from bridge.receiving.verification.proofs.credential import Parameter
+from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.settings.secrets import Secret
 from receiving.verification.support import BASIC, NOW, TOKEN, compiled, request, signed
 
 TOKENS = compiled({**TOKEN, "secrets": ["tök-en", "old"]})
@@ -72,3 +76,29 @@ def test_a_refusal_holds_nothing_of_the_request() -> None:
         BASICS.verify(request(b"", [(b"authorization", b"Basic not-base64")]), NOW)
     assert str(refused.value) == "credential_malformed"
     assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (b"key=s%20ecret", 1),
+        (b"a=1&key=s+ecret&b=2", 1),
+        (b"key=other", "credential_mismatch"),
+        (b"key=", "credential_missing"),
+        (b"key", "credential_missing"),
+        (b"a=key&xkey=s+ecret", "credential_missing"),
+        (b"key=s+ecret&key=s+ecret", "credential_malformed"),
+        (b"key&key=s+ecret", "credential_malformed"),
+        (b"", "credential_missing"),
+        (b"a=1&" * 16_000 + b"key=s+ecret", 1),
+    ],
+)
+def test_a_secret_in_the_query_stands_there_once(query: bytes, expected: int | str) -> None:
+    proof = Parameter("key", [Secret("s ecret")])
+    asked = replace(request(b"", {}), query=query)
+    if expected == 1:
+        assert proof.prove(asked, RequestHeaders(()), NOW) == 1
+        return
+    with pytest.raises(NotVerified) as refused:
+        proof.prove(asked, RequestHeaders(()), NOW)
+    assert refused.value.reason == expected

@@ -7,6 +7,7 @@ again there.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from math import inf
 from typing import Final, cast
 
 import tenacity
@@ -76,7 +77,10 @@ class TargetWorker:
         self._stirred.set()
 
     def holds(self, claim: Claim) -> bool:
-        """Whether this attempt is under way here and has time left, by the only clock that stops with it."""
+        """Whether this attempt is under way here and has time left, by the only clock that stops with it.
+
+        Once it was answered it has all the time there is: it only has to be recorded.
+        """
         now = asyncio.get_running_loop().time()
         its = claim.event_id, claim.attempt
         return any((one.event_id, one.attempt) == its and until > now for one, until in self._attempts.values())
@@ -131,7 +135,9 @@ class TargetWorker:
             return None
         now, state = self._clock.running(), self._store.target(self.name)
         # What a commit brought whose fate was unknown, nobody told us of: so look now and then.
-        ready_at = self._looked_at + _LOOK_AGAIN * 1000 if self._due_at is None else self._due_at
+        ready_at = self._looked_at + _LOOK_AGAIN * 1000
+        if self._due_at is not None and self._due_at < ready_at:
+            ready_at = self._due_at
         if state.paused_at is not None:
             if state.next_probe_at is None or self._attempts:
                 return None
@@ -171,7 +177,7 @@ class TargetWorker:
         loop, worker = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
         while True:
             try:
-                await self._attempt(claim)
+                await self._attempt(claim, worker)
             except Exception as error:
                 # The event stays `sending`; its lease runs out, and it is decided as any unknown outcome.
                 log.error(logs.ATTEMPT_UNRECORDED, target=self.name, **logs.where(error))
@@ -186,8 +192,9 @@ class TargetWorker:
             self._idle.append((worker, handed))
             claim = await handed
 
-    async def _attempt(self, claim: Claim) -> None:
+    async def _attempt(self, claim: Claim, worker: asyncio.Task[None]) -> None:
         attempt = await self._send(claim)
+        self._attempts[worker] = claim, inf
         self._breaker.count(attempt.outcome)  # not in `recover`: what cut an attempt off here was not the target
         await self.recover(claim, attempt)
 

@@ -138,6 +138,7 @@ class Intake:
                 receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             except _Repeated as repeated:
                 receipt = repeated.first
+                self._wake(source.rules.targets)  # the first may have been stored without anybody being told of it
                 mapping = Mapped(state=receipt.state)
             if receipt.duplicate and not receipt.bounded and receipt.state in _MAPPED_AGAIN:
                 stored = await self._store.load(receipt.webhook_id)

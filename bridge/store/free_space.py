@@ -10,7 +10,7 @@ Only for the owner of the file, while SQLite itself does not write to it: what i
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from bridge.errors import StoreError
@@ -21,8 +21,12 @@ _MOST_PAGES = 2 << 24  # from here on, the number that another kind of page begi
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 
 
-def overwrite(descriptor: int, pages: Collection[int] | None = None) -> None:
+def overwrite(
+    descriptor: int, pages: Collection[int] | None = None, is_stopped: Callable[[], bool] = lambda: False
+) -> None:
     """Overwrite the free space of all pages, or of these only, and bring that to the disk.
+
+    `is_stopped` is asked before each page; once it is true, the rest stays as it is.
 
     Raises:
         StoreError: the file is too large for that, or not one that this bridge made.
@@ -36,8 +40,10 @@ def overwrite(descriptor: int, pages: Collection[int] | None = None) -> None:
     if count >= _MOST_PAGES or _number(header, 52):
         raise StoreError("free space of this file cannot be overwritten, stop the bridge and let SQLite VACUUM it")
     usable = size - header[20]
-    free = set(_overwrite_free_pages(descriptor, header, size)) if pages is None else set()
+    free = set(_overwrite_free_pages(descriptor, header, size, is_stopped)) if pages is None else set()
     for number in range(1, count + 1) if pages is None else sorted(pages):
+        if is_stopped():
+            break
         if number not in free:
             _overwrite_within(descriptor, os.pread(descriptor, size, (number - 1) * size), (number - 1) * size, usable)
     os.fsync(descriptor)
@@ -57,15 +63,17 @@ def pages_of(wal: Path) -> set[int]:
         os.close(descriptor)
 
 
-def _overwrite_free_pages(descriptor: int, header: bytes, size: int) -> Iterator[int]:
+def _overwrite_free_pages(descriptor: int, header: bytes, size: int, is_stopped: Callable[[], bool]) -> Iterator[int]:
     """The pages that belong to no tree: trunks, each of which lists further trunks and leaves."""
     trunk, left = _number(header, 32), _number(header, 36)
-    while trunk and left > 0:
+    while trunk and left > 0 and not is_stopped():
         offset = (trunk - 1) * size
         page = os.pread(descriptor, size, offset)
         leaves = [_number(page, 8 + 4 * index) for index in range(min(_number(page, 4), size // 4 - 2))]
         _zero(descriptor, page, 8 + 4 * len(leaves), size, offset)
         for leaf in leaves:
+            if is_stopped():
+                return
             _zero(descriptor, os.pread(descriptor, size, (leaf - 1) * size), 0, size, (leaf - 1) * size)
         yield trunk
         yield from leaves

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Lock
 from time import monotonic
 from typing import Any
 
@@ -29,6 +30,8 @@ class Purging:
         self._path = path
         self._descriptor = descriptor
         self._one_at_a_time = asyncio.Lock()
+        self._overwriting = Lock()  # held by the thread that does
+        self._stopped = Event()
 
     async def check(self) -> None:
         """Make sure that nobody holds the WAL just now.
@@ -59,15 +62,36 @@ class Purging:
             free_space.overwrite(self._descriptor, pages)
             return True
 
+        def let_sqlite_write_again(driver: Any) -> None:
+            with self._overwriting:  # what it read of a page before must not come over what SQLite writes to it
+                driver.execute(f"PRAGMA wal_autocheckpoint={checkpoints.PAGES}").close()
+
         async with self._one_at_a_time:
             try:
                 await self._empty(empty_and_keep_so)
-                await asyncio.to_thread(free_space.overwrite, self._descriptor)
+                await self._overwrite()
                 await self._empty(empty_and_overwrite)
             finally:
-                await self._writer.between(
-                    lambda driver: driver.execute(f"PRAGMA wal_autocheckpoint={checkpoints.PAGES}").close()
-                )
+                await self._writer.between(let_sqlite_write_again)
+
+    def close(self) -> None:
+        """Return when nobody overwrites any more: from then on others may write to the file."""
+        self._stopped.set()
+        with self._overwriting:
+            pass
+
+    async def _overwrite(self) -> None:
+        """Overwrite the free space in a thread, which ends after the page that it is at where this is cancelled."""
+        stopped = Event()
+
+        def overwrite() -> None:
+            with self._overwriting:
+                free_space.overwrite(self._descriptor, is_stopped=lambda: stopped.is_set() or self._stopped.is_set())
+
+        try:
+            await asyncio.to_thread(overwrite)
+        finally:
+            stopped.set()
 
     async def _empty(self, work: Callable[[Any], bool]) -> None:
         deadline = monotonic() + _PATIENCE

@@ -66,6 +66,8 @@ class Store:
 
     def close(self) -> None:
         """Commit what waits, then stop."""
+        if self._purging:
+            self._purging.close()
         self._writer.close()
 
     async def accept(self, webhook: Webhook, mapping: Mapped, window: int) -> Receipt:

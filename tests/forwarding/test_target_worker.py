@@ -294,6 +294,26 @@ def test_an_idle_lane_looks_again_by_itself_for_what_nobody_told_it_of(base: Bas
         runner.run(story())
 
 
+def test_it_looks_for_what_nobody_told_it_of_also_where_it_knows_of_a_later_time(
+    base: Base, hand: Hand, log: Log
+) -> None:
+    async def story() -> None:
+        async with base.opened() as store:
+            target = Target(Outcome.UNAVAILABLE, Outcome.DELIVERED)
+            await accept(store, 1, at=hand.at)
+            async with running(target_worker(store, target.send, first_wait="15m", max_wait="15m")):
+                await log.told(logs.ATTEMPT_FINISHED)
+                await quiet(store)
+                await accept(store, 1, at=hand.at)  # nobody wakes the worker
+                hand.at += 30_000
+                await log.told(logs.EVENT_DELIVERED)
+            assert target.claims[0].event_id != target.claims[1].event_id
+
+    base.clock = hand
+    with asyncio.Runner(loop_factory=lambda: Loop(hand)) as runner:
+        runner.run(story())
+
+
 # A store that fails
 
 
@@ -340,6 +360,23 @@ async def test_what_superoffice_answered_is_recorded_however_long_the_store_fail
     (event,) = base.events()
     assert (event["state"], len(event["attempts"])) == ("delivered", 1)
     assert log.named(logs.ATTEMPT_UNRECORDED)[0]["outcome"] == "delivered"
+
+
+async def test_an_attempt_that_was_answered_is_held_however_long_ago_its_lease_ended(
+    base: Base, store: Store, log: Log
+) -> None:
+    await accept(store, 1)
+    target = Target()
+    target.gate.clear()
+    one = target_worker(store, target.send, lease=0)
+    async with running(one):
+        await target.reached(1)
+        assert not one.holds(target.claims[0])
+        with locked_by_a_stranger(base):
+            target.gate.set()
+            await log.told(logs.ATTEMPT_UNRECORDED)
+            assert one.holds(target.claims[0])
+        await log.told(logs.EVENT_DELIVERED)
 
 
 async def test_a_full_disk_loses_no_answer(base: Base, store: Store, log: Log) -> None:

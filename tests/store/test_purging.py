@@ -6,8 +6,9 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,46 @@ async def test_a_database_that_nobody_owns_is_not_purged(sqlite_url: str) -> Non
     await store.purge()
     store.close()
     engine.dispose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cut_off_by", ["cancel", "close"])
+async def test_nobody_writes_to_the_file_while_a_purge_that_is_cut_off_still_does(
+    path: Path, cut_off_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, order = threading.Event(), threading.Event(), list[str]()
+    zeroed = free_space._zero
+
+    def slowly(*arguments: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait()
+            order.append("overwritten")
+        zeroed(*arguments)
+
+    monkeypatch.setattr(free_space, "_zero", slowly)
+    by = random.Random(7)
+    async with opened(path, Hand(NOW)) as store:
+        for _ in range(20):
+            await store.accept(*one("keeper", by), WINDOW)
+        purge = asyncio.create_task(store.purge())
+        await asyncio.to_thread(begun.wait)
+        for _ in range(20):
+            await store.accept(*one("keeper", by), WINDOW)
+        if cut_off_by == "cancel":
+            purge.cancel()
+        else:
+            closing = asyncio.create_task(asyncio.to_thread(store.close))
+            closing.add_done_callback(lambda _: order.append("closed"))
+        await asyncio.sleep(0.05)  # whatever would go on by itself does
+        assert not purge.done()
+        go_on.set()
+        with suppress(StoreUnavailable, asyncio.CancelledError):  # of a store that is closed
+            await purge
+        if cut_off_by == "close":
+            await closing
+    assert order[0] == "overwritten"
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*) FROM webhooks").fetchone() == (40,)
+    connection.close()

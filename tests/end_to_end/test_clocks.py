@@ -83,6 +83,18 @@ def tried_again(bridge: Bridge, event: str) -> None:
     eventually(lambda: len(bridge.event(event)["attempts"]) >= before + 2)
 
 
+def shown(bridge: Bridge) -> dict[str, Any]:
+    """Its target, at a moment when no probe is under way: the event that is sent as one waits for nothing."""
+    seen: list[dict[str, Any]] = []
+
+    def is_waiting() -> bool:
+        seen[:] = bridge.admin.get("/api/targets").json()
+        return seen[0]["oldest"] is not None
+
+    eventually(is_waiting)
+    return seen[0]
+
+
 def ahead(moment: str) -> float:
     """How many days a time that is told is ahead of the real one, within an hour."""
     return round((datetime.fromisoformat(moment).timestamp() - time.time()) / HOUR) / 24
@@ -98,7 +110,7 @@ def test_a_pause_that_began_by_a_wrong_clock_is_probed_as_soon_as_any(
     sandbox.script(f"paused-{days}", {"fault": "401", "times": None})
     (event,) = sent(bridge)["events"]
     tried_again(bridge, event)
-    (target,) = bridge.admin.get("/api/targets").json()
+    target = shown(bridge)
     assert [ahead(target[name]) for name in ("paused_at", "next_probe_at", "oldest")] == [days] * 3
 
     wall_clock.set(0)

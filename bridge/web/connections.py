@@ -89,6 +89,14 @@ class ServerConnection(Reader):
         self._connections.works(self)
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what came whole before the client ended its side, then end; whether something is to be answered."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def pause_writing(self) -> None:
         """End: answers are small, and who leaves 64 KiB of them unread reads none."""
         super().pause_writing()

@@ -31,15 +31,17 @@ class Turns:
 
     def _go_on(self) -> None:
         began, took = perf_counter(), 0.0
-        for _ in range(min(_AT_ONCE, len(self._waiting))):
-            flow = next(iter(self._waiting))
-            del self._waiting[flow]
-            flow.turn()
-            if (took := perf_counter() - began) > _LONG:
-                break
-        self._is_due = bool(self._waiting) or took > _LONG
-        if self._is_due:
-            asyncio.get_running_loop().call_later(max(_REST, took) if took > _LONG else 0, self._go_on)
+        try:
+            for _ in range(min(_AT_ONCE, len(self._waiting))):
+                flow = next(iter(self._waiting))
+                del self._waiting[flow]
+                flow.turn()
+                if (took := perf_counter() - began) > _LONG:
+                    break
+        finally:  # whatever became of this turn, the others wait for theirs
+            self._is_due = bool(self._waiting) or took > _LONG
+            if self._is_due:
+                asyncio.get_running_loop().call_later(max(_REST, took) if took > _LONG else 0, self._go_on)
 
 
 class Flow(FlowControl):
@@ -55,6 +57,10 @@ class Flow(FlowControl):
             self._turns.wait(self)
 
     def turn(self) -> None:
-        """Its turn has come."""
-        if not self._transport.is_closing() and self._read_on():
-            super().resume_reading()
+        """Its turn has come. Where that fails, the event loop hears of it, and the connection ends."""
+        try:
+            if not self._transport.is_closing() and self._read_on():
+                super().resume_reading()
+        except BaseException:
+            self._transport.abort()
+            raise

@@ -36,6 +36,12 @@ SMALL = Limits(
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
+BOTH_LOOPS = pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": True}), ("asyncio", {"use_uvloop": False})],
+    ids=["uvloop", "asyncio"],
+)
+
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
@@ -462,3 +468,51 @@ async def test_connect_makes_no_tunnel(port: Port) -> None:
             assert headers["connection"] == "close"
             assert await ended(connection)
     assert port.stored() == []
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize(
+    "request_",
+    [
+        WHOLE,
+        head(b"{}", content_length="", transfer_encoding="chunked") + chunk(b"{}") + b"0\r\n\r\n",
+        WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        WHOLE + b"POST /webhooks",
+    ],
+    ids=["whole", "chunked", "HTTP/1.0", "and half a head"],
+)
+async def test_a_client_that_ends_its_side_gets_the_answer_to_what_it_sent(port: Port, request_: bytes) -> None:
+    async with port.connection() as connection:
+        await connection.write(request_)
+        connection.writer.write_eof()
+        status, headers, content = await connection.answer()
+        assert (status, headers["connection"]) == (202, "close")
+        assert content["id"]
+        assert await connection.closed()
+    assert port.stored() == [2]
+
+
+@BOTH_LOOPS
+async def test_all_that_was_sent_ahead_is_answered_after_the_client_ended_its_side(port: Port) -> None:
+    async with port.connection() as connection:
+        await connection.write(WHOLE * 3)
+        connection.writer.write_eof()
+        answers = [await connection.answer() for _ in range(3)]
+        assert [status for status, _, _ in answers] == [202] * 3
+        assert ["connection" in headers for _, headers, _ in answers] == [False, False, True]
+        assert await connection.closed()
+    assert port.stored() == [2] * 3
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("beginning", [b"", b"\r\n", b"POST /webhooks", head(b"{}"), head(b"{}") + b"{"])
+async def test_a_connection_ends_with_the_clients_side_where_nothing_whole_came(port: Port, beginning: bytes) -> None:
+    async with port.connection() as connection:
+        await connection.write(beginning)
+        connection.writer.write_eof()
+        assert await connection.closed()
+    async with port.connection() as connection:
+        assert await usable(connection)
+        connection.writer.write_eof()
+        assert await connection.closed()
+    assert port.stored() == [2]

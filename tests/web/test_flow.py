@@ -1,6 +1,7 @@
 """Connections that send more than a request at once take turns, and leave time for everybody else."""
 
 import asyncio
+import socket
 import time
 from itertools import pairwise
 
@@ -76,3 +77,34 @@ async def test_after_much_work_everybody_else_has_as_long() -> None:
         await until(lambda: len(reads.seen) == count)  # noqa: B023 - it is asked in this turn of the loop
     for (began, ended), (next_one, _) in pairwise(reads.times):
         assert next_one - ended >= ended - began - 0.002  # timers go off as much as a millisecond early
+
+
+async def test_a_turn_that_fails_ends_its_connection_and_nobody_elses() -> None:
+    loop = asyncio.get_running_loop()
+    turns, seen, told = Turns(), list[int](), list[BaseException]()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    ours, theirs = zip(*(socket.socketpair() for _ in range(6)), strict=True)
+    try:
+        for number, one in enumerate(ours):
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=one)
+
+            def read_on(number: int = number) -> bool:
+                seen.append(number)
+                if number == 1:
+                    raise RuntimeError("broken")
+                return True
+
+            flow = Flow(transport, turns, read_on)
+            flow.pause_reading()
+            flow.resume_reading()
+        await until(lambda: len(seen) == 6)
+        assert seen == [0, 1, 2, 3, 4, 5]
+        assert [str(error) for error in told] == ["broken"]
+        theirs[1].settimeout(10)
+        assert await asyncio.to_thread(theirs[1].recv, 1) == b""
+        theirs[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs[0].recv(1)
+    finally:
+        for one in (*ours, *theirs):
+            one.close()

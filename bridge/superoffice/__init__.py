@@ -1,1 +1,1 @@
-"""The target side: one WorkflowEvent out, one judged answer back. The only room that speaks to SuperOffice."""
+"""The SuperOffice client: sends WorkflowEvents and judges the answers."""

@@ -1,4 +1,4 @@
-"""What the bytes of an answer say: JSON, in whatever coding and charset they came, or text.
+"""Decodes response bodies: JSON or text, in any content coding and charset.
 
 Requests ask for `Accept-Encoding: identity`; what stands in front of a target may answer otherwise all the same.
 """

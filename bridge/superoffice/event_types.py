@@ -1,4 +1,4 @@
-"""Which WorkflowEventType names a server knows, by its version.
+"""The WorkflowEventType names of each SuperOffice version.
 
 The names are those of the enum WorkflowEventType in SuperOffice's own client library (@superoffice/webapi). That a
 server of the same version knows the same names is our reading of it.

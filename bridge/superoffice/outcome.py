@@ -1,4 +1,4 @@
-"""What an answer, or its absence, teaches: status and body in, outcome and a sentence for people out."""
+"""Maps a response, or an error in place of one, to an outcome and a sentence for people."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""SuperOffice's JSON: the wrapper around a WorkflowEvent, and what its answers are.
+"""JSON payloads of SendEvent: the request's wrapper, and how to tell a result from an error.
 
 Names of an answer count in any case: SuperOffice's own serializer may be set to write `eventType`.
 """

@@ -1,4 +1,4 @@
-"""The headers of a target's requests, its log-in aside: ours, the target's, then an event's own."""
+"""The headers of a target's requests, without authorization: ours, the target's, then the event's."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""One POST of one WorkflowEvent to one target, over httpx; whatever happens comes back as an Attempt."""
+"""Sends one WorkflowEvent to one target; whatever happens comes back as an Attempt."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""`version: auto`: the version that a target's server says it is, and which event types of the rules it does not list.
+"""Asks a target's server for its version (`version: auto`), and warns of event types in rules that it does not list.
 
 It is asked beside everything else: nothing waits for the answer, and no event is kept back because of it.
 """

@@ -1,1 +1,1 @@
-"""The HTTP edges: the public port, where webhooks come in, and the admin port, where operators look."""
+"""The HTTP ports: the public one for webhooks, the admin one for operators."""

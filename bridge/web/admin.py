@@ -1,4 +1,4 @@
-"""The admin port, for operators and their monitoring; `guard` lets nobody in without the token."""
+"""The admin port's routes; `guard` stands before them and asks for the token."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

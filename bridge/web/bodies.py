@@ -1,4 +1,4 @@
-"""A request's body, read within the limits of size, time and memory that hold before anything is proven."""
+"""Reads request bodies within limits of size, time and memory."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from bridge.content_codings import ACCEPTED, is_supported
 from bridge.errors import Refused
 from bridge.receiving.limits.addresses import of_one_holder
 from bridge.receiving.limits.request_limits import Largest, Limits
-from bridge.web.exchanges import whole_body
 from bridge.web.problems import RawAnswer
-from bridge.web.reading import FIELDS
+from bridge.web.protocol.fast_path import whole_body
+from bridge.web.protocol.request_reader import FIELDS
 
 _PER_PIECE = 50  # bytes of memory, whatever a piece's length
 HeaderList = Sequence[tuple[bytes, bytes]]

@@ -1,4 +1,4 @@
-"""What stands before the admin port's application: the token, and the public port's bounds on all that strangers send.
+"""Middleware of the admin port: bearer token, body limits, rate limit of failures.
 
 A right token is looked at and served at once, whatever came from its address before.
 """
@@ -19,9 +19,9 @@ from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import FailureSettings
 from bridge.web.bodies import Bodies
-from bridge.web.connections import Connections
 from bridge.web.problems import for_error, unauthorized
-from bridge.web.reading import FIELDS
+from bridge.web.protocol.connections import Connections
+from bridge.web.protocol.request_reader import FIELDS
 
 _LIMITS = Limits(connections=100)  # few people and scripts come here, and the public port needs the files
 _LARGEST = Largest(1024 * 1024, "")

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: one place that knows which error is which status (RFC 9457, application/problem+json).
+"""Errors as HTTP responses (RFC 9457, application/problem+json): the only place that maps errors to statuses.
 
 What RFC 9110 wants beside a status is added here: WWW-Authenticate (401), Allow (405), Accept-Encoding (415).
 """

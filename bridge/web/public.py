@@ -1,4 +1,7 @@
-"""The public port: bytes in, status out. A raw ASGI endpoint, since everything a sender waits for passes here."""
+"""The public port: the webhook endpoint, /healthz and /readyz.
+
+The endpoint is raw ASGI, since everything a sender waits for passes here.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -22,10 +25,10 @@ from bridge.receiving.limits.request_limits import Limits
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import now
 from bridge.web.bodies import Bodies
-from bridge.web.connections import Connections
-from bridge.web.exchanges import answer_at_once
 from bridge.web.problems import RawAnswer, failed, for_error, not_allowed, not_served, problem, response, unavailable
-from bridge.web.reading import FIELDS
+from bridge.web.protocol.connections import Connections
+from bridge.web.protocol.fast_path import answer_at_once
+from bridge.web.protocol.request_reader import FIELDS
 
 _AS_IT_SAYS = (b"x-content-type-options", b"nosniff")  # echoed text is never looked at for HTML
 _LIMITS = Limits()

@@ -1,4 +1,4 @@
-"""An application on a socket: uvicorn within an event loop that others share."""
+"""Listening sockets, and a uvicorn server that serves an application on one."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from bridge.errors import BridgeError
-from bridge.web.connections import Connections
+from bridge.web.protocol.connections import Connections
 
 _BACKLOG = 2048
 _LAST_READ = 0.1  # seconds

@@ -1,7 +1,7 @@
 """Hostile input over real sockets to a real `bridge serve`: a clear refusal or a state, and the next webhook at once.
 
-What needs limits that a test can reach is in tests/web/test_connections.py. Requests are bytes here, since client
-libraries are too well-behaved.
+What needs limits that a test can reach is in tests/web/protocol/test_connections.py. Requests are bytes here, since
+client libraries are too well-behaved.
 """
 
 import json

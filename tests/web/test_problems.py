@@ -9,7 +9,7 @@ import pytest
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.web import problems
-from bridge.web.heads import VERSION_NOT_SUPPORTED
+from bridge.web.protocol.heads import VERSION_NOT_SUPPORTED
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, as a client: the bytes of a request out, one whole answer in, read by httptools.
+"""An HTTP/1.1 client connection.
 
 httptools (llhttp) parses; what is ours is only whose turn it is. Decision 0002 says why this is not a library's.
 """

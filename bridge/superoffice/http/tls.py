@@ -1,4 +1,4 @@
-"""A target's TLS: whom it trusts, the certificate it shows, the oldest version it speaks; as an `ssl.SSLContext`.
+"""A target's TLS settings as an `ssl.SSLContext`, made anew when a certificate file changes.
 
 What comes from files is followed: when a file changes, connections made from then on use what it holds now.
 """

@@ -1,1 +1,1 @@
-"""Log-ins: an httpx.Auth for each scheme, and the credentials that they fetch and keep."""
+"""Authentication with SuperOffice: an httpx.Auth for each scheme."""

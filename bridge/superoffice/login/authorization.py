@@ -1,4 +1,4 @@
-"""How a target is logged in to: each scheme an httpx.Auth, from what stands under `authorization:`."""
+"""Compiles a target's `authorization:` into an httpx.Auth."""
 
 from base64 import b64encode
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""The refresh token of an OAuth log-in: as configured, or the one that the service gave in its stead.
+"""The OAuth refresh token in use: the configured one, or the last one that the service gave in its place.
 
 SuperOffice documents that no new one comes back. Where one does, the old one may be worth nothing from then on, so the
 new one must outlive the process. It is kept sealed, under a key that is made of the configured token: whoever reads the

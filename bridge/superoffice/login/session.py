@@ -1,4 +1,4 @@
-"""Credentials that are fetched: one log-in for all who wait, ahead of the last one's end, and again when refused.
+"""A login session: credentials that are fetched once for all who wait, and again when they expire or are refused.
 
 A scheme says how to log in (`LogIn`); `LoggedIn` says when, and is the same for all of them.
 """

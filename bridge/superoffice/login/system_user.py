@@ -1,4 +1,4 @@
-"""A system user of SuperOffice Online: a signed token is exchanged for a JWT, and that holds the ticket.
+"""Logs in as a system user of SuperOffice Online: a signed token is exchanged for a JWT that holds the ticket.
 
 How each step looks is from SuperOffice's pages about the system user flow; what they leave open is said in
 docs/log-ins.md.

@@ -1,4 +1,4 @@
-"""What a log-in service is asked and answers: bounded, judged by its status, and never quoted with a secret in it."""
+"""The client of a log-in service: sends token requests, reads the answers, never quotes a secret."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,1 +1,1 @@
-"""Tenants of SuperOffice Online: where each is, and whether it runs."""
+"""Tenants of SuperOffice Online: their addresses and states."""

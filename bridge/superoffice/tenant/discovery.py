@@ -1,5 +1,7 @@
-"""Where a tenant of SuperOffice Online is: asked of its environment, kept while the answer holds, asked again when it
-moves. No event is sent but to where a running tenant was said to be.
+"""Finds the host of a SuperOffice Online tenant, and caches it.
+
+It is asked for again when the answer expires or the tenant moves. No event is sent but to where a running tenant was
+said to be.
 """
 
 import asyncio

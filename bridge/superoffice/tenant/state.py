@@ -1,4 +1,4 @@
-"""What the state endpoint of SuperOffice Online says of a tenant, read with care: it decides where credentials go.
+"""Reads a tenant's state from the state endpoint of SuperOffice Online, strictly: it decides where credentials go.
 
 The endpoint and its fields are those of SuperOffice's page on tenant status. That a ValidUntil without an offset is
 UTC, and that a state may come as its number instead of its name, is our reading.

@@ -3,8 +3,8 @@
 import pytest
 
 from bridge.errors import Refused
-from bridge.web.heads import is_host, is_latest, request_line
 from bridge.web.problems import REFUSALS
+from bridge.web.protocol.heads import is_host, is_latest, request_line
 
 
 @pytest.mark.parametrize(

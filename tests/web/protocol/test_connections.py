@@ -17,10 +17,9 @@ from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
 from bridge.store.store import Store, owned
 from bridge.web import public
-from bridge.web.connections import Connections
+from bridge.web.protocol.connections import Connections
 from bridge.web.serving import Serving, listen
-
-from .test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
+from web.test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
 
 MAX_BODY = 200_000
 SMALL = Limits(

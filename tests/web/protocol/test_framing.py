@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Refused
-from bridge.web.framing import Chunked, FixedLength
+from bridge.web.protocol.framing import Chunked, FixedLength
 
 AROUND = 100
 

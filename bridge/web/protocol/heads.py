@@ -1,4 +1,4 @@
-"""What RFC 9112 asks of a request's head beyond what a parser needs: a version that is spoken here, and one Host."""
+"""Checks a request head's HTTP version and Host header (RFC 9112, 2.3 and 3.2)."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,6 @@
-"""Where a request's body ends (RFC 9112, 6 and 7): read by us, since what parsers make of chunks differs.
+"""Body framing (RFC 9112, 6 and 7): by Content-Length or in chunks.
+
+It is read by us, since what parsers make of chunks differs.
 
 Both kinds take what comes next by `read(data)`. It answers what of that belongs to the body, and what comes after the
 body's end, or None where the end is still to come. `left_unread`: there was more than should be read at once; the next

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections of a port: uvicorn's, with the bounds that uvicorn leaves to a proxy.
+"""HTTP/1.1 server connections: uvicorn's, with limits on heads, idle time and their number.
 
 Until a request's headers are complete, no application hears of it: how many bytes, how much time and how many
 connections that takes is bounded here. Bodies are bounded where they are read (`bodies`).
@@ -13,22 +13,22 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
 from bridge.timeouts import TimeoutQueue
-from bridge.web.flow import Flow, Turns
 from bridge.web.problems import REFUSALS, problem
-from bridge.web.reading import Reader
+from bridge.web.protocol.flow_control import ConnectionFlow, ReadQueue
+from bridge.web.protocol.request_reader import RequestReader
 
 _MAPPED = "::ffff:"  # how a socket that takes both writes an address of IPv4 (RFC 4291, 2.5.5.2)
 
-Told = Callable[[str, str], None]
+OnRefusal = Callable[[str, str], None]
 
 
 class Connections:
     """Makes the connections of one port. `refused` hears why one was refused, and the client's address."""
 
-    def __init__(self, limits: Limits, refused: Told) -> None:
+    def __init__(self, limits: Limits, refused: OnRefusal) -> None:
         self.limits = limits
         self.refused = refused
-        self.turns = Turns()
+        self.read_queue = ReadQueue()
         self.heads = TimeoutQueue(limits.head_within, ServerConnection.head_is_too_slow)
         self.idle = TimeoutQueue(limits.idle, ServerConnection.timeout_keep_alive_handler)
         # For their clients to send the rest of a request, by their addresses; an address' longest first.
@@ -63,8 +63,8 @@ class Connections:
                 del self._waiting[connection.address]
 
 
-class ServerConnection(Reader):
-    """One connection. It relies on uvicorn's own attributes: tests/web/test_connections.py would tell of a change."""
+class ServerConnection(RequestReader):
+    """One connection."""
 
     def __init__(self, connections: Connections, **of_uvicorn: Any) -> None:
         super().__init__(connections.limits, **of_uvicorn)
@@ -77,7 +77,7 @@ class ServerConnection(Reader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Flow(transport, self._connections.turns, self.read_on)
+        self.flow = ConnectionFlow(transport, self._connections.read_queue, self.read_on)
         if self.client and self.client[0].startswith(_MAPPED):
             self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         self._connections.waits(self)

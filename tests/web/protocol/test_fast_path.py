@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from bridge.receiving.limits.request_limits import Limits
-from bridge.web.connections import Connections, ServerConnection
-from bridge.web.exchanges import answer_at_once, whole_body
 from bridge.web.problems import RawAnswer
+from bridge.web.protocol.connections import Connections, ServerConnection
+from bridge.web.protocol.fast_path import answer_at_once, whole_body
 
 ANSWER: RawAnswer = (202, [(b"content-type", b"text/plain"), (b"content-length", b"3")], b"ok\n")
 

@@ -1,8 +1,8 @@
-"""What uvicorn has of a request beside ASGI: the body where it is whole, and the way to answer in one write.
+"""Fast path past ASGI: a complete body is taken at once, a response goes out in one write.
 
 ASGI takes an answer as two messages, each of which uvicorn writes for itself: one system call more for every webhook.
 Elsewhere than on uvicorn's HTTP/1.1 connections, and wherever it is not that simple, there is nothing to be had here,
-and ASGI's own ways are left. tests/web/test_exchanges.py would tell of a change in uvicorn.
+and ASGI's own ways are left.
 """
 
 from starlette.types import Receive

@@ -1,4 +1,4 @@
-"""When a connection is read: those that send more than a whole request take turns, so that nobody else waits for them.
+"""Read flow control: connections that send more than one whole request are read in turn.
 
 A webhook mostly comes in one piece. Whoever sends a body in many, crumbs of chunks, or on and on after a refusal, could
 otherwise have as much of each turn of the event loop as its connections bring.
@@ -15,14 +15,14 @@ _LONG = 0.0002  # seconds of work for them in a turn; after more, everybody else
 _REST = 0.001
 
 
-class Turns:
+class ReadQueue:
     """The connections of a port that wait to be read on, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Flow, None] = {}
+        self._waiting: dict[ConnectionFlow, None] = {}
         self._is_due = False  # the next turn
 
-    def wait(self, flow: "Flow") -> None:
+    def wait(self, flow: "ConnectionFlow") -> None:
         """Let a connection be read on when its turn comes."""
         self._waiting[flow] = None
         if not self._is_due:
@@ -44,17 +44,17 @@ class Turns:
                 asyncio.get_running_loop().call_later(max(_REST, took) if took > _LONG else 0, self._go_on)
 
 
-class Flow(FlowControl):
+class ConnectionFlow(FlowControl):
     """One connection's. `read_on` reads what is left of what came, and says whether more should come."""
 
-    def __init__(self, transport: asyncio.Transport, turns: Turns, read_on: Callable[[], bool]) -> None:
+    def __init__(self, transport: asyncio.Transport, queue: ReadQueue, read_on: Callable[[], bool]) -> None:
         super().__init__(transport)
-        self._turns = turns
+        self._queue = queue
         self._read_on = read_on
 
     def resume_reading(self) -> None:
         if self.read_paused:
-            self._turns.wait(self)
+            self._queue.wait(self)
 
     def turn(self) -> None:
         """Its turn has come. Where that fails, the event loop hears of it, and the connection ends."""

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from .test_exchanges import connected
-from .test_public import until
+from web.test_public import until
+
+from .test_fast_path import connected
 
 pytestmark = pytest.mark.anyio
 

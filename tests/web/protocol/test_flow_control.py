@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from bridge.web.flow import Flow, Turns
+from bridge.web.protocol.flow_control import ConnectionFlow, ReadQueue
+from web.test_public import until
 
-from .test_exchanges import Transport
-from .test_public import until
+from .test_fast_path import Transport
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +21,10 @@ class Reads:
     def __init__(self, takes: float = 0) -> None:
         self.seen: list[int] = []
         self.times: list[tuple[float, float]] = []  # when each began and ended
-        self.turns = Turns()
+        self.read_queue = ReadQueue()
         self._takes = takes
 
-    def flow(self, number: int) -> Flow:
+    def flow(self, number: int) -> ConnectionFlow:
         def read_on() -> bool:
             self.seen.append(number)
             began = time.perf_counter()
@@ -33,7 +33,7 @@ class Reads:
             self.times.append((began, time.perf_counter()))
             return True
 
-        flow = Flow(Transport(), self.turns, read_on)
+        flow = ConnectionFlow(Transport(), self.read_queue, read_on)
         flow.pause_reading()
         return flow
 
@@ -81,7 +81,7 @@ async def test_after_much_work_everybody_else_has_as_long() -> None:
 
 async def test_a_turn_that_fails_ends_its_connection_and_nobody_elses() -> None:
     loop = asyncio.get_running_loop()
-    turns, seen, told = Turns(), list[int](), list[BaseException]()
+    queue, seen, told = ReadQueue(), list[int](), list[BaseException]()
     loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
     ours, theirs = zip(*(socket.socketpair() for _ in range(6)), strict=True)
     try:
@@ -94,7 +94,7 @@ async def test_a_turn_that_fails_ends_its_connection_and_nobody_elses() -> None:
                     raise RuntimeError("broken")
                 return True
 
-            flow = Flow(transport, turns, read_on)
+            flow = ConnectionFlow(transport, queue, read_on)
             flow.pause_reading()
             flow.resume_reading()
         await until(lambda: len(seen) == 6)

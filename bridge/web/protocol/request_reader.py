@@ -1,4 +1,4 @@
-"""Requests out of the bytes of a connection: uvicorn's way, where it is stricter than its parser where RFC 9112 is."""
+"""Parses requests from the bytes of a connection, more strictly than uvicorn where RFC 9112 is."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bridge.errors import Refused
 from bridge.receiving.limits.request_limits import Limits
-from bridge.web.framing import Chunked, FixedLength, is_chunked
-from bridge.web.heads import VERSION_NOT_SUPPORTED, host_invalid, is_host, is_latest, request_line
+from bridge.web.protocol.framing import Chunked, FixedLength, is_chunked
+from bridge.web.protocol.heads import VERSION_NOT_SUPPORTED, host_invalid, is_host, is_latest, request_line
 
 FIELDS = "bridge.fields"  # of a scope: its headers by name, the last one where there are several
 _HEAD_END = b"\r\n\r\n"
@@ -19,8 +19,8 @@ class _Stop(Exception):
     """The parser must not read on."""
 
 
-class Reader(HttpToolsProtocol):
-    """Reads requests. It relies on uvicorn's own attributes: tests/web/test_reading.py would tell of a change.
+class RequestReader(HttpToolsProtocol):
+    """Reads requests.
 
     The parser reads one request, and its body where that came along. Where it would read otherwise than we do, or go on
     to the next request, it is stopped, and a new one takes over; what comes later of a body, and chunks, are read by

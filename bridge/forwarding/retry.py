@@ -65,6 +65,7 @@ class Policy:
             stop=tenacity.stop_after_attempt(settings.max_attempts) if settings.max_attempts else tenacity.stop_never,
         )
         self._retry_after_cap = settings.retry_after_cap
+        self.max_attempts = settings.max_attempts
         # No wait is longer, in milliseconds.
         self.longest = max(math.ceil(settings.max_wait * (1 + settings.jitter)), settings.retry_after_cap)
 

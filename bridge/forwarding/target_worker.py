@@ -151,7 +151,9 @@ class TargetWorker:
         self._looked_at = self._clock.running()
         leased_until = asyncio.get_running_loop().time() + self.lease / 1000
         try:
-            claimed = await self._store.claim(self.name, limit, self.lease, probe=probe)
+            claimed = await self._store.claim(
+                self.name, limit, self.lease, probe=probe, max_attempts=self._policy.max_attempts
+            )
         except StoreUnavailable as error:
             log.error(logs.CLAIM_FAILED, target=self.name, error=str(error))
             self._due_at = self._clock.running() + _STORE_WAIT
@@ -160,6 +162,8 @@ class TargetWorker:
             self._due_at = claimed.next_due_at
         for old in claimed.expired:
             self._tell.ended(old, EventState.DEAD, "max_age", self._clock.running())
+        for spent in claimed.spent:
+            self._tell.ended(spent, EventState.DEAD, "max_attempts", self._clock.running())
         if self._closing:
             await self._store.release(claimed.claims)
             return

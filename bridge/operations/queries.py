@@ -19,7 +19,7 @@ from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
 from bridge.store.remapping import is_replaced
-from bridge.store.target_states import Backlog
+from bridge.store.target_states import Backlog, Sending
 from bridge.times import iso, iso_or_none
 
 BATCH = 200
@@ -176,7 +176,7 @@ class Queries:
                 said.get(name) if self.target_urls.get(name) is None else None,
                 backlog.get(name),
                 held.get(name, 0),
-                sending.get(name, 0),
+                sending.get(name),
             )
             for name in sorted({*self.target_urls, *backlog, *held, *sending})
         ]
@@ -193,12 +193,19 @@ class Queries:
         return found
 
     def _target(
-        self, state: TargetState, tenant: TenantState | None, waiting: Backlog | None, held: int, sending: int
+        self,
+        state: TargetState,
+        tenant: TenantState | None,
+        waiting: Backlog | None,
+        held: int,
+        sending: Sending | None,
     ) -> dict[str, Any]:
         words = WORDS.get(state.reason) if state.paused_at is not None else None
         if self.names.are_all and state.name not in self.names.target:
             words = UNKNOWN
         pending = waiting.pending if waiting else 0
+        sent = sending.events if sending else 0
+        probe = sending if state.paused_at is not None else None  # it may be back among what waits in a moment
         return {
             "name": state.name,
             "url": tenant.url if tenant else self.target_urls.get(state.name),
@@ -212,10 +219,10 @@ class Queries:
             "paused_at": iso_or_none(state.paused_at),
             "next_probe_at": iso_or_none(state.next_probe_at),
             "pending": pending,
-            "oldest": iso(waiting.oldest) if waiting else None,
-            "sending": sending,
+            "oldest": iso_or_none(min((its.oldest for its in (waiting, probe) if its), default=None)),
+            "sending": sent,
             "held": held,
-            "stuck": held + (pending + sending if words else 0),  # a probe that is under way may fail like the last
+            "stuck": held + (pending + sent if words else 0),  # a probe that is under way may fail like the last
         }
 
     def batches(self, query: Any) -> list[list[str]]:

@@ -162,18 +162,25 @@ class Erase:
     now: int
 
 
-def erase(connection: Connection, asks: Sequence[Erase]) -> Sequence[bool | None]:
-    """Delete webhooks with all that came of them, or something of them (None): ask again for the rest.
+class Erased(StrEnum):
+    """What became of the wish to erase a webhook."""
 
-    One whose event is being sent stays, or what is left of it, and its answer is False.
-    """
+    DONE = "done"
+    PARTLY = "partly"  # ask again for the rest
+    BEING_SENT = "being_sent"  # one of its events is: it stays, or what is left of it
+    ABSENT = "absent"  # there is none
+
+
+def erase(connection: Connection, asks: Sequence[Erase]) -> Sequence[Erased]:
+    """Delete webhooks with all that came of them, or something of them."""
     ids = [ask.webhook_id for ask in asks]
     sending = select(events.c.webhook_id).where(events.c.webhook_id.in_(ids), events.c.state == EventState.SENDING)
     busy = set(connection.execute(sending).scalars())
     there = set(connection.execute(select(webhooks.c.id).where(webhooks.c.id.in_(set(ids) - busy))).scalars())
     are_gone, made = delete_some(connection, there)
     advance(connection, map(key_of, made), max(ask.now for ask in asks))
-    return [(True if are_gone else None) if id_ in there else False for id_ in ids]
+    erased = Erased.DONE if are_gone else Erased.PARTLY
+    return [erased if id_ in there else Erased.BEING_SENT if id_ in busy else Erased.ABSENT for id_ in ids]
 
 
 def existing(connection: Connection, ids: Sequence[str], table: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -24,7 +25,7 @@ from bridge.store.order import WAITING, advance, key_of
 from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, events, is_pending, is_sending
 
-_EXPIRED_AT_ONCE = 200  # dead letters per claim: bounds one transaction
+_DEAD_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 _CLAIMED_AT_ONCE = 32  # of them, until they are this long together
 _CLAIMED_BYTES = 4 << 20
 
@@ -59,7 +60,7 @@ _claim = Prepared(
     ),
     ("claimed_at", "lease", "probing", "row"),
 )
-_expire = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason="max_age")
+_end = update(events).where(events.c.seq == bindparam("row")).values(state=EventState.DEAD, reason=bindparam("why"))
 _next_due = Prepared(
     lambda _: select(func.min(events.c.next_attempt_at)).where(
         events.c.target == bindparam("target"), is_pending, events.c.next_attempt_at < literal_column(str(WAITING))
@@ -89,7 +90,7 @@ _ATTEMPT_COLUMNS = (
     *("event_id", "number", "started_at", "duration", "outcome", "status", "detail", "result", "late", "probe"),
 )
 _insert_attempt = Prepared(lambda _: attempts.insert().inline(), _ATTEMPT_COLUMNS)
-_SEQ, _EXPIRES_AT, _TEXT = map(_CLAIMED.index, ("seq", "expires_at", "text"))
+_SEQ, _EXPIRES_AT, _RETRIES, _TEXT = map(_CLAIMED.index, ("seq", "expires_at", "retries", "text"))
 _ON_UNKNOWN = {each.value: each for each in OnUnknown}
 _STATES = {each.value: each for each in EventState}
 _PENDING, _SENDING = EventState.PENDING.value, EventState.SENDING.value
@@ -108,15 +109,17 @@ class Ask:
     claimed_at: int  # by the wall clock
     lease_until: int
     probe: bool = False
+    max_attempts: int | None = None  # None: no event is ever out of them
 
 
 @dataclass(slots=True, kw_only=True)
 class Claimed:
-    """What there was: leased events, events that had grown too old, and when the next one is due."""
+    """What there was: leased events, those that are dead instead, and when the next one is due."""
 
     claims: tuple[Claim, ...]
-    expired: tuple[Claim, ...]
+    expired: tuple[Claim, ...]  # they had grown too old
     next_due_at: int | None
+    spent: tuple[Claim, ...] = ()  # they were out of attempts, which are fewer than when they were last sent
 
 
 class Result(Struct, frozen=True):
@@ -149,27 +152,36 @@ def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
 def _claim_for(connection: Connection, ask: Ask) -> Claimed:
     claims: list[Claim] = []
     expired: list[Claim] = []
+    spent: list[Claim] = []
     more = True
     size = 0
-    while more and len(claims) < ask.limit and len(expired) < _EXPIRED_AT_ONCE and size < _CLAIMED_BYTES:
+    most = inf if ask.max_attempts is None else ask.max_attempts
+    while more and len(claims) < ask.limit and len(expired) + len(spent) < _DEAD_AT_ONCE and size < _CLAIMED_BYTES:
         count = min(ask.limit - len(claims), _CLAIMED_AT_ONCE)
         rows = _claimable.rows(connection, (ask.target, ask.now, count))
         more = len(rows) == count
         size += sum([len(row[_TEXT]) for row in rows])
-        old = [row for row in rows if row[_EXPIRES_AT] <= ask.clock]
-        fresh = [row for row in rows if row[_EXPIRES_AT] > ask.clock] if old else rows
-        if old:
-            connection.execute(_expire, [{"row": row[_SEQ]} for row in old])
-            gone = [_as_claim(row, claimed=0, probe=False) for row in old]
-            advance(connection, map(key_of, gone), ask.now)
-            expired += gone
+        fresh = [row for row in rows if row[_EXPIRES_AT] > ask.clock and row[_RETRIES] < most]
+        if len(fresh) < len(rows):
+            expired += _ended(connection, "max_age", [row for row in rows if row[_EXPIRES_AT] <= ask.clock], ask.now)
+            young = [row for row in rows if row[_EXPIRES_AT] > ask.clock]
+            spent += _ended(connection, "max_attempts", [row for row in young if row[_RETRIES] >= most], ask.now)
         if fresh:
             _claim.change(connection, [(ask.claimed_at, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
             claims += [_as_claim(row, claimed=1, probe=ask.probe) for row in fresh]
     next_due_at: int | None = ask.now
     if len(claims) < ask.limit and size < _CLAIMED_BYTES:
         ((next_due_at,),) = _next_due.rows(connection, (ask.target,))
-    return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at)
+    return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at, spent=tuple(spent))
+
+
+def _ended(connection: Connection, reason: str, rows: Sequence[Sequence[Any]], now: int) -> list[Claim]:
+    """Give up events that are due but must not be sent."""
+    if rows:
+        connection.execute(_end, [{"row": row[_SEQ], "why": reason} for row in rows])
+    ended = [_as_claim(row, claimed=0, probe=False) for row in rows]
+    advance(connection, map(key_of, ended), now)
+    return ended
 
 
 def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:

@@ -96,8 +96,10 @@ class Store:
         """A stored webhook, as it was verified."""
         return await self._writer.run(webhooks.load, webhook_id, in_time=True)
 
-    async def claim(self, target: str, limit: int, lease: int, *, probe: bool = False) -> events.Claimed:
-        """Lease at most `limit` due events of a target for `lease` milliseconds."""
+    async def claim(
+        self, target: str, limit: int, lease: int, *, probe: bool = False, max_attempts: int | None = None
+    ) -> events.Claimed:
+        """Lease at most `limit` due events of a target for `lease` milliseconds, none that is out of attempts."""
         moment = self.clock.running()
         ask = events.Ask(
             target=target,
@@ -107,6 +109,7 @@ class Store:
             claimed_at=self.clock.wall(),
             lease_until=moment + lease,
             probe=probe,
+            max_attempts=max_attempts,
         )
         return await self._writer.run(events.claim, ask)
 
@@ -149,15 +152,15 @@ class Store:
         asked = actions.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
         return await self._writer.run(actions.change, asked, cost=_PORTION)
 
-    async def erase(self, webhook_id: str) -> bool:
-        """Delete a webhook with all that came of it; False where one of its events is being sent just now.
+    async def erase(self, webhook_id: str) -> actions.Erased:
+        """Delete a webhook with all that came of it, unless one of its events is being sent just now.
 
         Of one with thousands of events, those may be gone by then of which none was being sent before.
         """
         asked = actions.Erase(webhook_id=webhook_id, now=self.clock.running())
-        while (is_gone := await self._writer.run(actions.erase, asked, cost=_STATEMENTS)) is None:
+        while (erased := await self._writer.run(actions.erase, asked, cost=_STATEMENTS)) is actions.Erased.PARTLY:
             pass
-        return is_gone
+        return erased
 
     async def check_purging(self) -> None:
         """Make sure that `purge` would succeed now.

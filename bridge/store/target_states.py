@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from bridge.model import TargetState
 from bridge.store import clock
@@ -71,14 +71,18 @@ def backlog(connection: Connection) -> dict[str, Backlog]:
 
 def held(connection: Connection) -> dict[str, int]:
     """For each target with held events: how many."""
-    return _counted(connection, is_held)
-
-
-def sending(connection: Connection) -> dict[str, int]:
-    """For each target with events that are being sent: how many. Of a paused one, it is the probe's."""
-    return _counted(connection, is_sending)
-
-
-def _counted(connection: Connection, condition: ColumnElement[bool]) -> dict[str, int]:
-    query = select(events.c.target, func.count()).where(condition).group_by(events.c.target)
+    query = select(events.c.target, func.count()).where(is_held).group_by(events.c.target)
     return {target: count for target, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+
+
+class Sending(NamedTuple):
+    """What is being sent to a target: how much, and when the oldest of it was made, by the wall clock."""
+
+    events: int
+    oldest: int
+
+
+def sending(connection: Connection) -> dict[str, Sending]:
+    """For each target with events that are being sent: which. Of a paused one, it is the probe."""
+    query = select(events.c.target, func.count(), func.min(events.c.created_at)).where(is_sending)
+    return {target: Sending(*its) for target, *its in connection.execute(query.group_by(events.c.target))}

@@ -30,6 +30,8 @@ _LARGE = 256 << 10  # the cost from which on a call has a commit of its own, bet
 _BACKLOG = 10_000  # calls not yet dealt with: beyond it the disk does not keep up, and the sender should hear so
 _BACKLOG_COST = 64 << 20  # of them, since their bodies are in memory; large calls are counted apart from others
 
+_CLOSED = "the store is closed"
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +75,8 @@ class Writer:
         self._between: queue.SimpleQueue[tuple[Callable[[Any], Any], _Future]] = queue.SimpleQueue()
         self._turn: _Turn | None = None
         self._light, self._large = _Line(), _Line()
-        self._ended = False
+        self._handing_over = threading.Lock()  # whoever closes does so from any thread
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -84,18 +87,19 @@ class Writer:
             StoreUnavailable: it was not committed, or nobody can tell; or not `in_time`.
             StoreError: what the operation itself has to say against it.
         """
-        if self._ended:
-            raise StoreUnavailable("the store is closed")
         line = self._light if cost < _LARGE else self._large
         if line.taken - line.dealt_with >= _BACKLOG or line.cost_taken - line.cost_dealt_with >= _BACKLOG_COST:
             raise StoreUnavailable("the disk does not keep up")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        turn = self._turn
-        if turn is None or turn.loop is not loop:
-            turn = self._turn = _Turn(loop)
-            loop.call_soon(self._wait_for_more, turn, 1)
-        (turn.jobs if cost < _LARGE else turn.large).append((operation, argument, future, cost))
+        with self._handing_over:
+            if self._closed:
+                raise StoreUnavailable(_CLOSED)
+            turn = self._turn
+            if turn is None or turn.loop is not loop:
+                turn = self._turn = _Turn(loop)
+                loop.call_soon(self._wait_for_more, turn, 1)
+            (turn.jobs if cost < _LARGE else turn.large).append((operation, argument, future, cost))
         line.taken += 1
         line.cost_taken += cost
         if not in_time:
@@ -112,18 +116,21 @@ class Writer:
         Raises:
             StoreUnavailable: it failed.
         """
-        if self._ended:
-            raise StoreUnavailable("the store is closed")
         future = asyncio.get_running_loop().create_future()
-        self._between.put((work, future))
-        self._turns.put(([], []))  # wakes the thread
+        with self._handing_over:
+            if self._closed:
+                raise StoreUnavailable(_CLOSED)
+            self._between.put((work, future))
+            self._turns.put(([], []))  # wakes the thread
         return cast("R", await future)
 
     def close(self) -> None:
-        """Finish what waits, then end the thread."""
-        if self._turn:
-            self._hand_over(self._turn)
-        self._turns.put(None)
+        """Finish what waits, then end the thread. Whoever comes from now on is refused."""
+        with self._handing_over:
+            if self._turn:
+                self._put(self._turn)
+            self._closed = True
+            self._turns.put(None)
         self._thread.join()
 
     def _give_up(self, future: _Future) -> None:
@@ -138,6 +145,10 @@ class Writer:
             self._hand_over(turn)
 
     def _hand_over(self, turn: _Turn) -> None:
+        with self._handing_over:
+            self._put(turn)
+
+    def _put(self, turn: _Turn) -> None:
         if self._turn is turn:
             self._turn = None
         jobs, large, turn.jobs, turn.large = turn.jobs, turn.large, [], []
@@ -148,7 +159,7 @@ class Writer:
         try:
             self._work()
         finally:
-            self._ended = True
+            self._closed = True
             if self._connection:
                 self._connection.close()
 

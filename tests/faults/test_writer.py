@@ -10,7 +10,7 @@ from store.support import LEASE, WINDOW, a_webhook, an_attempt, an_event, mapped
 
 from bridge.mapping.bounds import MAX_EVENTS
 from bridge.model import Dead, Event, Mapped, Outcome, RetryAt, Webhook
-from bridge.store.actions import Action
+from bridge.store.actions import Action, Erased
 from bridge.store.store import Store, owned
 from bridge.store.writer import Writer
 
@@ -80,7 +80,7 @@ async def everything(store: Store, hand: Hand, note: int, *, ordered: bool) -> N
     await store.change(Action.REPLAY, dead)
     await store.change(Action.DISCARD, [one.id for one in made[-200:]])
     if ordered:
-        assert await store.erase(webhook.id)
+        assert await store.erase(webhook.id) is Erased.DONE
         return
     await store.remap(webhook, mapped())
     hand.turn(1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clocks import Hand
 
-from bridge.model import Attempt, Claim, OnUnknown, Outcome
+from bridge.model import Attempt, Claim, OnUnknown, Outcome, RetryAt, TargetState
 from bridge.observing import logs
 from bridge.rate import Bucket
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -20,7 +20,7 @@ from bridge.settings.schema import TargetSettings
 from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
-from forwarding.support import FAST, Base, Log, Target, accept, quiet, running, target_worker
+from forwarding.support import FAST, Base, Log, Target, accept, attempted, quiet, running, target_worker
 from forwarding.world import Loop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
@@ -193,6 +193,24 @@ async def test_after_the_last_attempt_an_event_is_dead(base: Base, store: Store,
     assert len(target.claims) == 3
     (event,) = base.events()
     assert (event["state"], event["reason"]) == ("dead", "max_attempts")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_an_event_that_is_out_of_attempts_by_todays_settings_is_not_sent_again(
+    base: Base, store: Store, log: Log, paused: bool
+) -> None:
+    (tried,) = await accept(store, 1)
+    for _ in range(2):
+        (claim,) = (await store.claim("crm", 1, 30_000)).claims
+        await store.record(claim, attempted(Outcome.UNAVAILABLE, now(), 1), RetryAt(0))
+    if paused:
+        await store.save_target(TargetState(name="crm", paused_at=0, reason="breaker", next_probe_at=0))
+    target = Target()
+    async with running(target_worker(store, target.send, max_attempts=2)):
+        await log.told(logs.EVENT_DEAD)
+    (line,) = log.named(logs.EVENT_DEAD)
+    assert (line["event_id"], line["reason"], line["attempts"]) == (tried, "max_attempts", 2)
+    assert (base.states(), target.claims) == (["dead"], [])
 
 
 async def test_an_event_that_grew_too_old_is_dead_without_a_last_attempt(base: Base, store: Store, log: Log) -> None:

@@ -243,6 +243,17 @@ async def test_an_event_that_is_sent_as_a_probe_does_not_go_on_by_itself_either(
     assert [told[name] for name in ("pending", "sending", "stuck")] == [0, 1, 1]
 
 
+async def test_the_oldest_of_what_waits_may_be_a_probe(office: Office) -> None:
+    await office.receive_lines("a")
+    office.hand.turn(MINUTE)
+    assert len(await office.claim()) == 1
+    assert queries(office).target("crm")["oldest"] is None  # of an open target, it goes on by itself
+    await office.store.save_target(TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
+    assert queries(office).target("crm")["oldest"] == MOMENT
+    await office.receive_lines("b")
+    assert queries(office).target("crm")["oldest"] == MOMENT
+
+
 async def test_why_nothing_becomes_of_events_that_are_in_no_state_for_it_is_told(office: Office) -> None:
     await office.receive_lines("a", "b")
     first, second = sorted(claim.event_id for claim in await office.claim())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, event, func, select
 from bridge.errors import StoreError
 from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
 from bridge.store import actions, reader
-from bridge.store.actions import FROM, Action, Selection
+from bridge.store.actions import FROM, Action, Erased, Selection
 from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.store.tables import attempts, dedupe, events, webhooks
@@ -320,9 +320,9 @@ async def test_an_erased_webhook_is_gone_with_all_that_came_of_it(store: Store, 
         for claim in (await store.claim("crm", 10, LEASE)).claims:
             await store.record(claim, an_attempt(), Delivered())
     assert left(look) == [2, 4, 4, 2]
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
     assert left(look) == [1, 2, 2, 1]
-    assert not await store.erase(webhook.id)  # there is nothing more to erase
+    assert await store.erase(webhook.id) is Erased.ABSENT  # there is nothing more to erase
 
 
 async def test_what_thousands_came_of_goes_in_pieces_and_frees_those_that_waited(
@@ -334,7 +334,7 @@ async def test_what_thousands_came_of_goes_in_pieces_and_frees_those_that_waited
     await store.accept(other, mapping, WINDOW)
     commits: list[Connection] = []
     event.listen(engine, "commit", commits.append)
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
     assert len(commits) == 3
     assert left(look) == [1, 1, 0, 0]
     assert [claim.webhook_id for claim in (await store.claim("crm", 10, LEASE)).claims] == [other.id]
@@ -345,7 +345,7 @@ async def test_what_is_long_goes_in_pieces_too(engine: Engine, store: Store, loo
     await store.accept(webhook, mapped(*(an_event(webhook, str(n), text="x" * 2**20) for n in range(5))), WINDOW)
     commits: list[Connection] = []
     event.listen(engine, "commit", commits.append)
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
     assert len(commits) == 3
     assert left(look) == [0, 0, 0, 0]
 
@@ -353,7 +353,7 @@ async def test_what_is_long_goes_in_pieces_too(engine: Engine, store: Store, loo
 @pytest.mark.parametrize("state", [s for s in ALL if s is not EventState.SENDING])
 async def test_a_webhook_goes_whatever_became_of_its_event(state: EventState, store: Store, look: Engine) -> None:
     made = await in_state(store, state)
-    assert await store.erase(event_row(look, made).webhook_id)
+    assert await store.erase(event_row(look, made).webhook_id) is Erased.DONE
     assert left(look) == [0, 0, 0, 0]
 
 
@@ -363,10 +363,10 @@ async def test_a_webhook_one_of_whose_events_is_being_sent_stays(store: Store, l
     (claim,) = (await store.claim("erp", 1, LEASE)).claims
     other, mapping = one()
     await store.accept(other, mapping, WINDOW)
-    assert await together(store, store.erase(webhook.id), store.erase(other.id)) == [False, True]
+    assert await together(store, store.erase(webhook.id), store.erase(other.id)) == [Erased.BEING_SENT, Erased.DONE]
     assert left(look) == [1, 2, 0, 1]
     await store.record(claim, an_attempt(), Delivered())
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
     assert left(look) == [0, 0, 0, 0]
 
 

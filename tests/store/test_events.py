@@ -25,6 +25,7 @@ from bridge.model import (
     Webhook,
 )
 from bridge.store import database
+from bridge.store.actions import Action, Erased
 from bridge.store.events import Ask, Claimed, Recorded, claim, unfinished
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events
@@ -242,6 +243,23 @@ async def test_what_grew_too_old_does_not_keep_the_rest_waiting_however_much_it_
     assert states(look) == ["dead"] * 450 + ["sending"]
 
 
+@pytest.mark.parametrize("probe", [False, True])
+async def test_what_is_out_of_attempts_is_dead_and_told_and_never_sent(
+    probe: bool, store: Store, look: Engine, hand: Hand
+) -> None:
+    tried, fresh = await _pending(store, 2)
+    for _ in range(2):
+        (claim, other) = (await store.claim("crm", 2, LEASE)).claims
+        await store.record(claim, an_attempt(Outcome.UNAVAILABLE), RetryAt(hand.at))
+        await store.release([other])
+    claimed = await store.claim("crm", 5, LEASE, probe=probe, max_attempts=2)
+    assert (ids(claimed.claims), ids(claimed.spent), claimed.expired) == ([fresh], [tried], ())
+    row = event_row(look, tried)
+    assert (row.state, row.reason, row.attempts, row.retries) == ("dead", "max_attempts", 2, 2)
+    await store.change(Action.REPLAY, [tried])
+    assert ids((await store.claim("crm", 5, LEASE, max_attempts=2)).claims) == [tried]
+
+
 async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, look: Engine, hand: Hand) -> None:
     await _pending(store, 1, max_age=HOUR)
     hand.turn(MINUTE)
@@ -369,7 +387,7 @@ async def test_a_result_of_an_event_that_was_erased_meanwhile_is_let_go(store: S
     await _pending(store, 1)
     gone = await _claim_one(store)
     await store.release([gone])
-    assert await store.erase(gone.webhook_id)
+    assert await store.erase(gone.webhook_id) is Erased.DONE
     await _pending(store, 1)
     kept = await _claim_one(store)
     recorded = await together(store, *(store.record(claim, an_attempt(), Delivered()) for claim in (gone, kept)))

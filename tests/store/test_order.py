@@ -24,7 +24,7 @@ from bridge.model import (
     Webhook,
 )
 from bridge.store import database, events, reader
-from bridge.store.actions import Action
+from bridge.store.actions import Action, Erased
 from bridge.store.store import Store
 from bridge.store.webhooks import Acceptance, accept
 
@@ -244,7 +244,7 @@ async def discarded_while_held(store: Store, hand: Hand, webhook: Webhook) -> No
 
 
 async def erased(store: Store, hand: Hand, webhook: Webhook) -> None:
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
 
 
 async def remapped_away(store: Store, hand: Hand, webhook: Webhook) -> None:

@@ -18,6 +18,7 @@ from clocks import Hand
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Attempt, Dead, Decision, Delivered, EventState, Mapped, Outcome, RetryAt, Webhook
 from bridge.store import database, free_space, purging, reader
+from bridge.store.actions import Erased
 from bridge.store.store import Store, owned
 
 from .support import LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped
@@ -125,7 +126,7 @@ async def test_nothing_of_what_was_erased_is_left_and_the_rest_is_as_it_was(path
         webhooks, events = shown(path)
         assert found(path) > 0
         for id_ in [id_ for id_, mark in marks.items() if mark == "erased"]:
-            assert await store.erase(id_)
+            assert await store.erase(id_) is Erased.DONE
         await store.purge()
         assert found(path) == 0
         kept = {id_ for id_, mark in marks.items() if mark == "keeper"}

@@ -24,6 +24,7 @@ from bridge.model import (
     WebhookState,
 )
 from bridge.store import database, reader
+from bridge.store.actions import Erased
 from bridge.store.store import Store
 from bridge.store.tables import dedupe, duplicates, events, webhooks
 
@@ -420,7 +421,7 @@ async def test_what_is_known_of_duplicates_goes_with_the_first(store: Store, loo
     webhook, mapping = _keyed("one")
     await store.accept(webhook, mapping, WINDOW)
     await store.accept(*_keyed("one"), WINDOW)
-    assert await store.erase(webhook.id)
+    assert await store.erase(webhook.id) is Erased.DONE
     with look.connect() as connection:
         assert connection.execute(select(func.count()).select_from(duplicates)).scalar() == 0
 

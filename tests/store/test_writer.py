@@ -381,6 +381,31 @@ async def test_a_closed_writer_refuses_instead_of_keeping_a_caller_waiting(engin
         await writer.run(note, "a")
 
 
+async def test_a_writer_that_is_closing_refuses_whoever_comes_and_serves_whoever_waits(writer: Writer) -> None:
+    gate = Gate()
+    waiting = await gate.closed(writer)
+    before = asyncio.create_task(writer.between(lambda _: "served"))
+    await asyncio.sleep(0)
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    try:
+        while True:  # until it has begun to close
+            came = asyncio.create_task(writer.run(note, "a"))
+            await asyncio.sleep(0)
+            if came.done():
+                break
+            await asyncio.sleep(0.001)
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await came
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await writer.between(lambda _: None)
+    finally:
+        gate.opened.set()
+        closing.join(HANG)
+    await waiting
+    assert await before == "served"
+
+
 async def test_what_no_transaction_can_hold_runs_between_two(sqlite_url: str) -> None:
     engine = database.writing_engine(sqlite_url)
     writer = Writer(engine, 5)

@@ -16,7 +16,7 @@ from bridge.observing.logs import log
 from bridge.operations.queries import LISTED, Queries
 from bridge.receiving.processing import Processor
 from bridge.store import actions
-from bridge.store.actions import Action, Selection
+from bridge.store.actions import Action, Erased, Selection
 from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.times import iso
@@ -124,10 +124,11 @@ class Operator:
             raise StoreUnavailable(f"nothing is erased, since {error}: end that, and try again") from None
         told: list[str] = []
         for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
-            erased = await asyncio.gather(*map(self.store.erase, ids))
-            answer["done"] += sum(erased)
-            answer["being_sent"] += [id_ for id_, gone in zip(ids, erased, strict=True) if not gone]
-            told += [id_ for id_, gone in zip(ids, erased, strict=True) if gone][: _TOLD - len(told)]
+            erased = list(zip(ids, await asyncio.gather(*map(self.store.erase, ids)), strict=True))
+            done = [id_ for id_, became in erased if became is Erased.DONE]
+            answer["done"] += len(done)
+            answer["being_sent"] += [id_ for id_, became in erased if became is Erased.BEING_SENT]
+            told += done[: _TOLD - len(told)]
             self.wake(self.queries.target_urls)  # what an erased event kept waiting may be for any of them
         answer["being_sent"] = answer["being_sent"][:LISTED]
         _tell("erase", asker, selection=selection, ids=told, webhooks=answer["done"])

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from forwarding.support import logged
@@ -11,8 +12,10 @@ from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
 from bridge.observing import logs
 from bridge.operations.actions.operator import Asker
+from bridge.operations.queries import Queries
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
+from bridge.store import actions
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
 from operations.support import DAY, HOUR, LINES, MINUTE, NOW, Office
@@ -339,6 +342,23 @@ async def test_erase_deletes_for_good_what_is_not_being_sent(office: Office) -> 
     assert [event["webhook_id"] for event in office.events()] == [busy]
     assert await office.receive_lines("b", key="two") != gone
     assert await office.receive_lines("a", key="one") == busy
+
+
+async def test_what_others_erased_meanwhile_is_not_told_as_being_sent(office: Office) -> None:
+    first, second = await office.receive_lines("a"), await office.receive_lines("b")
+    found = actions.selected_webhooks(SHOP)
+    before = office.operator.queries.batches(found)
+    await office.store.erase(first)
+
+    class Before(Queries):
+        """Names what there was before."""
+
+        def batches(self, _query: Any) -> list[list[str]]:
+            return before
+
+    fields = {name: getattr(office.operator.queries, name) for name in ("store_url", "rules", "names", "target_urls")}
+    told = await replace(office.operator, queries=Before(**fields)).erase(SHOP, yes=True)
+    assert (before, told["done"], told["being_sent"]) == ([[first, second]], 1, [])
 
 
 async def test_what_an_erased_event_kept_waiting_is_heard_of_by_its_target(office: Office) -> None:

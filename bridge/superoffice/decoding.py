@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import httpx
 from msgspec import Struct
 
 from bridge import content_codings, jsontext
 from bridge.errors import Undecodable
 from bridge.media_types import MediaType, media_type
-from bridge.superoffice.http.transport import ANSWER_LIMIT
 
+ANSWER_LIMIT = 1024 * 1024  # bytes read of an answer; a WorkflowEventResult has a few hundred
 _HTML = ("text/html", "application/xhtml+xml")
 _BEGINS_AS_HTML = re.compile(r"<(!doctype\s+html|html)\b", re.IGNORECASE)
 
@@ -26,6 +27,29 @@ class Said(Struct, frozen=True):
     is_json: bool
     text: bytes
     is_page: bool = False  # of HTML
+
+
+async def body_of(response: httpx.Response, most: int = ANSWER_LIMIT) -> bytes:
+    """The body of an answer as it came; of one that is longer than `most` bytes, its start.
+
+    Raises:
+        httpx.TransportError: it ends early.
+    """
+    stream = response.stream
+    if isinstance(stream, httpx.ByteStream):  # as of nearly all answers: it came along with the head
+        return b"".join(stream)
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - it is that of a transport for asyncio
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in stream:
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                break
+    finally:
+        await stream.aclose()
+    return b"".join(pieces)
 
 
 def read(headers: Mapping[str, str], body: bytes) -> Said:

@@ -10,18 +10,20 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx
 from msgspec import Struct
 
 from bridge.errors import BridgeError
 from bridge.model import Outcome, PauseReason, Unclear
 from bridge.superoffice import decoding, payloads
-from bridge.superoffice.http.connection import Broken, ProxyRefused, ProxyUnreachable
+from bridge.superoffice.http.dialer import ProxyRefused, ProxyUnreachable
 
 KEPT = 16 * 1024  # bytes of an answer that the record keeps
 _TEXT_KEPT = 2 * 1024  # of an answer that is no JSON, such as a proxy's page
 _MOVED = frozenset({404, 421, 503})  # of SuperOffice Online
 _BRACKETS_KEPT = 500  # in an answer that is kept as JSON; one with more is kept as text
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
+_LATE = (TimeoutError, httpx.TimeoutException)
 _LONGEST_WAIT = 999_999_999.0  # seconds
 
 
@@ -120,26 +122,25 @@ def _kept(said: decoding.Said) -> Any:
 def judge_fault(error: BaseException, *, sent: bool, within: str) -> Judgement:
     """Judge an exchange that broke. `sent`: the request's headers went out, so SuperOffice may have acted on it."""
     if sent:
-        what = (
-            f"no answer within {within}"
-            if isinstance(error, TimeoutError)
-            else "the connection broke before the answer"
-        )
+        what = f"no answer within {within}" if isinstance(error, _LATE) else "the connection broke before the answer"
         return Judgement(outcome=Outcome.UNKNOWN, detail=f"{what}, SuperOffice may have taken the event")
     return Judgement(outcome=Outcome.UNAVAILABLE, detail=_unreachable(error, within))
 
 
 def _unreachable(error: BaseException, within: str) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no connection within {within}"
     match error:
-        case Broken():
-            return "the connection broke before the answer"  # to a question, which nothing comes of
+        case TimeoutError() | httpx.TimeoutException():
+            return f"no connection within {within}"
         case ProxyRefused():
             return f"the proxy answered {error.status}, check the target's proxy"
-        case ProxyUnreachable():
-            named = not isinstance(error.__cause__, socket.gaierror)
-            return f"the proxy cannot be reached: {_unconnected(error) if named else 'its name is not found'}"
+        case ProxyUnreachable(__cause__=socket.gaierror()):
+            return "the proxy cannot be reached: its name is not found"
+        case ProxyUnreachable(__cause__=OSError() as cause):
+            return f"the proxy cannot be reached: {_unconnected(cause)}"
+        case httpx.ConnectError(__cause__=Exception() as cause):
+            return _unreachable(cause, within)
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return "the connection broke before the answer"  # to a question, which nothing comes of
         case socket.gaierror():
             return "the host's name is not found"
         case ssl.SSLCertVerificationError():

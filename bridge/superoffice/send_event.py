@@ -12,9 +12,10 @@ from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
 from bridge.settings.schema import TargetSettings
 from bridge.superoffice import payloads
+from bridge.superoffice.decoding import body_of
 from bridge.superoffice.event_types import KNOWN, is_known
 from bridge.superoffice.http.tls import Trust, compile_trust, system_trust
-from bridge.superoffice.http.transport import Progress, Transport, body_of
+from bridge.superoffice.http.transport import Progress, Transport
 from bridge.superoffice.login.authorization import Authorization, compile_authorization
 from bridge.superoffice.login.oauth import OAuth
 from bridge.superoffice.login.refresh_token import TokenStore
@@ -126,7 +127,7 @@ class SuperOffice:
 
     async def _call(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await self._transport.handle_async_request(request)
-        return response, body_of(response)
+        return response, await body_of(response)
 
     async def base(self) -> str:
         """The URL of its web API.

@@ -6,13 +6,18 @@ import zlib
 from collections.abc import Callable
 
 import brotli
+import httpx
 import orjson
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.superoffice.decoding import read
+from bridge.superoffice.decoding import ANSWER_LIMIT, body_of, read
+from bridge.superoffice.http.tls import system_trust
+from bridge.superoffice.http.transport import Transport
+
+from .support import Call, playing
 
 RESULT = {"EventType": "SaleSold", "Attributes": "ræk=1"}
 TEXT = '{"EventType":"SaleSold","Attributes":"ræk=1"}'
@@ -118,3 +123,20 @@ def test_any_answer_is_json_or_text(headers: dict[str, str], body: bytes) -> Non
     said.text.decode()
     assert said.is_json or said.value is None
     assert not (said.is_json and said.is_page)
+
+
+@pytest.mark.anyio
+@pytest.mark.timing
+async def test_of_a_long_body_only_the_start_is_read_and_its_connection_ends() -> None:
+    async def endless(call: Call) -> None:
+        await call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            await call.send(b"x" * 100_000)
+
+    async with playing(endless) as server:
+        transport = Transport(1, system_trust)
+        for _ in range(2):
+            response = await transport.handle_async_request(httpx.Request("GET", server.url))
+            assert ANSWER_LIMIT < len(await body_of(response)) < 2 * ANSWER_LIMIT
+        await transport.aclose()
+    assert [call.connection for call in server.calls] == [1, 2]

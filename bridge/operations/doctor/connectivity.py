@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from bridge.errors import BridgeError
 from bridge.settings.tls_and_proxy import ProxySettings
+from bridge.superoffice.http.dialer import proxy_login
 from bridge.superoffice.http.tls import Trust
-from bridge.superoffice.http.transport import proxy_login
 
 _DAY = 86_400
 

@@ -8,7 +8,7 @@ import httpx
 
 from bridge.model import Outcome
 from bridge.superoffice import decoding
-from bridge.superoffice.http.transport import Transport, body_of
+from bridge.superoffice.http.transport import Transport
 from bridge.superoffice.outcome import NotSent, judge_fault, retry_after
 
 _MOST_READ = 256 * 1024  # bytes of an answer; a JWT or a key set has a few thousand
@@ -43,10 +43,10 @@ class LogInService:
         request.headers["Accept-Encoding"] = "identity"
         try:
             response = await self._transport.handle_async_request(request)
+            body = await decoding.body_of(response, _MOST_READ)
         except Exception as error:
             fault = judge_fault(error, sent=False, within="").detail
             raise NotSent(Outcome.UNAVAILABLE, f"the log-in cannot be reached: {fault}") from None
-        body = body_of(response)
         if len(body) > _MOST_READ:
             raise NotSent(Outcome.MISCONFIGURED, "the answer is too long for a log-in's, check the environment")
         return TokenAnswer(response.status_code, response.headers, body)

@@ -17,7 +17,8 @@ from bridge.model import Outcome, PauseReason, TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.settings.schema import OnlineSettings
-from bridge.superoffice.http.transport import Progress, body_of
+from bridge.superoffice.decoding import body_of
+from bridge.superoffice.http.transport import Progress
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after
 from bridge.superoffice.tenant.state import read_state
 from bridge.times import iso
@@ -137,6 +138,7 @@ class Tenant:
         try:
             async with asyncio.timeout(self._within):
                 response = await self._exchange(request)
+                body = await body_of(response)
         except TimeoutError:
             detail = f"it cannot be asked where the tenant is: no answer within {self._within:g} s"
             raise NotSent(Outcome.UNAVAILABLE, detail) from None
@@ -147,7 +149,7 @@ class Tenant:
         return read_state(
             response.status_code,
             response.headers,
-            body_of(response),
+            body,
             self._online,
             target=self._name,
             now=now,

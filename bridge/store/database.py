@@ -2,30 +2,20 @@
 
 import fcntl
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
 
 from bridge.errors import StoreError, StoreLocked, StoreVersion
-from bridge.store.prepared import as_sqlalchemys
-
-# SQLite takes these as they are. The driver would ask each of them whether it adapts itself, at thrice the price.
-sqlite3.register_adapter(bytes, bytes.__bytes__)
-sqlite3.register_adapter(bool, int.__index__)
-sqlite3.register_adapter(type(None), cast("Any", {}.get))
+from bridge.store import dialects
+from bridge.store.dialects import sqlite
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT = 5000  # milliseconds that the writer waits for others; there are none while all keep to the lock
-_BEGIN = "BEGIN IMMEDIATE"
 _ASKED = 0.05  # seconds: `is_owned` holds the lock for an instant, and must keep nobody from starting
 
 
@@ -99,13 +89,12 @@ def is_owned(url: str) -> bool:
 
 def sqlite_path(url: str | URL) -> Path | None:
     """The file of a sqlite URL; None where the URL names another kind of database."""
-    parsed = make_url(url)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+    return dialects.of_url(url).file(make_url(url))
 
 
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file, whatever characters its name has."""
-    return URL.create("sqlite", database=str(path)).render_as_string()
+    return sqlite.url_of(path).render_as_string()
 
 
 def located(url: str, directory: Path) -> str:
@@ -116,14 +105,13 @@ def located(url: str, directory: Path) -> str:
 
 def writing_engine(url: str, descriptor: int | None = None) -> Engine:
     """An engine for the one writer; `descriptor` is the owner's, of a SQLite file."""
-    options = {"descriptor": descriptor}
-    engine = create_engine(
-        url, pool_size=1, max_overflow=0, hide_parameters=True, execution_options=options
-    )  # errors must not quote bodies
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_writing)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine
+    options = {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "hide_parameters": True,  # errors must not quote bodies
+        "execution_options": {"descriptor": descriptor},
+    }
+    return dialects.of_url(url).writing_engine(make_url(url), options)
 
 
 def reading_engine(url: str) -> Engine:
@@ -150,11 +138,7 @@ def must_exist(url: str) -> None:
 @lru_cache
 def _reading_engine(url: str) -> Engine:
     """What is kept of it from one question to the next are the statements it has compiled, never a connection."""
-    path = sqlite_path(url)
-    if path is None:
-        return create_engine(url, poolclass=NullPool, execution_options={"postgresql_readonly": True})
-    uri = f"file:{quote(str(path))}"  # where a ? or # would end the name
-    return create_engine(URL.create("sqlite", database=uri, query={"mode": "ro", "uri": "true"}), poolclass=NullPool)
+    return dialects.of_url(url).reading_engine(make_url(url))
 
 
 def connected(engine: Engine) -> Connection:
@@ -167,25 +151,6 @@ def connected(engine: Engine) -> Connection:
         return engine.connect()
     except DatabaseError as error:
         raise StoreError(f"the store cannot be opened: {error.orig}") from error
-
-
-def _configure_writing(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say, not at the first INSERT
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
-    cursor.execute("PRAGMA secure_delete=ON")  # as Debian has it: what is deleted is overwritten where it lies
-    cursor.close()
-
-
-def _begin_immediate(connection: Connection) -> None:
-    # By the driver itself: SQLAlchemy's way to a statement costs as much as the rest of an empty transaction.
-    driver: Any = connection.connection.dbapi_connection
-    try:
-        driver.execute(_BEGIN)
-    except sqlite3.Error as error:
-        raise as_sqlalchemys(error, connection, _BEGIN) from error
 
 
 @cache
@@ -218,6 +183,7 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
     """
     try:
         with engine.begin() as connection:
+            dialects.of(connection).lock_schema(connection)
             return _upgrade(connection), newest_version()
     except DatabaseError as error:
         raise StoreError(f"the store cannot be opened and brought up to date: {error.orig}") from error

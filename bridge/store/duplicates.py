@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, LargeBinary, bindparam, literal_column, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
+from bridge.store.dialects import Dialect
 from bridge.store.prepared import Prepared
 from bridge.store.tables import duplicates, webhooks
 from bridge.times import iso
@@ -29,8 +29,8 @@ _is_same = Prepared(
 )
 
 
-def _count_of(dialect: str) -> ClauseElement:
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](duplicates)
+def _count_of(dialect: Dialect) -> ClauseElement:
+    insert = dialect.insert(duplicates)
     count: ClauseElement = insert.values(count=literal_column("1")).on_conflict_do_update(
         index_elements=[duplicates.c.webhook_id],
         set_={

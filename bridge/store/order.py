@@ -6,80 +6,26 @@ whatever takes the first out of their way calls `advance`.
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from zlib import crc32
 
-from sqlalchemy import Connection, Integer, bindparam, func, literal_column, select, text, update
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy import Connection, bindparam, update
 
 from bridge import jsontext
+from bridge.store import dialects
 from bridge.store.prepared import Prepared
-from bridge.store.tables import events, is_blocking
+from bridge.store.tables import events
 
 WAITING = 1 << 62  # later than any moment
 
-_LOCKS = 1024  # that all keys share: one webhook may have more keys than PostgreSQL has room for locks
-_OURS = 7  # which of a database's advisory locks they are
-_lock = Prepared(
-    lambda _: select(func.pg_advisory_xact_lock(literal_column(str(_OURS)), bindparam("lock", type_=Integer))),
-    ("lock",),
+_advance = Prepared(lambda dialect: dialect.ADVANCE, ("now", "waiting", "keys"))
+_taken = Prepared(lambda dialect: dialect.TAKEN, ("keys",))
+_to_the_end = Prepared(
+    lambda dialect: (
+        update(events)
+        .where(events.c.id == bindparam("event"))
+        .values(seq=dialect.BEHIND_ALL, next_attempt_at=bindparam("waiting"))
+    ),
+    ("waiting", "event"),
 )
-_first = select(func.min(events.c.seq)).where(
-    events.c.target == bindparam("its_target"),
-    events.c.source == bindparam("its_source"),
-    events.c.order_key == bindparam("its_key"),
-    is_blocking,
-)
-_is_waiting = events.c.next_attempt_at == literal_column(str(WAITING))
-_make_due = update(events).where(events.c.seq == _first.scalar_subquery(), _is_waiting)
-_advance = Prepared(
-    lambda _: _make_due.values(next_attempt_at=bindparam("now")), ("now", "its_target", "its_source", "its_key")
-)
-# The same of many keys at once: a journey to the server for each of 10,000 would take a second.
-_advance_all = Prepared(
-    lambda _: text("""
-        UPDATE events SET next_attempt_at = :now
-        FROM json_array_elements(CAST(:keys AS json)) AS its (key)
-        CROSS JOIN LATERAL (
-            SELECT min(seq) AS seq FROM events
-            WHERE target = its.key ->> 0 AND source = its.key ->> 1 AND order_key = its.key ->> 2
-                AND state IN ('pending', 'sending', 'held')
-        ) AS first
-        WHERE events.seq = first.seq AND next_attempt_at = :waiting
-    """),
-    ("now", "waiting", "keys"),
-)
-
-
-_TAKEN = {
-    "sqlite": text("""
-        SELECT key FROM json_each(:keys) WHERE EXISTS (
-            SELECT 1 FROM events
-            WHERE target = json_extract(value, '$[0]') AND source = json_extract(value, '$[1]')
-                AND order_key = json_extract(value, '$[2]') AND state IN ('pending', 'sending', 'held')
-        )
-    """),
-    "postgresql": text("""
-        SELECT place - 1
-        FROM json_array_elements(CAST(:keys AS json)) WITH ORDINALITY AS its (key, place)
-        WHERE EXISTS (
-            SELECT 1 FROM events
-            WHERE target = its.key ->> 0 AND source = its.key ->> 1
-                AND order_key = its.key ->> 2 AND state IN ('pending', 'sending', 'held')
-        )
-    """),
-}
-_taken = Prepared(_TAKEN.__getitem__, ("keys",))
-
-
-def _behind_all(dialect: str) -> ClauseElement:
-    newest: Any = select(func.max(events.c.seq) + literal_column("1")).scalar_subquery()
-    if dialect == "postgresql":
-        newest = text("nextval(pg_get_serial_sequence('events', 'seq'))")
-    moved = update(events).where(events.c.id == bindparam("event"))
-    return moved.values(seq=newest, next_attempt_at=bindparam("waiting"))
-
-
-_to_the_end = Prepared(_behind_all, ("waiting", "event"))
 
 
 class Key(NamedTuple):
@@ -107,22 +53,15 @@ def free(connection: Connection, keys: Iterable[Key]) -> set[Key]:
 def advance(connection: Connection, keys: Iterable[Key | None], now: int) -> None:
     """Make the first event of each key due, if it waits for its turn."""
     ordered = _locked(connection, (key for key in keys if key is not None))
-    if ordered and connection.dialect.name == "postgresql":
-        _advance_all.change(connection, [(now, WAITING, _as_json(ordered))])
-    else:
-        _advance.change(connection, [(now, *key) for key in ordered])
+    if ordered:
+        _advance.change(connection, [(now, WAITING, _as_json(ordered))])
 
 
 def _locked(connection: Connection, keys: Iterable[Key]) -> list[Key]:
-    """The keys, each once, of which nobody else changes events until the end of the transaction.
-
-    Of two processes on PostgreSQL, one that adds to a key and one that ends its first, neither would see what the other
-    does. So they go one after the other.
-    """
+    """The keys, each once, of which nobody else changes events until the end of the transaction."""
     ordered = sorted(set(keys))
-    if ordered and connection.dialect.name == "postgresql":
-        locks = {crc32("\n".join(key).encode()) % _LOCKS for key in ordered}
-        _lock.change(connection, [(lock,) for lock in sorted(locks)])
+    if ordered:
+        dialects.of(connection).lock_keys(connection, map("\n".join, ordered))
     return ordered
 
 

@@ -4,28 +4,28 @@ SQLAlchemy does nothing for each run and row, so values are what the driver take
 enumeration), bytes, numbers, None. docs/performance.md has the figures that pay for this.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Insert, Table, false, literal_column, true
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Insert, Table, false, literal_column, true
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+
+from bridge.store import dialects
+from bridge.store.dialects import Dialect
+from bridge.store.driver_errors import as_sqlalchemys
 
 R = TypeVar("R")
 _Values = tuple[Any, ...]  # one for each parameter, in the order of the statement's `names`
 _Bind = Callable[[_Values], Any]
 
-_MANY = 500  # rows
-
 
 class Prepared:
     """A statement whose parameters have these `names`: bound ones, or columns of an INSERT.
 
-    `build` makes it by a dialect's name.
+    `build` makes it for a kind of database.
     """
 
-    def __init__(self, build: Callable[[str], ClauseElement], names: Iterable[str]) -> None:
+    def __init__(self, build: Callable[[Dialect], ClauseElement], names: Iterable[str]) -> None:
         self._build = build
         self._names = list(names)
         self._compiled: dict[str, tuple[str, _Bind | None]] = {}
@@ -36,7 +36,7 @@ class Prepared:
 
     def change_each(self, connection: Connection, rows: Sequence[_Values]) -> list[int]:
         """Run it for each of the rows; return for each how many rows of the database changed."""
-        return self._run(connection, _change_each, rows)
+        return self._run(connection, dialects.of(connection).change_each, rows)
 
     def rows(self, connection: Connection, values: _Values) -> list[_Values]:
         """What it finds."""
@@ -47,24 +47,22 @@ class Prepared:
         connection: Connection,
         do: Callable[[Any, str, Sequence[Any]], R],
         rows: Sequence[_Values],
-        *,
-        bound: bool = True,
     ) -> R:
         dialect: Any = connection.dialect
         if not connection.in_transaction():
             connection.begin()  # as SQLAlchemy's own statements would
-        sql, bind = self._compiled.get(dialect.name) or self._compile(dialect)
+        sql, bind = self._compiled.get(dialect.name) or self._compile(connection)
         driver: Any = connection.connection.dbapi_connection
         cursor = driver.cursor()
         try:
-            return do(cursor, sql, rows if bind is None or not bound else [bind(row) for row in rows])
+            return do(cursor, sql, rows if bind is None else [bind(row) for row in rows])
         except dialect.loaded_dbapi.Error as error:
             raise as_sqlalchemys(error, connection, sql, cursor) from error
         finally:
             cursor.close()
 
-    def _compile(self, dialect: Dialect) -> tuple[str, _Bind | None]:
-        statement = self._build(dialect.name)
+    def _compile(self, connection: Connection) -> tuple[str, _Bind | None]:
+        dialect, statement = connection.dialect, self._build(dialects.of(connection))
         columns = [name for name in self._names if name in statement.table.c] if isinstance(statement, Insert) else None
         compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
         names, order = self._names, compiled.positiontup
@@ -88,16 +86,14 @@ class Insertion(Prepared):
         self._same = tuple(same.values())
 
     def insert(self, connection: Connection, rows: Sequence[_Values]) -> None:
-        """Insert rows. Many of them go to PostgreSQL by COPY, which takes a third of the time."""
-        if len(rows) < _MANY or connection.dialect.name != "postgresql":
-            self.change(connection, rows)
-        else:
-            self._run(connection, self._copied, rows, bound=False)
+        """Insert rows, if there are any."""
+        insert_many, copied = dialects.of(connection).insert_many, ((*row, *self._same) for row in rows)
 
-    def _copied(self, cursor: Any, _sql: str, rows: Sequence[_Values]) -> None:
-        with cursor.copy(self._copy) as copy:
-            for row in rows:
-                copy.write_row((*row, *self._same))
+        def do(cursor: Any, sql: str, bound: Sequence[Any]) -> None:
+            insert_many(cursor, sql, bound, self._copy, copied)
+
+        if rows:
+            self._run(connection, do, rows)
 
 
 def _same(value: int | bool) -> ColumnElement[Any]:
@@ -112,38 +108,7 @@ def _change(cursor: Any, sql: str, rows: Sequence[Any]) -> int:
     return changed
 
 
-def _change_each(cursor: Any, sql: str, rows: Sequence[Any]) -> list[int]:
-    changed: list[int] = []
-    if isinstance(cursor, sqlite3.Cursor):
-        for row in rows:
-            cursor.execute(sql, row)
-            changed.append(cursor.rowcount)
-        return changed
-    cursor.executemany(sql, rows, returning=True)  # psycopg's: one journey to the server for all of them
-    while True:
-        changed.append(cursor.rowcount)
-        if not cursor.nextset():
-            return changed
-
-
 def _rows(cursor: Any, sql: str, rows: Sequence[Any]) -> list[_Values]:
     cursor.execute(sql, rows[0])
     found: list[_Values] = cursor.fetchall()
     return found
-
-
-def as_sqlalchemys(error: Exception, connection: Connection, sql: str, cursor: Any = None) -> Exception:
-    """A driver's error as SQLAlchemy's own statements raise it; a lost connection is let go."""
-    dialect: Any = connection.dialect
-    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
-    if lost:
-        connection.invalidate(error)
-    return DBAPIError.instance(
-        sql,
-        None,
-        error,
-        dialect.loaded_dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=lost,
-        dialect=dialect,
-    )

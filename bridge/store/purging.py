@@ -14,7 +14,8 @@ from time import monotonic
 from typing import Any
 
 from bridge.errors import StoreUnavailable
-from bridge.store import checkpoints, database, free_space
+from bridge.store import checkpoints, free_space
+from bridge.store.dialects import sqlite
 from bridge.store.writer import Writer
 
 _PATIENCE = 5.0  # seconds for readers: those of the bridge and its commands take less
@@ -107,7 +108,7 @@ def _empty(driver: Any) -> bool:
     try:
         held, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
-        driver.execute(f"PRAGMA busy_timeout={database.BUSY_TIMEOUT}")
+        driver.execute(f"PRAGMA busy_timeout={sqlite.BUSY_TIMEOUT}")
     driver.execute("PRAGMA shrink_memory")
     return not held
 

@@ -21,13 +21,13 @@ from sqlalchemy import (
     literal_column,
 )
 
-metadata = MetaData()
+from bridge.store.dialects import SEQ
 
-_Seq = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where the type is INTEGER
+metadata = MetaData()
 
 
 def _seq() -> Column[int]:
-    return Column("seq", _Seq, primary_key=True, autoincrement=True)
+    return Column("seq", SEQ, primary_key=True, autoincrement=True)
 
 
 webhooks = Table(

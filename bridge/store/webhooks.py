@@ -6,22 +6,22 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapped, Receipt, TargetState, Webhook, WebhookState
 from bridge.store import duplicates
+from bridge.store.dialects import Dialect
 from bridge.store.duplicates import Duplicate
 from bridge.store.order import WAITING, Key, free
 from bridge.store.prepared import Insertion, Prepared
 from bridge.store.tables import dedupe, events, webhooks
 
 
-def _claim_of(dialect: str) -> ClauseElement:
+def _claim_of(dialect: Dialect) -> ClauseElement:
     """Take a key that is free, or whose holder's window is over."""
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](dedupe)  # ON CONFLICT is theirs
+    insert = dialect.insert(dedupe)
     claim: ClauseElement = insert.on_conflict_do_update(
         index_elements=[dedupe.c.source, dedupe.c.key],
         set_={"webhook_id": insert.excluded.webhook_id, "claimed_at": insert.excluded.claimed_at},

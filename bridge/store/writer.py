@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.store import checkpoints
+from bridge.store import checkpoints, dialects
 from bridge.timeouts import TimeoutQueue
 
 A = TypeVar("A")
@@ -67,7 +67,7 @@ class Writer:
 
     def __init__(self, engine: Engine, within: float) -> None:
         self._engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._long = dialects.of_url(engine.url).LONG
         self._within = within
         self._timeouts = TimeoutQueue(within, self._give_up)
         self._connection: Connection | None = None  # the thread's own, kept: a pool would ask it to reset each time
@@ -185,8 +185,7 @@ class Writer:
                 checkpoint_is_due = False
             elif large:
                 job = large.popleft()
-                is_long = self._is_sqlite and job[3] >= checkpoints.LONG
-                checkpoint_is_due = is_long and self._done(checkpoints.put_off) is True
+                checkpoint_is_due = job[3] >= self._long and self._done(checkpoints.put_off) is True
                 self._serve([job], self._large)
             while self._between.qsize() and not checkpoint_is_due:
                 work, future = self._between.get()

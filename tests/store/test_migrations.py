@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,46 @@ def test_migrating_again_changes_nothing(url: str) -> None:
     newest = database.newest_version()
     assert database.migrate(engine) == (newest, newest)
     engine.dispose()
+
+
+MIGRATING = """
+import sys
+from bridge.store import database
+engine = database.writing_engine(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(*database.migrate(engine), flush=True)
+"""
+
+
+@pytest.mark.timing
+def test_processes_that_start_at_once_migrate_once(empty_postgresql_url: str) -> None:
+    with ExitStack() as started:
+        processes = [
+            started.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", MIGRATING, empty_postgresql_url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(3)
+        ]
+        for process in processes:
+            started.callback(process.kill)
+        assert [_line(process) for process in processes] == ["ready"] * 3
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        newest = database.newest_version()
+        assert sorted(map(_line, processes)) == [f"{newest} {newest}"] * 2 + [f"None {newest}"]
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
 
 
 def test_every_version_comes_from_one_before_it() -> None:

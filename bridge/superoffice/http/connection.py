@@ -15,7 +15,6 @@ import httpx
 _HEAD_LIMIT = 64 * 1024  # bytes of an answer's head, and of each piece that a body is framed by
 _READ_AHEAD = 256 * 1024  # bytes of a body that nobody has asked for yet
 
-_VERSIONS = {"1.0": b"HTTP/1.0", "1.1": b"HTTP/1.1"}
 _KEEP_ALIVE = b"keep-alive"
 _TIMEOUT = re.compile(rb"timeout\s*=\s*(\d{1,9})(?!\d)", re.IGNORECASE)
 
@@ -23,7 +22,6 @@ _TIMEOUT = re.compile(rb"timeout\s*=\s*(\d{1,9})(?!\d)", re.IGNORECASE)
 _FORGIVEN = {
     "lenient_headers": True,
     "lenient_optional_cr_before_lf": True,
-    "lenient_optional_lf_after_cr": True,
     "lenient_spaces_after_chunk_size": True,
 }
 
@@ -82,7 +80,8 @@ class ClientConnection(asyncio.Protocol):
     @property
     def http_version(self) -> bytes:
         """The answer's, such as `HTTP/1.1`."""
-        return _VERSIONS.get(self._parser.get_http_version(), b"HTTP/1.1")
+        version = self._parser.get_http_version()
+        return b"HTTP/1.1" if version == "1.1" else b"HTTP/" + version.encode()
 
     def begin(self, *, bodiless: bool = False) -> None:
         """Begin an exchange. `bodiless`: its answer has no body whatever its head says, as with HEAD.
@@ -226,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_body:  # what stands after a body is no header of the answer
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip(b" \t")))
             if len(name) == len(_KEEP_ALIVE) and name.lower() == _KEEP_ALIVE and (told := _TIMEOUT.search(value)):
                 seconds = int(told[1])
                 self.kept_for = seconds - min(1, seconds / 2)

@@ -39,7 +39,7 @@ from bridge.store import database, reader, target_states
 from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
 from bridge.web import admin, public
-from bridge.web.serving import Serving, listen, passed
+from bridge.web.serving import Serving, inherited_listener, listen
 
 _DIFFER = "the files differ from what runs, whose rules these are; restart the bridge to run what the files say"
 _READY_FOR = 1.0  # seconds that a proof of readiness is good for
@@ -89,7 +89,7 @@ class _Bridge:
         self._webhooks = public.Webhooks(
             self._intake, self._settings.listen.max_body, callers=Callers(self._settings.trusted_proxies)
         )
-        self._passed = passed()
+        self._passed = inherited_listener()
         self._proven_at = -_READY_FOR
         self._unready: list[str] = []
         self._ready = False
@@ -98,7 +98,7 @@ class _Bridge:
         policy = Policy(settings.retry)
         superoffice.keep_by(_Keeping(self._store, name))
         if superoffice.tenant:
-            superoffice.tenant.told = self._remember
+            superoffice.tenant.on_state = self._remember
         return TargetWorker(
             name=name,
             send=self._versions[name].noticing(superoffice.send) if name in self._versions else superoffice.send,

@@ -20,7 +20,7 @@ _HTML = ("text/html", "application/xhtml+xml")
 _BEGINS_AS_HTML = re.compile(r"<(!doctype\s+html|html)\b", re.IGNORECASE)
 
 
-class Said(Struct, frozen=True):
+class DecodedBody(Struct, frozen=True):
     """An answer's body. `value` is what it says as JSON, where `is_json`; `text` is it in UTF-8, where it is text."""
 
     value: Any
@@ -52,15 +52,15 @@ async def body_of(response: httpx.Response, most: int = ANSWER_LIMIT) -> bytes:
     return b"".join(pieces)
 
 
-def read(headers: Mapping[str, str], body: bytes) -> Said:
+def read(headers: Mapping[str, str], body: bytes) -> DecodedBody:
     """Read a body. JSON in UTF-8 is taken as such whatever the headers say: they may be what is wrong."""
     try:
-        return Said(jsontext.decode(body), True, body)
+        return DecodedBody(jsontext.decode(body), True, body)
     except ValueError:
         return _decoded(headers, body)
 
 
-def _decoded(headers: Mapping[str, str], body: bytes) -> Said:
+def _decoded(headers: Mapping[str, str], body: bytes) -> DecodedBody:
     try:
         body = content_codings.decompress(headers.get("content-encoding", ""), body, ANSWER_LIMIT)
         media = media_type(headers.get("content-type", ""))
@@ -69,12 +69,12 @@ def _decoded(headers: Mapping[str, str], body: bytes) -> Said:
     texts = list(_texts(media, body))
     for text in texts:
         try:
-            return Said(jsontext.decode(text.encode()), True, text.encode())
+            return DecodedBody(jsontext.decode(text.encode()), True, text.encode())
         except ValueError:
             pass
     start = texts[0].lstrip()
     is_page = start.startswith("<") if media.type in _HTML else _BEGINS_AS_HTML.match(start) is not None
-    return Said(None, False, texts[0].encode(), is_page)
+    return DecodedBody(None, False, texts[0].encode(), is_page)
 
 
 def _texts(media: MediaType, body: bytes) -> Iterator[str]:

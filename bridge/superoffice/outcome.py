@@ -82,7 +82,7 @@ def judge(
     )
 
 
-def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
+def _decide(status: int, said: decoding.DecodedBody) -> tuple[Outcome, str]:
     answer = payloads.members(said.value)
     match status:
         case 401 | 403:
@@ -111,7 +111,7 @@ def _decide(status: int, said: decoding.Said) -> tuple[Outcome, str]:
             return Outcome.MISCONFIGURED, f"the answer ({status}) is not SendEvent's, check the target's url"
 
 
-def _kept(said: decoding.Said) -> Any:
+def _kept(said: decoding.DecodedBody) -> Any:
     # Every level costs a bracket: what has many of them may nest deeper than can be written again.
     text = said.text
     if said.is_json and len(text) <= KEPT and text.count(b"[") + text.count(b"{") <= _BRACKETS_KEPT:

@@ -61,7 +61,7 @@ class VersionWatch:
             self._came_back.clear()
             async with self._turns:
                 version = await self._ask()
-            self._tell(version)
+            self._log_version(version)
             failures = 0 if version else failures + 1
             wait = self._first_wait * 2 ** min(failures - 1, 10) if failures else self._longest_wait
             with contextlib.suppress(TimeoutError):
@@ -79,7 +79,7 @@ class VersionWatch:
 
         return noticed
 
-    def _tell(self, version: str | None) -> None:
+    def _log_version(self, version: str | None) -> None:
         if version == self._told:
             return
         self._told = version

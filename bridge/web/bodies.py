@@ -18,12 +18,12 @@ _PER_PIECE = 50  # bytes of memory, whatever a piece's length
 HeaderList = Sequence[tuple[bytes, bytes]]
 
 
-class Bodies:
-    """Reads bodies, in the room that all unfinished ones share."""
+class BodyReader:
+    """Reads bodies, in the memory that all unfinished ones share."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.room = Room(limits.bodies)
+        self.memory = BodyMemory(limits.bodies)
 
     async def read(
         self, scope: Scope, headers: HeaderList, receive: Receive, client: str, largest: Largest, max_head: int | None
@@ -39,17 +39,17 @@ class Bodies:
             if len(body) > largest.size:
                 raise largest.refusal()
             return body
-        unfinished = Unfinished(of_one_holder(client), asyncio.timeout(self._limits.body_within))
+        unfinished = UnfinishedBody(of_one_holder(client), asyncio.timeout(self._limits.body_within))
         try:
             async with unfinished.clock:
                 return await self._pieces(unfinished, receive, largest)
         except TimeoutError:
-            if unfinished.ousted:
+            if unfinished.evicted:
                 raise _too_many() from None
             detail = f"the body did not arrive within {self._limits.body_within:g} s"
             raise Refused("body_too_slow", detail) from None
         finally:
-            self.room.leave(unfinished)
+            self.memory.leave(unfinished)
 
     async def leave(self, answer: RawAnswer, receive: Receive, send: Send) -> None:
         """Answer a request whose body is not read to its end: its connection cannot carry another one.
@@ -83,10 +83,10 @@ class Bodies:
             if not is_supported(encoding):
                 raise Refused("content_encoding", f"send the body plain, or with one of {', '.join(ACCEPTED)}")
 
-    async def _pieces(self, unfinished: "Unfinished", receive: Receive, largest: Largest) -> bytes:
+    async def _pieces(self, unfinished: "UnfinishedBody", receive: Receive, largest: Largest) -> bytes:
         size = 0
         while (message := await receive())["type"] != "http.disconnect":
-            if unfinished.ousted:
+            if unfinished.evicted:
                 raise _too_many()
             piece = message.get("body", b"")
             size += len(piece)
@@ -94,24 +94,24 @@ class Bodies:
                 raise largest.refusal()
             if not message.get("more_body", False):
                 return b"".join((*unfinished.pieces, piece))
-            self.room.hold(unfinished, piece, largest.size)
+            self.memory.hold(unfinished, piece, largest.size)
         raise Refused("body_cut_off", "the body was cut off")
 
 
-class Unfinished:
-    """What has come of one body, from an address, before its `clock` runs out; `ousted` where others need its room."""
+class UnfinishedBody:
+    """What has come of one body before its `clock` runs out. `evicted`: others needed its memory."""
 
-    __slots__ = ("address", "clock", "held", "ousted", "pieces")
+    __slots__ = ("address", "clock", "evicted", "held", "pieces")
 
     def __init__(self, address: str, clock: asyncio.Timeout) -> None:
         self.address = address
         self.clock = clock
         self.pieces: list[bytes] = []
         self.held = 0  # bytes of memory
-        self.ousted = False
+        self.evicted = False
 
 
-class Room:
+class BodyMemory:
     """The memory that unfinished bodies share: `most` bytes.
 
     One address may hold all of it while there is space, since a whole site may come through one gateway. When it is
@@ -121,21 +121,21 @@ class Room:
     def __init__(self, most: int) -> None:
         self.held = 0  # bytes of memory
         self._most = most
-        self._of: dict[str, dict[Unfinished, None]] = {}  # an address's bodies, held longest first
+        self._of: dict[str, dict[UnfinishedBody, None]] = {}  # an address's bodies, held longest first
 
-    def hold(self, unfinished: Unfinished, piece: bytes, max_body: int) -> None:
+    def hold(self, unfinished: UnfinishedBody, piece: bytes, max_body: int) -> None:
         """Keep one more piece of a body, of which no more than `max_body` bytes will come; one alone always fits."""
         size = len(piece) + _PER_PIECE
         while self.held + size > max(self._most, max_body) and self.held > unfinished.held:
-            self._oust()
-            if unfinished.ousted:
+            self._evict()
+            if unfinished.evicted:
                 return
         unfinished.pieces.append(piece)
         unfinished.held += size
         self.held += size
         self._of.setdefault(unfinished.address, {})[unfinished] = None
 
-    def leave(self, unfinished: Unfinished) -> None:
+    def leave(self, unfinished: UnfinishedBody) -> None:
         """Let go of what is kept of a body."""
         of_address = self._of.get(unfinished.address, {})
         if unfinished in of_address:
@@ -144,12 +144,12 @@ class Room:
             if not of_address:
                 del self._of[unfinished.address]
 
-    def _oust(self) -> None:
+    def _evict(self) -> None:
         bodies = max(self._of.values(), key=lambda bodies: sum(body.held for body in bodies))
         longest = next(iter(bodies))
         self.leave(longest)
         longest.pieces.clear()
-        longest.ousted = True
+        longest.evicted = True
         if not longest.clock.expired():
             longest.clock.reschedule(asyncio.get_running_loop().time())
 

@@ -18,7 +18,7 @@ from bridge.receiving.limits.log_limiter import LogLimiter
 from bridge.receiving.limits.request_limits import Largest, Limits
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import FailureSettings
-from bridge.web.bodies import Bodies
+from bridge.web.bodies import BodyReader
 from bridge.web.problems import for_error, unauthorized
 from bridge.web.protocol.connections import Connections
 from bridge.web.protocol.request_reader import FIELDS
@@ -44,23 +44,23 @@ class Guard:
         self._token = token
         self._metrics = metrics
         self._failures = AddressLimiter(monotonic)
-        self._telling = LogLimiter(monotonic)
-        self.bodies = Bodies(limits)
-        self.connections = Connections(limits, self._tell)
+        self._log_limiter = LogLimiter(monotonic)
+        self.bodies = BodyReader(limits)
+        self.connections = Connections(limits, self._log_refusal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope["client"][0]
         shown = scope[FIELDS].get(b"authorization")
         try:
             if shown is None or not self._is_right(shown):
-                self._slow_down(client)
-                self._tell("token_missing" if shown is None else "token_mismatch", client)
+                self._count_failure(client)
+                self._log_refusal("token_missing" if shown is None else "token_mismatch", client)
                 answer = unauthorized("send Authorization: Bearer and the admin token", _CHALLENGE)
                 await self.bodies.leave(answer, receive, send)
                 return
             body = await self.bodies.read(scope, scope["headers"], receive, client, _LARGEST, None)
         except Refused as error:
-            self._tell(error.reason, client)
+            self._log_refusal(error.reason, client)
             await self.bodies.leave(for_error(error, _CHALLENGE), receive, send)
             return
         await self._app(scope, _whole(body, receive), send)
@@ -68,13 +68,13 @@ class Guard:
     def _is_right(self, shown: bytes) -> bool:
         return hmac.compare_digest(shown, b"Bearer " + self._token.reveal().encode())
 
-    def _slow_down(self, client: str) -> None:
+    def _count_failure(self, client: str) -> None:
         self._failures.check("", client)
         self._failures.add("", client, _FAILURES)
 
-    def _tell(self, reason: str, client: str) -> None:
+    def _log_refusal(self, reason: str, client: str) -> None:
         self._metrics.admin_refused[reason].inc()
-        left_out = self._telling.left_out("", reason)
+        left_out = self._log_limiter.left_out("", reason)
         if left_out is not None:
             more = {"left_out": left_out} if left_out else {}
             log.warning(logs.ADMIN_REFUSED, reason=reason, client=client, **more)

@@ -24,7 +24,7 @@ from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.request_limits import Limits
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import now
-from bridge.web.bodies import Bodies
+from bridge.web.bodies import BodyReader
 from bridge.web.problems import RawAnswer, failed, for_error, not_allowed, not_served, problem, response, unavailable
 from bridge.web.protocol.connections import Connections
 from bridge.web.protocol.fast_path import answer_at_once
@@ -65,7 +65,7 @@ class Webhooks:
         self._clock = clock
         self._max_body = max_body
         self._callers = callers
-        self.bodies = Bodies(limits)
+        self.bodies = BodyReader(limits)
         self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
         self.closing = False
 

@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def passed() -> socket.socket | None:
+def inherited_listener() -> socket.socket | None:
     """The listening socket that a service manager bound and passed to this process; None where it passed none.
 
     It stays open there: connections queue while no bridge runs.

@@ -19,7 +19,7 @@ from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
 from bridge.store.store import Store, owned
 from bridge.web import public
-from bridge.web.bodies import Room, Unfinished
+from bridge.web.bodies import BodyMemory, UnfinishedBody
 from bridge.web.serving import Serving, listen
 
 from .test_public import BRIDGE, SOURCE, Connection, Port, head, until
@@ -69,7 +69,7 @@ class Senders:
 
     async def begins(self, client: str, size: int, *, goes: int = 0, of: int = 0) -> Connection:
         """One more, from an address, that has sent so much of a body; `goes` bytes of others give way to it."""
-        room = self._port.webhooks.bodies.room
+        room = self._port.webhooks.bodies.memory
         held = room.held + size - goes
         connection = await self._stack.enter_async_context(self._port.connection())
         path = "/webhooks/large" if size > MAX_BODY else "/webhooks/github"
@@ -100,10 +100,10 @@ async def finishes(connection: Connection) -> bool:
 
 async def test_one_address_may_hold_all_the_room_that_there_is(port: Port, senders: Senders) -> None:
     bodies = [await senders.begins("192.0.2.1", 100_000) for _ in range(3)]
-    assert port.webhooks.bodies.room.held >= 300_000
+    assert port.webhooks.bodies.memory.held >= 300_000
     for body in bodies:
         assert await finishes(body)
-    assert port.webhooks.bodies.room.held == 0
+    assert port.webhooks.bodies.memory.held == 0
     assert port.refused("too_many_bodies") is None
 
 
@@ -164,7 +164,7 @@ async def test_a_sender_that_leaves_leaves_its_room(port: Port, senders: Senders
     for _ in range(3):
         leaving = await senders.begins("192.0.2.1", 100_000)
         leaving.writer.transport.abort()
-        await until(lambda: port.webhooks.bodies.room.held == 0)
+        await until(lambda: port.webhooks.bodies.memory.held == 0)
     assert port.refused("body_cut_off") == 3
 
 
@@ -173,29 +173,29 @@ def test_whatever_comes_the_room_is_never_overfull_and_never_forgets(pieces: lis
     """`pieces`: which body of which address gets how many bytes more."""
 
     async def run() -> None:
-        room = Room(1000)
-        bodies: dict[tuple[int, int], Unfinished] = {}
+        room = BodyMemory(1000)
+        bodies: dict[tuple[int, int], UnfinishedBody] = {}
         for address, number, size in pieces:
             key = (address, number)
-            if key not in bodies or bodies[key].ousted:
-                bodies[key] = Unfinished(str(address), await asyncio.timeout(None).__aenter__())
+            if key not in bodies or bodies[key].evicted:
+                bodies[key] = UnfinishedBody(str(address), await asyncio.timeout(None).__aenter__())
             body = bodies[key]
             is_new, is_alone, held = not body.pieces, room.held == body.held, room.held
-            before = [one for one in bodies.values() if not one.ousted]
+            before = [one for one in bodies.values() if not one.evicted]
             holders: Counter[str] = Counter()
             for one in before:
                 holders[one.address] += one.held
             room.hold(body, b"x" * size, 100)
-            gone = [one for one in before if one.ousted]
-            assert not (is_new and body.ousted)
+            gone = [one for one in before if one.evicted]
+            assert not (is_new and body.evicted)
             assert not (is_alone and gone)
             assert not gone or (
                 held + size > 950 and any(holders[one.address] == max(holders.values()) for one in gone)
             )
-            kept = [one for one in bodies.values() if not one.ousted]
+            kept = [one for one in bodies.values() if not one.evicted]
             assert room.held == sum(one.held for one in kept)
             assert room.held <= 1000 or [one for one in kept if one.held] == [body]
-            assert not any(one.pieces for one in bodies.values() if one.ousted)
+            assert not any(one.pieces for one in bodies.values() if one.evicted)
         for body in bodies.values():
             room.leave(body)
         assert room.held == 0

@@ -105,7 +105,7 @@ async def test_what_comes_with_a_wrong_token_is_not_read(port: Port) -> None:
         status, headers, content = await connection.answer()
         assert (status, headers["connection"], content["status"]) == (401, "close", 401)
         assert headers["www-authenticate"] == "Bearer"
-    assert port.guard.bodies.room.held == 0
+    assert port.guard.bodies.memory.held == 0
 
 
 @pytest.mark.parametrize(

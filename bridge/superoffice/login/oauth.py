@@ -11,7 +11,7 @@ from bridge.observing.logs import log
 from bridge.settings.secrets import Secret
 from bridge.superoffice.login.refresh_token import RefreshToken
 from bridge.superoffice.login.session import Grant
-from bridge.superoffice.login.token_service import TokenExchange, sendable, told
+from bridge.superoffice.login.token_service import TokenExchange, json_object, usable_credential
 from bridge.superoffice.outcome import NotSent
 
 _PATH = "/login/common/oauth/tokens"
@@ -55,13 +55,13 @@ class OAuth:
         if self._redirect_uri:
             form["redirect_uri"] = self._redirect_uri
         request = httpx.Request("POST", self._url, data=form, headers={"Accept": "application/json"})
-        answer = told(await exchange(request), clock.wall(), _reason)
+        answer = json_object(await exchange(request), clock.wall(), _reason)
         given = answer.get("refresh_token")
         if isinstance(given, str) and given and given != used:
             await self._keep(given)
         if str(answer.get("token_type", "bearer")).lower() != "bearer":
             raise NotSent(Outcome.MISCONFIGURED, "the log-in gave no bearer token, check the environment")
-        token = sendable(answer.get("access_token"))
+        token = usable_credential(answer.get("access_token"))
         return Grant(headers={"Authorization": f"Bearer {token}"}, lifetime=_lifetime(answer) * 1000)
 
     async def _keep(self, token: str) -> None:

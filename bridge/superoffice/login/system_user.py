@@ -20,7 +20,14 @@ from bridge.model import Outcome
 from bridge.settings.secrets import Secret
 from bridge.superoffice.login.private_key import private_key, sign
 from bridge.superoffice.login.session import Grant
-from bridge.superoffice.login.token_service import TokenAnswer, TokenExchange, refused, said, sendable, told
+from bridge.superoffice.login.token_service import (
+    TokenAnswer,
+    TokenExchange,
+    json_object,
+    login_refused,
+    plain_words,
+    usable_credential,
+)
 from bridge.superoffice.outcome import NotSent
 
 _AUTHENTICATE = "/Login/api/PartnerSystemUser/Authenticate"
@@ -67,10 +74,10 @@ class SystemUser:
 
     async def log_in(self, exchange: TokenExchange, clock: Clock) -> Grant:
         now = clock.wall()
-        app_token = sendable(self._identity.app_token.reveal().strip())
+        app_token = usable_credential(self._identity.app_token.reveal().strip())
         token = await self._authenticate(exchange, app_token, now)
         claims = await self._verified(exchange, token, clock)
-        ticket = sendable(claims.get(_CLAIMS + "ticket"))
+        ticket = usable_credential(claims.get(_CLAIMS + "ticket"))
         headers = {"Authorization": f"SOTicket {ticket}", "SO-AppToken": app_token}
         return Grant(headers=headers, lifetime=self._identity.lifetime, sliding=True)
 
@@ -103,13 +110,13 @@ class SystemUser:
         )
         answer = await exchange(request)
         self._skew = _skew(answer, now)
-        result = told(answer, now, lambda value: said(_message(value), secrets))
+        result = json_object(answer, now, lambda value: plain_words(_message(value), secrets))
         token = result.get("Token")
         if result.get("IsSuccessful") is True and isinstance(token, str):
-            return sendable(token)
+            return usable_credential(token)
         if "IsSuccessful" not in result:
             raise NotSent(Outcome.MISCONFIGURED, "the answer is not a log-in's, check the environment of authorization")
-        raise refused(f"(IsSuccessful is false) {said(_message(result), secrets)}")
+        raise login_refused(f"(IsSuccessful is false) {plain_words(_message(result), secrets)}")
 
     def _signed(self, system_token: str, at: int) -> str:
         try:
@@ -146,7 +153,7 @@ class SystemUser:
     async def _key(self, exchange: TokenExchange, kid: Any, clock: Clock) -> RSAPublicKey:
         if kid not in self._keys or clock.running() >= self._keys_until:
             request = httpx.Request("GET", self._identity.environment + _JWKS, headers={"Accept": "application/json"})
-            self._keys = _rsa_keys(told(await exchange(request), clock.wall()))
+            self._keys = _rsa_keys(json_object(await exchange(request), clock.wall()))
             self._keys_until = clock.running() + _KEYS_KEPT
         if kid not in self._keys:
             raise _unproven("is signed by a key that the environment does not publish")

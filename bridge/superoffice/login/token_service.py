@@ -56,7 +56,7 @@ class LogInService:
         await self._transport.aclose()
 
 
-def told(answer: TokenAnswer, now: int, explain: Callable[[Any], str] = lambda _: "") -> dict[str, Any]:
+def json_object(answer: TokenAnswer, now: int, explain: Callable[[Any], str] = lambda _: "") -> dict[str, Any]:
     """The JSON object that a log-in service answered; `explain` words a refusal's own reason, safe to log.
 
     Raises:
@@ -68,7 +68,7 @@ def told(answer: TokenAnswer, now: int, explain: Callable[[Any], str] = lambda _
         raise NotSent(Outcome.UNAVAILABLE, f"the log-in answered {status}", wait)
     value = decoding.read(answer.headers, answer.body).value
     if status >= 400:
-        raise refused(f"({status}) {explain(value) if isinstance(value, dict) else ''}")
+        raise login_refused(f"({status}) {explain(value) if isinstance(value, dict) else ''}")
     if status != 200 or not isinstance(value, dict):
         raise NotSent(
             Outcome.MISCONFIGURED, f"the answer ({status}) is not a log-in's, check the environment of authorization"
@@ -76,29 +76,29 @@ def told(answer: TokenAnswer, now: int, explain: Callable[[Any], str] = lambda _
     return value
 
 
-def refused(why: str) -> NotSent:
+def login_refused(why: str) -> NotSent:
     """What to raise where the log-in service says no."""
     return NotSent(Outcome.UNAUTHORIZED, f"the log-in was refused {why.strip()}, check the target's authorization")
 
 
-def said(text: Any, secrets: Iterable[str]) -> str:
+def plain_words(text: Any, secrets: Iterable[str]) -> str:
     """What the other side says, as far as it is made of plain words: it may quote what it was sent, in any way."""
     if not isinstance(text, str):
         return ""
     hidden = [secret.lower() for secret in secrets]
     words = [
-        word if _WORD.fullmatch(word) and not _tells(word.rstrip(".,:;").lower(), hidden) else "..."
+        word if _WORD.fullmatch(word) and not _reveals(word.rstrip(".,:;").lower(), hidden) else "..."
         for word in text[: 2 * _MOST_SAID].split()
     ]
     return " ".join(words)[:_MOST_SAID]
 
 
-def _tells(word: str, secrets: Iterable[str]) -> bool:
+def _reveals(word: str, secrets: Iterable[str]) -> bool:
     """Whether a word is a secret, or a part of one that is too long to be there by chance."""
     return any(word == secret or (len(word) > 3 and word in secret) for secret in secrets)
 
 
-def sendable(credential: Any, most: int = 16 * 1024) -> str:
+def usable_credential(credential: Any, most: int = 16 * 1024) -> str:
     """A ticket or token that came from a log-in, if a header can carry it.
 
     Raises:

@@ -39,7 +39,7 @@ class Tenant:
     """One target's tenant.
 
     `exchange` sends the question, which may take `within` seconds; `path` leads from the tenant's URL to SendEvent.
-    `told` hears every answer.
+    `on_state` is called with every answer.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Tenant:
         self._known: TenantAddress | None = None
         self._last_base: str | None = None
         self._asking: asyncio.Task[TenantAddress] | None = None
-        self.told: Callable[[TenantState], None] = lambda _: None
+        self.on_state: Callable[[TenantState], None] = lambda _: None
 
     async def place(self) -> TenantAddress:
         """Where the tenant is now; all who wait for it share one question.
@@ -117,7 +117,7 @@ class Tenant:
 
     async def _ask(self) -> TenantAddress:
         state = await self._question()
-        self.told(state)
+        self.on_state(state)
         if state.url is None:
             detail = f"the tenant is not running ({state.state})"
             raise NotSent(Outcome.UNAVAILABLE, detail, pause=PauseReason.TENANT)

@@ -38,7 +38,7 @@ class Connections:
     def __call__(self, **of_uvicorn: Any) -> "ServerConnection":
         return ServerConnection(self, **of_uvicorn)
 
-    def waits(self, connection: "ServerConnection") -> None:
+    def add_waiting(self, connection: "ServerConnection") -> None:
         """This connection waits for its client from now on.
 
         Where too many do, the address that has most of them gives way, by the one that has waited longest.
@@ -46,14 +46,14 @@ class Connections:
         if self._count >= self.limits.connections:
             fullest = max(self._waiting.values(), key=len)
             longest = next(iter(fullest))
-            self.works(longest)
+            self.remove_waiting(longest)
             self.refused("too_many_connections", longest.address)
             longest.transport.abort()
         of_address = self._waiting.setdefault(connection.address, {})
         self._count += connection not in of_address
         of_address[connection] = None
 
-    def works(self, connection: "ServerConnection") -> None:
+    def remove_waiting(self, connection: "ServerConnection") -> None:
         """This connection's request is complete, or it is closed."""
         of_address = self._waiting.get(connection.address, {})
         if connection in of_address:
@@ -80,13 +80,13 @@ class ServerConnection(RequestReader):
         self.flow = ConnectionFlow(transport, self._connections.read_queue, self.read_on)
         if self.client and self.client[0].startswith(_MAPPED):
             self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
-        self._connections.waits(self)
+        self._connections.add_waiting(self)
         self._connections.heads.start(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.heads.stop(self)
         self._connections.idle.stop(self)
-        self._connections.works(self)
+        self._connections.remove_waiting(self)
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -111,7 +111,7 @@ class ServerConnection(RequestReader):
         self._connections.heads.stop(self)
 
     def request_ends(self) -> None:
-        self._connections.works(self)
+        self._connections.remove_waiting(self)
 
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
@@ -125,7 +125,7 @@ class ServerConnection(RequestReader):
         if answered and self.body is not None:
             self.transport.close()  # nobody would ever read the rest
         elif answered or self.body is not None:
-            self._connections.waits(self)
+            self._connections.add_waiting(self)
 
     def head_is_too_slow(self) -> None:
         """Its time is over."""
@@ -137,7 +137,7 @@ class ServerConnection(RequestReader):
 
     def refuse(self, error: Refused) -> None:
         """Take no more of this connection; what came before is still answered."""
-        self.deaf = True
+        self.discarding = True
         self.flow.resume_reading()
         self._connections.heads.stop(self)
         self._connections.refused(error.reason, self.address)

@@ -33,7 +33,7 @@ class RequestReader(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.body: FixedLength | Chunked | None = None  # that is read by us
-        self.deaf = False  # what comes now is thrown away
+        self.discarding = False  # what comes now is thrown away
         self.head = 0  # bytes that came of one before `_data`
         self._line = b""  # of that head, as much of its first line as came
         self._end = b""  # of that head, the last bytes that came: its end may begin in them
@@ -43,23 +43,23 @@ class RequestReader(HttpToolsProtocol):
         self._length = 0  # its Content-Length
 
     def data_received(self, data: bytes) -> None:
-        if self.deaf:
+        if self.discarding:
             self.flow.pause_reading()
             self.flow.resume_reading()
             return
         try:
             while True:
                 data = self._read(data) if self.body is None else self._read_body(self.body, data)
-                if not data or self.deaf:
+                if not data or self.discarding:
                     return
         except Refused as error:
             self.refuse(error)
 
     def read_on(self) -> bool:
         """Read what was left of a body that came; whether more should come."""
-        if self.body is not None and self.body.left_unread and not self.deaf:
+        if self.body is not None and self.body.left_unread and not self.discarding:
             self.data_received(b"")
-        return self.body is None or not self.body.left_unread or self.deaf
+        return self.body is None or not self.body.left_unread or self.discarding
 
     def refuse(self, error: Refused) -> None:
         """What came is no request, or breaks a limit."""
@@ -136,7 +136,7 @@ class RequestReader(HttpToolsProtocol):
         """
         self._spent = True
         if self.scope["method"] == "CONNECT":  # what follows is no HTTP
-            self.deaf = True
+            self.discarding = True
             self.cycle.keep_alive = False
         elif self._length:
             self.body = FixedLength(self._length)

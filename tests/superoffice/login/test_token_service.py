@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model import Outcome
-from bridge.superoffice.login.token_service import TokenAnswer, said, sendable, told
+from bridge.superoffice.login.token_service import TokenAnswer, json_object, plain_words, usable_credential
 from bridge.superoffice.outcome import NotSent
 from superoffice.logging_in import NOW
 
@@ -45,20 +45,20 @@ def test_an_answer_that_gives_nothing_has_its_outcome(
     given: TokenAnswer, outcome: Outcome, detail: str, wait: int | None
 ) -> None:
     with pytest.raises(NotSent) as caught:
-        told(given, NOW)
+        json_object(given, NOW)
     shown = (caught.value.outcome, caught.value.detail, caught.value.retry_after)
     assert shown == (outcome, detail.format(given.status), wait)
 
 
 def test_an_answer_is_read_in_whatever_coding_it_comes() -> None:
     compressed = TokenAnswer(200, httpx.Headers({"Content-Encoding": "gzip"}), gzip.compress(b'{"access_token": "x"}'))
-    assert told(compressed, NOW) == {"access_token": "x"}
+    assert json_object(compressed, NOW) == {"access_token": "x"}
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
 def test_whatever_is_answered_is_an_object_or_not_sent_and_never_unknown(status: int, body: bytes) -> None:
     try:
-        outcome = None if isinstance(told(answer(status, body), NOW), dict) else Outcome.UNKNOWN
+        outcome = None if isinstance(json_object(answer(status, body), NOW), dict) else Outcome.UNKNOWN
     except NotSent as error:
         outcome = error.outcome
     assert outcome in (None, Outcome.UNAVAILABLE, Outcome.UNAUTHORIZED, Outcome.MISCONFIGURED)
@@ -79,19 +79,19 @@ def test_whatever_is_answered_is_an_object_or_not_sent_and_never_unknown(status:
     ],
 )
 def test_what_the_other_side_says_is_shown_in_plain_words_without_our_secrets(text: Any, shown: str) -> None:
-    assert said(text, ["MyApp, abc-XYZ"]) == shown
+    assert plain_words(text, ["MyApp, abc-XYZ"]) == shown
 
 
 @given(st.text(), st.lists(st.from_regex(r"[A-Za-z0-9]{4,30}", fullmatch=True), max_size=5))
 def test_what_is_said_is_short_of_one_line_and_without_secrets(text: str, secrets: list[str]) -> None:
-    assert len(said(text, secrets)) <= 200
-    assert said(text, secrets).isprintable()
-    assert set(said(" ".join(secrets), secrets)) <= {".", " "}
+    assert len(plain_words(text, secrets)) <= 200
+    assert plain_words(text, secrets).isprintable()
+    assert set(plain_words(" ".join(secrets), secrets)) <= {".", " "}
 
 
 @pytest.mark.parametrize("credential", ["", "a b", "a\r\nX: 1", "ä", None, 7, "x" * 20_000, ["a"]])
 def test_a_credential_that_no_header_carries_is_refused_and_not_quoted(credential: Any) -> None:
     with pytest.raises(NotSent) as caught:
-        sendable(credential)
+        usable_credential(credential)
     assert caught.value.outcome is Outcome.MISCONFIGURED
     assert str(caught.value) == "the log-in gave no credential that can be sent, check the environment"

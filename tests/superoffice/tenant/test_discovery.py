@@ -445,7 +445,7 @@ async def test_where_it_is_is_logged_once_and_each_answer_is_told(
 ) -> None:
     told: list[TenantState] = []
     assert crm.tenant is not None
-    crm.tenant.told = told.append
+    crm.tenant.on_state = told.append
     structlog.reset_defaults()
     vars(logs.log).pop("bind", None)  # another test may have configured the log, which it then caches
     with capture_logs() as lines:

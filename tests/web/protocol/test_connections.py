@@ -400,13 +400,13 @@ async def test_the_address_that_has_most_connections_makes_room() -> None:
     genuine, *others = [Waiting(f"192.0.2.{number}") for number in range(4)]
     silent = [Waiting("198.51.100.1") for _ in range(2 * SMALL.connections)]
     for waiting in (genuine, *silent, *others):
-        connections.waits(cast("Any", waiting))
+        connections.add_waiting(cast("Any", waiting))
     assert [waiting.is_aborted for waiting in silent].count(True) == SMALL.connections + 4
     assert [waiting.is_aborted for waiting in silent[: SMALL.connections + 4]].count(False) == 0
     assert not any(waiting.is_aborted for waiting in (genuine, *others))
     assert set(told) == {"198.51.100.1"}
     for waiting in (genuine, *silent, *others):
-        connections.works(cast("Any", waiting))
+        connections.remove_waiting(cast("Any", waiting))
     assert not connections._waiting
 
 

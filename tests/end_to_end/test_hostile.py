@@ -540,6 +540,19 @@ def test_http_1_0_is_answered_and_closed(bridge: Bridge, stored: Stored, host: l
     assert len(stored()) == 1
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_client_that_ends_its_side_after_its_request_is_answered(
+    bridge: Bridge, stored: Stored, version: str
+) -> None:
+    with wire(bridge) as connection:
+        connection.write(genuine().replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1))
+        connection.socket.shutdown(socket.SHUT_WR)
+        answer = connection.answer()
+        assert (answer.status, answer.headers["connection"]) == (202, "close")
+        assert connection.closed()
+    assert [webhook["id"] for webhook in stored()] == [json.loads(answer.body)["id"]]
+
+
 def test_requests_sent_ahead_are_answered_in_order_and_all_stored(bridge: Bridge, stored: Stored) -> None:
     bodies = [b'{"number": %d}' % number for number in range(30)]
     requests = [genuine(body) if number % 3 else head(len(body)) + body for number, body in enumerate(bodies)]

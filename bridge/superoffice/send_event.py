@@ -49,7 +49,7 @@ class SuperOffice:
         self._base = settings.url or ""
         self._url = httpx.URL(self._base + path)
         self._headers = TargetHeaders(settings)
-        self._authorization = authorization
+        self.authorization = authorization
         self.trust = trust
         self._transport = Transport(settings.max_in_flight, trust, settings.proxy)
         self._log_in_service = LogInService(Transport(1, trust, settings.proxy))  # events may use all of their own
@@ -109,9 +109,9 @@ class SuperOffice:
 
         It says what to send, and after a refusal it may say to send it once more.
         """
-        if self._authorization is None:
+        if self.authorization is None:
             return await self._call(request)
-        flow = self._authorization.async_auth_flow(request)
+        flow = self.authorization.async_auth_flow(request)
         try:
             request = await anext(flow)
             while True:
@@ -162,20 +162,20 @@ class SuperOffice:
         Raises:
             NotSent: it does not succeed.
         """
-        if isinstance(self._authorization, LoggedIn):
-            await self._authorization.granted()
+        if isinstance(self.authorization, LoggedIn):
+            await self.authorization.granted()
             return True
         return False
 
     def keep_by(self, token_store: TokenStore) -> None:
         """Say what keeps a refresh token that the log-in service gives in place of the configured one."""
-        if isinstance(self._authorization, LoggedIn) and isinstance(self._authorization.log_in, OAuth):
-            self._authorization.log_in.refresh_token.token_store = token_store
+        if isinstance(self.authorization, LoggedIn) and isinstance(self.authorization.log_in, OAuth):
+            self.authorization.log_in.refresh_token.token_store = token_store
 
     async def close(self) -> None:
         """Close the connections."""
-        if isinstance(self._authorization, LoggedIn):
-            await self._authorization.close()
+        if isinstance(self.authorization, LoggedIn):
+            await self.authorization.close()
         await self._log_in_service.close()
         if self.tenant:
             await self.tenant.close()

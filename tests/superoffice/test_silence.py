@@ -134,6 +134,6 @@ async def test_nothing_secret_is_told(scheme: str, how: str, capfd: pytest.Captu
 
 def everything_of(crm: SuperOffice) -> list[str]:
     """How the parts of a target show themselves."""
-    authorization = crm._authorization
+    authorization = crm.authorization
     parts = [authorization, vars(authorization), authorization.log_in, vars(authorization.log_in)]  # type: ignore[union-attr]
     return [repr(part) for part in parts]

@@ -32,7 +32,7 @@ class Connections:
         self.heads = TimeoutQueue(limits.head_within, ServerConnection.head_is_too_slow)
         self.idle = TimeoutQueue(limits.idle, ServerConnection.timeout_keep_alive_handler)
         # For their clients to send the rest of a request, by their addresses; an address' longest first.
-        self._waiting: dict[str, dict[ServerConnection, None]] = {}
+        self.waiting: dict[str, dict[ServerConnection, None]] = {}
         self._count = 0
 
     def __call__(self, **of_uvicorn: Any) -> "ServerConnection":
@@ -44,23 +44,23 @@ class Connections:
         Where too many do, the address that has most of them gives way, by the one that has waited longest.
         """
         if self._count >= self.limits.connections:
-            fullest = max(self._waiting.values(), key=len)
+            fullest = max(self.waiting.values(), key=len)
             longest = next(iter(fullest))
             self.remove_waiting(longest)
             self.refused("too_many_connections", longest.address)
             longest.transport.abort()
-        of_address = self._waiting.setdefault(connection.address, {})
+        of_address = self.waiting.setdefault(connection.address, {})
         self._count += connection not in of_address
         of_address[connection] = None
 
     def remove_waiting(self, connection: "ServerConnection") -> None:
         """This connection's request is complete, or it is closed."""
-        of_address = self._waiting.get(connection.address, {})
+        of_address = self.waiting.get(connection.address, {})
         if connection in of_address:
             del of_address[connection]
             self._count -= 1
             if not of_address:
-                del self._waiting[connection.address]
+                del self.waiting[connection.address]
 
 
 class ServerConnection(RequestReader):

@@ -407,7 +407,7 @@ async def test_the_address_that_has_most_connections_makes_room() -> None:
     assert set(told) == {"198.51.100.1"}
     for waiting in (genuine, *silent, *others):
         connections.remove_waiting(cast("Any", waiting))
-    assert not connections._waiting
+    assert not connections.waiting
 
 
 async def test_no_number_of_silent_connections_keeps_a_webhook_out(port: Port) -> None:

@@ -24,7 +24,7 @@ class Reads:
         self.read_queue = ReadQueue()
         self._takes = takes
 
-    def flow(self, number: int) -> ConnectionFlow:
+    def flow(self, number: int, transport: Transport | None = None) -> ConnectionFlow:
         def read_on() -> bool:
             self.seen.append(number)
             began = time.perf_counter()
@@ -33,7 +33,7 @@ class Reads:
             self.times.append((began, time.perf_counter()))
             return True
 
-        flow = ConnectionFlow(Transport(), self.read_queue, read_on)
+        flow = ConnectionFlow(transport or Transport(), self.read_queue, read_on)
         flow.pause_reading()
         return flow
 
@@ -56,10 +56,11 @@ async def test_a_few_are_read_in_each_turn_of_the_loop_in_the_order_in_which_the
 
 async def test_nobody_reads_who_was_not_paused_or_is_closed() -> None:
     reads = Reads()
-    reading, closed = reads.flow(1), reads.flow(2)
+    transport = Transport()
+    reading, closed = reads.flow(1), reads.flow(2, transport)
     reading.resume_reading()
     closed.resume_reading()
-    closed._transport.close()
+    transport.close()
     await until(lambda: not reading.read_paused)
     reading.resume_reading()
     for _ in range(3):

@@ -8,7 +8,7 @@ is a Struct: a dataclass that is frozen takes ten times as long to make.
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -162,6 +162,7 @@ class Event(Struct, frozen=True, kw_only=True):
     order_key: str | None = None  # events of one source, target and key are sent in order of commit
     send: bool = True  # false: a shadow rule's, recorded and never sent
     headers: Mapping[str, str] | None = None  # of its request, beside or instead of the target's
+    traceparent: str | None = None  # of the trace that it belongs to, at most 55 characters
 
     @property
     def attributes(self) -> Any:
@@ -236,6 +237,7 @@ class Claim(Struct, frozen=True):  # by position: the store makes it of a row
     probe: bool = False
     headers: Mapping[str, str] | None = None  # of its request, beside or instead of the target's
     unclear: int = 0  # how many answers nobody understood so far
+    traceparent: str | None = None  # as the event's
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -305,6 +307,7 @@ class TargetState:
     probes: int = 0
     next_probe_at: int | None = None
     ages: bool = False  # while it is paused, its events grow older: max_age goes on
+    version: int = field(default=0, compare=False)  # of its row that this was made of; 0: it has none
 
     def clock(self, now: int) -> int:
         """The target's own clock at `now`, which max_age goes by: it stands still while the target is paused."""
@@ -330,7 +333,8 @@ class TargetState:
 
     def resumed(self, now: int) -> "TargetState":
         """The target open again."""
-        return TargetState(name=self.name, paused_total=self.paused_total + self._stood_still(now))
+        paused_total = self.paused_total + self._stood_still(now)
+        return TargetState(name=self.name, paused_total=paused_total, version=self.version)
 
     def _stood_still(self, now: int) -> int:
         stopped_at = self._stopped_at()
@@ -338,6 +342,14 @@ class TargetState:
 
     def _stopped_at(self) -> int | None:
         return None if self.ages else self.paused_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTransition:
+    """One change of a target's state, as it was stored."""
+
+    before: TargetState
+    after: TargetState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.target_worker import TargetWorker
-from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
+from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt, TargetTransition
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store.store import Store
@@ -31,7 +31,7 @@ class Forwarder:
         it sends.
         """
         await asyncio.gather(*(target_worker.hasten() for target_worker in self._target_workers.values()))
-        cut_off = await self._store.unfinished(expired_only=False)
+        cut_off = await self._store.take_over(expired_only=False)
         for claim, claimed_at in cut_off:
             await self._give_up(claim, claimed_at, "the bridge ended during the attempt")
         return len(cut_off)
@@ -50,6 +50,11 @@ class Forwarder:
             if target_worker := self._target_workers.get(name):
                 target_worker.wake()
 
+    def changed(self, transition: TargetTransition) -> None:
+        """Somebody else changed a target's state."""
+        if target_worker := self._target_workers.get(transition.after.name):
+            target_worker.see(transition.after)
+
     async def drain(self, within: float) -> int:
         """Claim no more, let attempts in flight finish; return how many did not within so many seconds."""
         unfinished = await asyncio.gather(
@@ -65,7 +70,7 @@ class Forwarder:
         while True:
             await asyncio.sleep(self._sweep_every)
             try:
-                for claim, claimed_at in await self._store.unfinished(expired_only=True):
+                for claim, claimed_at in await self._store.take_over(expired_only=True):
                     target_worker = self._target_workers.get(claim.target)
                     if target_worker is None or not target_worker.holds(claim):
                         await self._give_up(claim, claimed_at, "the attempt's lease ran out")

@@ -16,7 +16,7 @@ from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.reporter import Reporter
 from bridge.forwarding.retry import Policy
-from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt
+from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt, TargetState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
@@ -60,6 +60,9 @@ class TargetWorker:
         self._store = store
         self._tell = Reporter(name, metrics, store.clock, answers=log_answers)
         self._clock = store.clock
+        self._state = TargetState(name=name)  # as it was last read, or decided on here
+        self._unsaved: TargetState | None = None  # what was read before it was decided on, until that is stored
+        self._saving = False
         self._due_at: int | None = 0  # when the store has something for us, as far as we know; 0: now
         self._looked_at = 0
         self._stirred = asyncio.Event()
@@ -85,14 +88,22 @@ class TargetWorker:
         its = claim.event_id, claim.attempt
         return any((one.event_id, one.attempt) == its and until > now for one, until in self._attempts.values())
 
+    def see(self, state: TargetState) -> None:
+        """The target's state was read: it may be another than is known here."""
+        if state.version > self._state.version:
+            self._state, self._unsaved = state, None
+            self.wake()
+
     async def hasten(self) -> None:
         """Before it runs: what waits for longer than any wait may last is due now."""
         now = self._clock.running()
         latest = now + self._policy.longest
         await self._store.hasten(self.name, latest)
-        state = self._store.target(self.name)
+        state = await self._store.target(self.name)
+        self.see(state)
         if state.next_probe_at is not None and state.next_probe_at > latest:
-            await self._store.save_target(replace(state, next_probe_at=now))
+            transition = await self._store.change_target(state, replace(state, next_probe_at=now))
+            self.see(transition.after if transition else await self._store.target(self.name))
 
     async def run(self) -> None:
         """Work until `drain` is called."""
@@ -131,28 +142,31 @@ class TargetWorker:
 
     def _wait(self) -> float | None:
         """Seconds until there may be something to claim; None: until somebody stirs."""
-        if len(self._attempts) >= self._room:
+        if len(self._attempts) >= self._room or self._saving:
             return None
-        now, state = self._clock.running(), self._store.target(self.name)
-        # What a commit brought whose fate was unknown, nobody told us of: so look now and then.
-        ready_at = self._looked_at + _LOOK_AGAIN * 1000
+        now, state = self._clock.running(), self._state
+        # What a commit brought whose fate was unknown, nobody told us of, nor of what others do: so look now and then.
+        ready_at = again_at = self._looked_at + _LOOK_AGAIN * 1000
         if self._due_at is not None and self._due_at < ready_at:
             ready_at = self._due_at
         if state.paused_at is not None:
-            if state.next_probe_at is None or self._attempts:
+            if self._attempts:
                 return None
-            ready_at = max(ready_at, state.next_probe_at)
+            ready_at = again_at if state.next_probe_at is None else min(again_at, max(ready_at, state.next_probe_at))
         return max(0.0, (ready_at - now) / 1000, self._bucket.delay())
 
     async def _claim_and_send(self) -> None:
-        probe = self._store.target(self.name).paused_at is not None
-        limit = 1 if probe else min(self._room - len(self._attempts), self._bucket.available())
+        if self._unsaved:
+            await self._save(self._unsaved, self._state)
+        limit = (
+            1 if self._state.paused_at is not None else min(self._room - len(self._attempts), self._bucket.available())
+        )
         self._woken = False
         self._looked_at = self._clock.running()
         leased_until = asyncio.get_running_loop().time() + self.lease / 1000
         try:
             claimed = await self._store.claim(
-                self.name, limit, self.lease, probe=probe, max_attempts=self._policy.max_attempts
+                self.name, limit, self.lease, self._policy.max_attempts, self._state if self._unsaved else None
             )
         except StoreUnavailable as error:
             log.error(logs.CLAIM_FAILED, target=self.name, error=str(error))
@@ -160,6 +174,7 @@ class TargetWorker:
             return
         if not self._woken:  # else something was committed after the claim looked
             self._due_at = claimed.next_due_at
+        self.see(claimed.target)
         for old in claimed.expired:
             self._tell.ended(old, EventState.DEAD, "max_age", self._clock.running())
         for spent in claimed.spent:
@@ -205,13 +220,13 @@ class TargetWorker:
     async def recover(self, claim: Claim, attempt: Attempt) -> None:
         """Decide on an attempt, record it, and tell."""
         now = self._clock.running()
-        decision = self._policy.decide(claim, attempt, now, self._store.target(self.name).clock(now))
+        decision = self._policy.decide(claim, attempt, now, self._state.clock(now))
         try:
             recorded = await self._store.record(claim, attempt, decision)
         except StoreUnavailable:
             recorded = await self._record(claim, attempt, decision)
         moment = self._clock.running()
-        before = self._store.target(self.name)
+        before = self._state
         target = self._breaker.judge(before, claim, attempt, moment)
         self._tell.attempt(claim, attempt, decision, target, late=recorded.late)
         if recorded.moved and recorded.state is not _PENDING:
@@ -223,12 +238,27 @@ class TargetWorker:
         if isinstance(decision, _GO_BACK):
             self._expect(decision.at if isinstance(decision, RetryAt) else now)
         if target is not before:
-            self._tell.changed(before, target, attempt.detail)
-            self.wake()
-            try:
-                await self._store.save_target(target)
-            except StoreUnavailable as error:  # it holds all the same, but the next run would not know of it
-                log.error(logs.TARGET_UNSAVED, target=self.name, error=str(error))
+            await self._change(before, target, attempt.detail)
+
+    async def _change(self, before: TargetState, after: TargetState, detail: str) -> None:
+        """Change the target's state. It holds at once, and where the store fails all the same."""
+        self._state, self._unsaved, self._saving = after, self._unsaved or before, True
+        try:
+            await self._save(self._unsaved, after)
+        finally:
+            self._saving = False
+        if self._state == after:
+            self._tell.changed(before, after, detail)
+        self.wake()
+
+    async def _save(self, before: TargetState, after: TargetState) -> None:
+        """Store a state that was decided on here, unless another instance was first: then its own stands."""
+        try:
+            transition = await self._store.change_target(before, after)
+            self._state = transition.after if transition else await self._store.target(self.name)
+            self._unsaved = None
+        except StoreUnavailable as error:
+            log.error(logs.TARGET_UNSAVED, target=self.name, error=str(error))
 
     def _expect(self, due_at: int) -> None:
         """An event went back to the store, to be claimed again then."""

@@ -154,7 +154,13 @@ class _Bridge:
             note=lambda: _DIFFER if self._differs() else None,
         )
         processor = Processor(self._off_loop)
-        return Operator(store=self._store, queries=queries, wake=self._forwarder.wake, processor=processor)
+        return Operator(
+            store=self._store,
+            queries=queries,
+            wake=self._forwarder.wake,
+            changed=self._forwarder.changed,
+            processor=processor,
+        )
 
     async def _drain(self, serving: list[Serving]) -> None:
         grace, timeout = self._settings.drain.grace / 1000, self._settings.drain.timeout / 1000
@@ -201,10 +207,10 @@ class _Bridge:
     def _gauges(self) -> Gauges:
         moment = self._store.clock.running()
         with reader.reading(self._built.store_url) as connection:
-            backlog = target_states.backlog(connection)
+            backlog, states = target_states.backlog(connection), target_states.load(connection)
         return Gauges(
             backlog={name: (its.pending, (moment - its.oldest_stored_at) / 1000) for name, its in backlog.items()},
-            paused={name: self._store.target(name).paused_at is not None for name in self._built.targets},
+            paused={name: target_states.of(states, name).paused_at is not None for name in self._built.targets},
         )
 
     def _warn_of_unknown_targets(self) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, exists, func, select, update
 
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
+from bridge.store import target_states
 from bridge.store.deleting import delete_some
 from bridge.store.order import advance, key_of, to_the_end
 from bridge.store.portions import portion, size_of
@@ -44,12 +45,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An action on some events. `targets`: their own clocks, which max_age goes by."""
+    """An action on some events."""
 
     action: Action
     ids: tuple[str, ...]
     now: int
-    targets: dict[str, TargetState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,10 @@ def _change(connection: Connection, asked: Change) -> Changed:
     rows = connection.execute(query.order_by(events.c.seq).with_for_update()).all()
     ordered = [row.id for row in rows if row.order_key is not None] if asked.action is Action.REPLAY else []
     late = _overtaking(connection, query) if ordered else []
+    targets = target_states.load(connection)
     for row in rows:
-        connection.execute(update(events).where(events.c.id == row.id).values(**_values(asked, row)))
+        values = _values(asked, row, target_states.of(targets, row.target))
+        connection.execute(update(events).where(events.c.id == row.id).values(**values))
     to_the_end(connection, ordered)
     advance(connection, map(key_of, rows), asked.now)
     return Changed(
@@ -80,10 +82,9 @@ def _change(connection: Connection, asked: Change) -> Changed:
     )
 
 
-def _values(asked: Change, row: Any) -> dict[str, Any]:
+def _values(asked: Change, row: Any, target: TargetState) -> dict[str, Any]:
     if asked.action is Action.DISCARD:
         return {"state": EventState.DISCARDED, "reason": "operator"}
-    target = asked.targets.get(row.target) or TargetState(name=row.target)
     return {
         "state": EventState.PENDING,
         "reason": asked.action,

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from bridge import jsontext
 from bridge.model import (
@@ -20,7 +20,9 @@ from bridge.model import (
     OnUnknown,
     Outcome,
     RetryAt,
+    TargetState,
 )
+from bridge.store import target_states
 from bridge.store.order import WAITING, advance, key_of
 from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, events, is_pending, is_sending
@@ -31,7 +33,7 @@ _CLAIMED_BYTES = 4 << 20
 
 _CLAIMED = (
     *("seq", "expires_at", "attempts", "id", "webhook_id", "source", "rule", "target", "type", "text", "retries"),
-    *("on_unknown", "stored_at", "order_key", "headers", "unclear"),
+    *("on_unknown", "stored_at", "order_key", "headers", "unclear", "traceparent"),
 )
 _stored_at = func.coalesce(events.c.stored_at, events.c.created_at).label("stored_at")
 _claimed_columns = [_stored_at if name == "stored_at" else events.c[name] for name in _CLAIMED]
@@ -105,11 +107,10 @@ class Ask:
     target: str
     limit: int
     now: int
-    clock: int  # the target's own, which max_age goes by
     claimed_at: int  # by the wall clock
     lease_until: int
-    probe: bool = False
     max_attempts: int | None = None  # None: no event is ever out of them
+    unsaved: TargetState | None = None  # the target's state, where it could not be stored
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,6 +120,7 @@ class Claimed:
     claims: tuple[Claim, ...]
     expired: tuple[Claim, ...]  # they had grown too old
     next_due_at: int | None
+    target: TargetState  # as it was claimed by
     spent: tuple[Claim, ...] = ()  # they were out of attempts, which are fewer than when they were last sent
 
 
@@ -145,34 +147,47 @@ _RECORDED = {each.value: Recorded(state=each, late=False, moved=True) for each i
 
 
 def claim(connection: Connection, asks: Sequence[Ask]) -> Sequence[Claimed]:
-    """Lease due events, oldest due first: pending -> sending, attempt number one up."""
-    return [_claim_for(connection, ask) for ask in asks]
+    """Lease due events, oldest due first: pending -> sending, attempt number one up.
+
+    Of a paused target one only, as its probe, and none while no probe is due.
+    """
+    targets = target_states.load(connection)
+    return [_claim_for(connection, ask, ask.unsaved or target_states.of(targets, ask.target)) for ask in asks]
 
 
-def _claim_for(connection: Connection, ask: Ask) -> Claimed:
+def _claim_for(connection: Connection, ask: Ask, target: TargetState) -> Claimed:
+    limit, probe, clock = ask.limit, target.paused_at is not None, target.clock(ask.now)
+    if probe:
+        limit = min(limit, int(target.next_probe_at is not None and target.next_probe_at <= ask.now))
     claims: list[Claim] = []
     expired: list[Claim] = []
     spent: list[Claim] = []
     more = True
     size = 0
     most = inf if ask.max_attempts is None else ask.max_attempts
-    while more and len(claims) < ask.limit and len(expired) + len(spent) < _DEAD_AT_ONCE and size < _CLAIMED_BYTES:
-        count = min(ask.limit - len(claims), _CLAIMED_AT_ONCE)
+    while more and len(claims) < limit and len(expired) + len(spent) < _DEAD_AT_ONCE and size < _CLAIMED_BYTES:
+        count = min(limit - len(claims), _CLAIMED_AT_ONCE)
         rows = _claimable.rows(connection, (ask.target, ask.now, count))
         more = len(rows) == count
         size += sum([len(row[_TEXT]) for row in rows])
-        fresh = [row for row in rows if row[_EXPIRES_AT] > ask.clock and row[_RETRIES] < most]
+        fresh = [row for row in rows if row[_EXPIRES_AT] > clock and row[_RETRIES] < most]
         if len(fresh) < len(rows):
-            expired += _ended(connection, "max_age", [row for row in rows if row[_EXPIRES_AT] <= ask.clock], ask.now)
-            young = [row for row in rows if row[_EXPIRES_AT] > ask.clock]
+            expired += _ended(connection, "max_age", [row for row in rows if row[_EXPIRES_AT] <= clock], ask.now)
+            young = [row for row in rows if row[_EXPIRES_AT] > clock]
             spent += _ended(connection, "max_attempts", [row for row in young if row[_RETRIES] >= most], ask.now)
         if fresh:
-            _claim.change(connection, [(ask.claimed_at, ask.lease_until, ask.probe, row[_SEQ]) for row in fresh])
-            claims += [_as_claim(row, claimed=1, probe=ask.probe) for row in fresh]
+            _claim.change(connection, [(ask.claimed_at, ask.lease_until, probe, row[_SEQ]) for row in fresh])
+            claims += [_as_claim(row, claimed=1, probe=probe) for row in fresh]
     next_due_at: int | None = ask.now
     if len(claims) < ask.limit and size < _CLAIMED_BYTES:
         ((next_due_at,),) = _next_due.rows(connection, (ask.target,))
-    return Claimed(claims=tuple(claims), expired=tuple(expired), next_due_at=next_due_at, spent=tuple(spent))
+    return Claimed(
+        claims=tuple(claims),
+        expired=tuple(expired),
+        next_due_at=next_due_at,
+        target=target,
+        spent=tuple(spent),
+    )
 
 
 def _ended(connection: Connection, reason: str, rows: Sequence[Sequence[Any]], now: int) -> list[Claim]:
@@ -187,7 +202,7 @@ def _ended(connection: Connection, reason: str, rows: Sequence[Sequence[Any]], n
 def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
     """The claim of an event's row, which was read before it was `claimed` so many times."""
     (_, expires_at, attempts_, id_, webhook_id, source, rule, target, type_, text, retries, *more) = row
-    on_unknown, stored_at, order_key, headers, unclear = more
+    on_unknown, stored_at, order_key, headers, unclear, traceparent = more
     return Claim(
         id_,
         webhook_id,
@@ -205,6 +220,7 @@ def _as_claim(row: Sequence[Any], *, claimed: int, probe: bool) -> Claim:
         probe,
         None if headers is None else jsontext.decode(headers),
         unclear,
+        traceparent,
     )
 
 
@@ -326,19 +342,24 @@ def hasten(connection: Connection, asks: Sequence[Hasten]) -> Sequence[None]:
     return [None] * len(asks)
 
 
-def unfinished(connection: Connection, moments: Sequence[int | None]) -> Sequence[list[tuple[Claim, int]]]:
-    """Claims that nobody will finish, with the wall clock's time of each: leases that ran out before the given moment.
+class TakeOver(NamedTuple):
+    """Claims whose lease ran out `before` a moment are leased anew until another one."""
 
-    None asks for all of them: at the start of the only process that sends, whatever is still `sending` was cut off.
+    before: int
+    lease_until: int
+
+
+def take_over(connection: Connection, asks: Sequence[TakeOver]) -> Sequence[list[tuple[Claim, int]]]:
+    """Lease claims anew that nobody will finish, for whoever settles them; each with its time by the wall clock.
+
+    Of several who ask, each claim goes to one.
     """
-    # In the index's order: by any other, SQLite would rather read the whole table than sort.
-    columns = (*_claimed_columns, events.c.probe, events.c.claimed_at)
-    query = select(*columns).where(is_sending).order_by(events.c.lease_until, events.c.seq)
-    return [_unfinished(connection, query, at) for at in moments]
+    return [_take_over(connection, ask) for ask in asks]
 
 
-def _unfinished(connection: Connection, query: Select[Any], before: int | None) -> list[tuple[Claim, int]]:
-    if before is not None:
-        query = query.where(events.c.lease_until < before)
-    rows = connection.execute(query)
-    return [(_as_claim(row, claimed=0, probe=probe), claimed_at) for *row, probe, claimed_at in rows]
+def _take_over(connection: Connection, ask: TakeOver) -> list[tuple[Claim, int]]:
+    ran_out = update(events).where(is_sending, events.c.lease_until < ask.before)
+    taken = ran_out.values(lease_until=ask.lease_until)
+    rows = connection.execute(taken.returning(*_claimed_columns, events.c.probe, events.c.claimed_at)).all()
+    in_order = sorted(rows, key=lambda row: (row.claimed_at, row.seq))
+    return [(_as_claim(row, claimed=0, probe=probe), claimed_at) for *row, probe, claimed_at in in_order]

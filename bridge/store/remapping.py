@@ -8,6 +8,7 @@ from msgspec.structs import replace as changed_receipt
 from sqlalchemy import Connection, Row, bindparam, false, literal_column, select, update
 
 from bridge.model import Event, EventState, Receipt, WebhookState
+from bridge.store import target_states
 from bridge.store.order import Key, advance, key_of, to_the_end
 from bridge.store.prepared import Prepared
 from bridge.store.tables import events, webhooks
@@ -89,12 +90,13 @@ def _put(
     changed: list[tuple[Any, ...]] = []
     line: list[str] = []  # what comes behind all others of its key, in order
     touched: list[Key | None] = []
+    targets = target_states.load(connection)
     for event in made:
         before, key = found.get(event.id), its_key(a, event)
         if before is None:
-            new.append(event_row(a, event, set()))
+            new.append(event_row(a, event, set(), targets))
         elif is_replaced(before.state, again=again):
-            row = event_row(a, event, set())
+            row = event_row(a, event, set(), targets)
             changed.append((*(row[place] for place in _PLACES), event.id))
             touched.append(key_of(before))
         else:

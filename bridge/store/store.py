@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 
 from bridge.clock import Clock
-from bridge.model import Attempt, Claim, Decision, Mapped, Receipt, TargetState, TenantState, Webhook
+from bridge.model import Attempt, Claim, Decision, Mapped, Receipt, TargetState, TargetTransition, TenantState, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
@@ -16,6 +17,7 @@ from bridge.store import (
     database,
     events,
     key_urls,
+    readiness,
     refresh_tokens,
     registered_secrets,
     remapping,
@@ -24,11 +26,13 @@ from bridge.store import (
     tenants,
     webhooks,
 )
+from bridge.store.order import WAITING as NEVER
 from bridge.store.purging import Purging
 from bridge.store.writer import Writer
 
 _STATEMENTS = 64 << 10  # the cost of a few that are not prepared: a millisecond
 _PORTION = 2 << 20  # the cost of what touches many rows
+_SETTLED_WITHIN = 60_000  # milliseconds until a claim that was taken over, and not settled, may be taken again
 _COMMIT_WITHIN = 5.0  # seconds a sender waits for its webhook to be durable; dedupe covers what is stored later
 
 
@@ -44,21 +48,13 @@ class Store:
         path = database.sqlite_path(engine.url)
         descriptor = engine.get_execution_options().get("descriptor")
         self._purging = None if path is None or descriptor is None else Purging(self._writer, path, descriptor)
-        self.targets: dict[str, TargetState] = {}
-
-    def target(self, name: str) -> TargetState:
-        """The remembered state of a target; one never heard of is not paused."""
-        state = self.targets.get(name)
-        if state is None:
-            state = self.targets[name] = TargetState(name=name)
-        return state
+        self._instance = uuid4().hex
 
     async def start(self) -> None:
-        """Read what is remembered of targets, and let the clock go on where it was last seen."""
+        """Let the clock go on where it was last seen."""
         if last := await self._writer.run(clock.load, None):
             self.clock.go_on(last)
         await self.keep_time()
-        self.targets = await self._writer.run(target_states.load, None)
 
     async def keep_time(self) -> None:
         """Remember where the clocks stand."""
@@ -97,19 +93,26 @@ class Store:
         return await self._writer.run(webhooks.load, webhook_id, in_time=True)
 
     async def claim(
-        self, target: str, limit: int, lease: int, *, probe: bool = False, max_attempts: int | None = None
+        self,
+        target: str,
+        limit: int,
+        lease: int,
+        max_attempts: int | None = None,
+        unsaved: TargetState | None = None,
     ) -> events.Claimed:
-        """Lease at most `limit` due events of a target for `lease` milliseconds, none that is out of attempts."""
+        """Lease at most `limit` due events of a target for `lease` milliseconds, none that is out of attempts.
+
+        `unsaved`: the target's state where that could not be stored; it counts all the same.
+        """
         moment = self.clock.running()
         ask = events.Ask(
             target=target,
             limit=limit,
             now=moment,
-            clock=self.target(target).clock(moment),
             claimed_at=self.clock.wall(),
             lease_until=moment + lease,
-            probe=probe,
             max_attempts=max_attempts,
+            unsaved=unsaved,
         )
         return await self._writer.run(events.claim, ask)
 
@@ -126,14 +129,23 @@ class Store:
         """Make those events of a target due now that are due later than the latest moment that can be right."""
         await self._writer.run(events.hasten, events.Hasten(target, latest, self.clock.running()))
 
-    async def unfinished(self, *, expired_only: bool) -> list[tuple[Claim, int]]:
-        """Claims that nobody will finish, each with its time by the wall clock; all, or those whose lease ran out."""
-        return await self._writer.run(events.unfinished, self.clock.running() if expired_only else None)
+    async def take_over(self, *, expired_only: bool) -> list[tuple[Claim, int]]:
+        """Claims that nobody will finish, to be settled by the caller, each with its time by the wall clock.
 
-    async def save_target(self, state: TargetState) -> None:
-        """Remember that a target is paused, probed or open again."""
-        self.targets[state.name] = state
-        await self._writer.run(target_states.save, target_states.Save(state, self.clock.wall()))
+        Those whose lease ran out; or all, at the start of the only process that sends: it was cut off in them.
+        """
+        moment = self.clock.running()
+        ask = events.TakeOver(before=moment if expired_only else NEVER, lease_until=moment + _SETTLED_WITHIN)
+        return await self._writer.run(events.take_over, ask)
+
+    async def target(self, name: str) -> TargetState:
+        """The state of a target; one that was never paused is open."""
+        return await self._writer.run(target_states.read, name)
+
+    async def change_target(self, before: TargetState, after: TargetState) -> TargetTransition | None:
+        """Put a target's state in place of the one that it was made of; None where that is no longer what is stored."""
+        stored = await self._writer.run(target_states.change, target_states.StateChange(after, self.clock.wall()))
+        return TargetTransition(before=before, after=stored) if stored else None
 
     async def save_tenant(self, state: TenantState) -> None:
         """Remember what was said of a target's tenant."""
@@ -149,7 +161,7 @@ class Store:
 
     async def change(self, action: actions.Action, ids: Sequence[str]) -> actions.Changed:
         """Do what an operator asks to events."""
-        asked = actions.Change(action=action, ids=tuple(ids), now=self.clock.running(), targets=self.targets)
+        asked = actions.Change(action=action, ids=tuple(ids), now=self.clock.running())
         return await self._writer.run(actions.change, asked, cost=_PORTION)
 
     async def erase(self, webhook_id: str) -> actions.Erased:
@@ -208,15 +220,10 @@ class Store:
         Raises:
             StoreUnavailable: it does not.
         """
-        await self._writer.run(_touch, None, in_time=True)
+        await self._writer.run(readiness.prove, readiness.Ping(self._instance, self.clock.wall()), in_time=True)
 
     def _acceptance(self, webhook: Webhook, mapping: Mapped, window: int) -> webhooks.Acceptance:
-        return webhooks.Acceptance(webhook, mapping, self.clock.running(), self.clock.wall(), window, self.targets)
-
-
-def _touch(connection: Connection, asks: Sequence[None]) -> Sequence[None]:
-    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
-    return [None] * len(asks)
+        return webhooks.Acceptance(webhook, mapping, self.clock.running(), self.clock.wall(), window)
 
 
 @contextmanager

@@ -100,6 +100,7 @@ events = Table(
     Column("unclear", Integer, nullable=False, server_default="0"),  # answers that nobody understood
     Column("form", Text),  # how `text` tells the attributes; NULL where it does not, and `attributes` has them all
     Column("stored_at", BigInteger),  # as `created_at`, which stands for it in rows of before there were two clocks
+    Column("traceparent", Text),  # of the trace that it belongs to (https://www.w3.org/TR/trace-context/)
     Index("ix_events_webhook", "webhook_id"),
 )
 
@@ -170,6 +171,7 @@ targets = Table(
     Column("next_probe_at", BigInteger),
     Column("ages", Boolean, nullable=False, server_default=false()),  # whether max_age goes on in its pause
     Column("paused_at_wall", BigInteger),  # as `paused_at`, which stands for it in rows of before there were two clocks
+    Column("version", Integer, nullable=False, server_default="1"),  # one up with each change
 )
 
 # One row: where both clocks stood when they were last looked at. `boot` names the machine's start that `since_boot`
@@ -181,6 +183,14 @@ clock = Table(
     Column("wall", BigInteger, nullable=False),
     Column("since_boot", BigInteger, nullable=False),
     Column("boot", Text),
+)
+
+# When each running instance last proved that it can commit, by the wall clock.
+readiness = Table(
+    "readiness",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
 )
 
 handed_over = Table(

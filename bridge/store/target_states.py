@@ -1,47 +1,81 @@
-"""What is remembered of targets: whether one is paused, why, and how long it was in all."""
+"""The states of targets: whether one is paused, why, and how long it was in all. Instances share them."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, case, func, select, update
 
 from bridge.model import TargetState
-from bridge.store import clock
+from bridge.store import clock, dialects
+from bridge.store.prepared import Prepared
 from bridge.store.tables import events, is_held, is_pending, is_sending, targets
 
-_STATE = [targets.c[field.name] for field in fields(TargetState)]
+_FIELDS = ("name", "paused_at", "reason", "by_operator", "paused_total", "probes", "next_probe_at", "ages", "version")
+_load = Prepared(lambda _: select(*(targets.c[name] for name in _FIELDS)), ())
 
 
-class Save(NamedTuple):
-    """A target's state, and what the wall clock shows now."""
+def load(connection: Connection) -> dict[str, TargetState]:
+    """Every target that was ever paused, by name."""
+    return {row[0]: _state(row) for row in _load.rows(connection, ())}
+
+
+def of(states: Mapping[str, TargetState], name: str) -> TargetState:
+    """A target's state, of those that are stored; one that was never paused is open."""
+    return states.get(name) or TargetState(name=name)
+
+
+def read(connection: Connection, names: Sequence[str]) -> Sequence[TargetState]:
+    """The state of each of these targets."""
+    states = load(connection)
+    return [of(states, name) for name in names]
+
+
+class StateChange(NamedTuple):
+    """A target's state in place of the version that it was made of, and what the wall clock shows now."""
 
     state: TargetState
     wall: int
 
 
-def load(connection: Connection, asks: Sequence[None]) -> Sequence[dict[str, TargetState]]:
-    """Every target that was ever paused, by name."""
-    found = {row.name: TargetState(**row._mapping) for row in connection.execute(select(*_STATE))}
-    return [found] * len(asks)
+def change(connection: Connection, changes: Sequence[StateChange]) -> Sequence[TargetState | None]:
+    """Store each state, where the row is still of the version that it was made of; None where it is another by now."""
+    return [_change(connection, state, wall) for state, wall in changes]
 
 
-def save(connection: Connection, saves: Sequence[Save]) -> Sequence[None]:
-    """Remember each target's state, and when by the wall clock its pause began."""
-    for state, wall in saves:
-        its_row = targets.c.name == state.name
-        before = connection.execute(select(targets).where(its_row)).one_or_none()
-        went_on = before is not None and before.paused_at == state.paused_at
-        paused_at_wall = None if state.paused_at is None else before.paused_at_wall if before and went_on else wall
-        connection.execute(delete(targets).where(its_row))
-        connection.execute(targets.insert(), asdict(state) | {"paused_at_wall": paused_at_wall})
-    return [None] * len(saves)
+def _change(connection: Connection, state: TargetState, wall: int) -> TargetState | None:
+    stored = replace(state, version=state.version + 1)
+    values = {name: getattr(stored, name) for name in _FIELDS}
+    since = None if state.paused_at is None else wall
+    if state.version:
+        went_on = targets.c.paused_at == state.paused_at
+        its_row = update(targets).where(targets.c.name == state.name, targets.c.version == state.version)
+        changed: Any = its_row.values(paused_at_wall=case((went_on, targets.c.paused_at_wall), else_=since), **values)
+    else:
+        insert = dialects.of(connection).insert(targets).values(paused_at_wall=since, **values)
+        changed = insert.on_conflict_do_nothing()
+    return stored if connection.execute(changed.returning(targets.c.version)).first() else None
+
+
+def _state(row: Sequence[Any]) -> TargetState:
+    name, paused_at, reason, by_operator, paused_total, probes, next_probe_at, ages, version = row
+    return TargetState(
+        name=name,
+        paused_at=paused_at,
+        reason=reason,
+        by_operator=bool(by_operator),
+        paused_total=paused_total,
+        probes=probes,
+        next_probe_at=next_probe_at,
+        ages=bool(ages),
+        version=version,
+    )
 
 
 def as_shown(connection: Connection) -> dict[str, TargetState]:
     """Every target that was ever paused, by name, with its times by the wall clock, for people to read."""
     ahead = clock.ahead(connection)
-    ((states,), its_pauses) = load(connection, [None]), select(targets.c.name, targets.c.paused_at_wall)
+    states, its_pauses = load(connection), select(targets.c.name, targets.c.paused_at_wall)
     shown = dict(connection.execute(its_pauses).all())
     return {
         name: replace(

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from bridge import jsontext
 from bridge.errors import StoreError
 from bridge.model import Event, EventState, Mapped, Receipt, TargetState, Webhook, WebhookState
-from bridge.store import duplicates
+from bridge.store import duplicates, target_states
 from bridge.store.dialects import Dialect
 from bridge.store.duplicates import Duplicate
 from bridge.store.order import WAITING, Key, free
@@ -39,6 +39,7 @@ _insert_webhook = Insertion(webhooks, _WEBHOOK_COLUMNS)
 EVENT_COLUMNS = (
     *("id", "webhook_id", "source", "rule", "target", "item_key", "type", "attributes", "text", "on_unknown", "state"),
     *("reason", "next_attempt_at", "created_at", "max_age", "expires_at", "order_key", "headers", "form", "stored_at"),
+    "traceparent",
 )
 _PENDING, _DISCARDED = EventState.PENDING.value, EventState.DISCARDED.value
 insert_event = Insertion(events, EVENT_COLUMNS, {"attempts": 0, "retries": 0, "probe": False})
@@ -52,7 +53,6 @@ class Acceptance(Struct, frozen=True):
     now: int
     created_at: int
     window: int
-    targets: dict[str, TargetState]  # their own clocks, which max_age goes by
 
 
 def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequence[Receipt]:
@@ -62,9 +62,10 @@ def accept(connection: Connection, acceptances: Sequence[Acceptance]) -> Sequenc
     if new:
         _insert_webhook.insert(connection, [_webhook_row(a) for a in new])
     first = free(connection, {key for a in new for event in a.mapping.events if (key := its_key(a, event))})
-    rows = [event_row(a, event, first) for a in new for event in a.mapping.events]
-    if rows:
-        insert_event.insert(connection, rows)
+    made = [(a, event) for a in new for event in a.mapping.events]
+    if made:
+        targets = target_states.load(connection)
+        insert_event.insert(connection, [event_row(a, event, first, targets) for a, event in made])
     repeated = _repeated(connection, acceptances, repeats) if repeats else {}
     return [
         repeated[a.webhook.id]
@@ -216,9 +217,12 @@ def _webhook_row(a: Acceptance) -> tuple[Any, ...]:
     )
 
 
-def event_row(a: Acceptance, event: Event, first: set[Key]) -> tuple[Any, ...]:
-    """The values of `EVENT_COLUMNS`. An event is due at once where it has no key, or is the `first` of it."""
-    target = a.targets.get(event.target) or TargetState(name=event.target)
+def event_row(a: Acceptance, event: Event, first: set[Key], targets: Mapping[str, TargetState]) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS`. An event is due at once where it has no key, or is the `first` of it.
+
+    max_age goes by the clock of its target, one of `targets`.
+    """
+    target = target_states.of(targets, event.target)
     due = a.now
     if event.order_key is not None and event.send:
         key = Key(event.target, a.webhook.source, event.order_key)
@@ -245,6 +249,7 @@ def event_row(a: Acceptance, event: Event, first: set[Key]) -> tuple[Any, ...]:
         None if event.headers is None else jsontext.encode(dict(event.headers)),
         event.form,
         a.now,
+        event.traceparent,
     )
 
 

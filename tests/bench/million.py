@@ -58,9 +58,7 @@ def compare(*paths: Path, rounds: int) -> dict[str, tuple[float, ...]]:
     for _ in range(rounds):
         for number, engine in enumerate(engines):
             times = {name: each[number] for name, each in taken.items()}
-            ask = events.Ask(
-                target="crm", limit=8, now=now(), clock=now(), claimed_at=now(), lease_until=now() + 60_000
-            )
+            ask = events.Ask(target="crm", limit=8, now=now(), claimed_at=now(), lease_until=now() + 60_000)
             (claimed,) = _timed(engine, times["claim"], events.claim, [ask])
             _timed(engine, times["accept"], webhooks.accept, [_acceptance() for _ in range(8)])
             _timed(engine, times["record"], events.record, [_result(claim) for claim in claimed.claims])
@@ -105,7 +103,7 @@ def _acceptance() -> webhooks.Acceptance:
         send=True,
     )
     mapping = Mapped(state=WebhookState.MAPPED, events=(event,), dedupe_key=id_)
-    return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, created_at=moment, window=1000, targets={})
+    return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, created_at=moment, window=1000)
 
 
 def _result(claim: Any) -> events.Result:

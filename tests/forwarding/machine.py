@@ -25,7 +25,7 @@ from .world import GONE, LEASE, MAX_ATTEMPTS, ROOM, RULES, SWEEP, WINDOW, Seen, 
 # By whatever happens, the forwarder goes on.
 FORWARDER = {
     *(("pending", "sending"), ("pending", "dead"), ("pending", "pending")),
-    *(("sending", state) for state in ("delivered", "pending", "dead", "held")),
+    *(("sending", state) for state in ("delivered", "pending", "dead", "held", "sending")),
     *((state, "delivered") for state in ("pending", "dead", "held")),
 }
 OTHERS: dict[str, set[tuple[str | None, str]]] = {
@@ -68,6 +68,7 @@ class Machine:
         self.tried: list[Tried] = []
         self.paused: set[str] = set()  # targets, by an operator
         self.targets = {name: TargetState(name=name) for name in ROOM}
+        self.stored: dict[str, TargetState] = {}
         self.world = World(url, look)
 
     # What may happen
@@ -286,6 +287,7 @@ class Machine:
     # What must be true
 
     def moves_are_explained(self, cause: str, seen: Seen, sent: list[Claim]) -> None:
+        self.stored = seen.targets
         claimed: Counter[tuple[str, int]] = Counter()
         on_time = {(tried.event_id, tried.number): tried for tried in seen.tried if not tried.late}
         late = Counter(tried.event_id for tried in seen.tried if tried.late and tried.outcome == "delivered")
@@ -308,6 +310,11 @@ class Machine:
                 case ("sending", "pending") if after.attempts == before.attempts - 1:
                     assert cause == "stop"
                     claimed[before.id, before.attempts] -= 1
+                case ("sending", "sending"):  # taken over, to be settled
+                    assert after.lease_until > max(before.lease_until, self.world.hand.running())
+                    assert (after.attempts, after.retries, after.probe) == (
+                        *(before.attempts, before.retries, before.probe),
+                    )
                 case ("sending", _):
                     assert after.attempts == before.attempts
                     tried = on_time[before.id, before.attempts]
@@ -330,7 +337,7 @@ class Machine:
             if claim.event_id in self.made:
                 assert claim.text == self.made[claim.event_id].text
         self.tried = seen.tried
-        self.targets = {name: self.world.store.target(name) for name in ROOM}
+        self.targets = {name: self._stored(name) for name in ROOM}
 
     def starts_anew(self, row: Any) -> None:
         assert row.retries == row.unclear == 0
@@ -359,7 +366,7 @@ class Machine:
             assert other.state != "sending"
             assert other.seq > after.seq or other.state not in BLOCKING
         assert after.target not in self.paused
-        was, now = self.targets[after.target], self.world.store.target(after.target)
+        was, now = self.targets[after.target], self._stored(after.target)
         if was.paused_at == now.paused_at:  # else it was paused or resumed meanwhile
             assert after.probe == (was.paused_at is not None)
             assert was.next_probe_at is None or was.next_probe_at <= self.world.hand.running()
@@ -367,8 +374,7 @@ class Machine:
     def pauses_last(self, seen: Seen) -> None:
         """An operator's pause ends by an operator only, and every pause is remembered."""
         for name in ROOM:
-            state = self.world.store.target(name)
-            assert seen.targets.get(name, TargetState(name=name)) == state
+            state = seen.targets.get(name, TargetState(name=name))
             assert state.by_operator == (name in self.paused)
 
     def nothing_vanished(self, seen: Seen) -> None:
@@ -430,7 +436,7 @@ class Machine:
             assert hanging[row.id, row.attempts] == 1
             assert row.lease_until + SWEEP >= now
         for target, room in ROOM.items():
-            state = self.world.store.target(target)
+            state = self._stored(target)
             due = [row for row in self._in("pending") if row.target == target and row.next_attempt_at <= now]
             calls = sum(call.claim.target == target for call in self.world.calls)
             assert calls <= room
@@ -446,8 +452,12 @@ class Machine:
         same = [other for other in self.rows.values() if key_of(other) == key_of(row)]
         return [other for other in same if other.id != row.id]
 
+    def _stored(self, name: str) -> TargetState:
+        """A target's state, as it was when the database was last looked at."""
+        return self.stored.get(name, TargetState(name=name))
+
     def _clock(self, target: str) -> int:
-        return self.world.store.target(target).clock(self.world.hand.running())
+        return self._stored(target).clock(self.world.hand.running())
 
 
 def key_of(row: Any) -> tuple[str, ...]:

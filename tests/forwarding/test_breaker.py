@@ -261,7 +261,7 @@ async def test_it_stays_open_across_a_restart(base: Base, hand: Hand, log: Log) 
                 await log.told(logs.TARGET_PAUSED)
                 await log.told(logs.ATTEMPT_FINISHED, 2)
                 await quiet(store)
-            assert store.target("crm").reason == "breaker"
+            assert (await store.target("crm")).reason == "breaker"
     assert len(target.claims) == 2
     assert len(log.named(logs.TARGET_PAUSED)) == 1
 

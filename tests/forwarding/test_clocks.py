@@ -135,7 +135,7 @@ async def test_no_step_settles_an_attempt_that_is_under_way(base: Base, hand: Ha
         for _ in range(5):
             await asyncio.sleep(0.002)
             await quiet(store)
-        assert await store.unfinished(expired_only=True) == []
+        assert await store.take_over(expired_only=True) == []
         assert base.states() == ["sending"]
         target.gate.set()
         await log.told(logs.EVENT_DELIVERED)
@@ -155,7 +155,7 @@ async def test_an_attempt_under_way_outlives_the_machine_s_sleep(base: Base, han
         one.start()
         await target.reached(1)
         hand.turn(8 * HOUR)
-        assert len(await store.unfinished(expired_only=True)) == 1
+        assert len(await store.take_over(expired_only=True)) == 1
         for _ in range(5):
             await asyncio.sleep(0.002)
             await quiet(store)
@@ -290,7 +290,7 @@ async def test_a_probe_that_is_further_ahead_than_any_wait_is_due_now(base: Base
     async with base.opened() as store:
         one = Forwarder(store, {"crm": target_worker(store, target.send)})
         await one.recover()
-        assert store.target("crm").next_probe_at == hand.at
+        assert (await store.target("crm")).next_probe_at == hand.at
         one.start()
         await log.told(logs.EVENT_DELIVERED)
         await one.drain(5)

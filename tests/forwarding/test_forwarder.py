@@ -121,13 +121,17 @@ async def test_a_probe_that_was_cut_off_leaves_its_target_paused(base: Base, han
         one.start()
         await log.told(logs.TARGET_PAUSED)
         await one.drain(5)
-        await store.claim("crm", 1, 30_000, probe=True)
+        paused_at = hand.at
+        hand.at += 2_000
+        (probe,) = (await store.claim("crm", 1, 30_000)).claims
+        assert probe.probe
     async with base.opened() as store:
         await forwarder(store, {"crm": target}, first_wait="2s").recover()
-        state = store.target("crm")
-        assert (state.paused_at, state.probes) == (hand.at, 1)
+        state = await store.target("crm")
+        assert (state.paused_at, state.probes) == (paused_at, 1)
         assert state.next_probe_at == hand.at + 4_000
-        (claim,) = (await store.claim("crm", 1, 30_000, probe=True)).claims
+        hand.at += 4_000
+        (claim,) = (await store.claim("crm", 1, 30_000)).claims
     assert claim.retries == 0
 
 
@@ -183,14 +187,14 @@ async def test_a_sweep_that_breaks_is_told_and_the_next_one_works(
     await accept(store, 1)
     await store.claim("crm", 1, 1)  # by somebody who never comes back
     one = forwarder(store, {"crm": Target()}, **FAST)
-    working, broken = store.unfinished, iter([RuntimeError("a body or a secret")])
+    working, broken = store.take_over, iter([RuntimeError("a body or a secret")])
 
-    async def unfinished(*, expired_only: bool) -> Any:
+    async def take_over(*, expired_only: bool) -> Any:
         for error in broken:
             raise error
         return await working(expired_only=expired_only)
 
-    monkeypatch.setattr(store, "unfinished", unfinished)
+    monkeypatch.setattr(store, "take_over", take_over)
     one.start()
     await log.told(logs.EVENT_DELIVERED)
     await one.drain(5)

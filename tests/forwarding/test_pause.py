@@ -2,8 +2,9 @@
 
 import pytest
 from clocks import Hand
+from targets import put_target
 
-from bridge.model import Attempt, Claim, OnUnknown, Outcome
+from bridge.model import Attempt, Claim, OnUnknown, Outcome, TargetState
 from bridge.observing import logs
 from bridge.store.store import Store
 
@@ -35,7 +36,7 @@ async def test_a_pause_is_told_once_however_many_are_in_flight(
         assert (line["target"], line["reason"], line["log_level"]) == ("crm", outcome, "error")
         assert line["detail"] == f"played {outcome}"
         assert len(target.claims) == 8
-        assert store.target("crm").paused_at == hand.at
+        assert (await store.target("crm")).paused_at == hand.at
     assert base.states() == ["pending"] * 12
     assert not {logs.EVENT_DEAD, logs.EVENT_HELD} & {line["event"] for line in log.lines}
 
@@ -47,7 +48,7 @@ async def test_a_single_event_is_probed_without_anybody_waking_the_lane(base: Ba
         await log.told(logs.EVENT_DELIVERED)
     (event,) = base.events()
     assert [attempt["probe"] for attempt in event["attempts"]] == [False, True, True, True]
-    assert store.target("crm").paused_at is None
+    assert (await store.target("crm")).paused_at is None
 
 
 async def test_probes_are_one_event_at_a_time_with_waits_that_grow(base: Base, hand: Hand, log: Log) -> None:
@@ -137,7 +138,7 @@ async def test_a_probe_whose_outcome_is_unknown_is_held_where_the_rule_says_so(
     one = target_worker(store, target.send, **FAST)
     async with running(one):
         await log.told(logs.EVENT_HELD)
-        assert store.target("crm").paused_at is not None
+        assert (await store.target("crm")).paused_at is not None
         await accept(store, 1)
         one.wake()
         await log.told(logs.EVENT_DELIVERED)
@@ -195,11 +196,11 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
         async with running(target_worker(store, target.send, first_wait="2s")):
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 3)
-    paused = store.target("crm")
+        paused = await store.target("crm")
     hand.at += 1_999
     target.answer(Outcome.DELIVERED)
     async with base.opened() as store:
-        assert store.target("crm") == paused
+        assert (await store.target("crm")) == paused
         one = target_worker(store, target.send, first_wait="2s")
         async with running(one):
             await quiet(store)
@@ -211,8 +212,8 @@ async def test_a_pause_outlives_a_restart(base: Base, hand: Hand, log: Log) -> N
     assert log.named(logs.TARGET_RESUMED)[0]["seconds"] == 2
     assert [claim.probe for claim in target.claims[3:]] == [True, False, False]
     async with base.opened() as store:
-        assert store.target("crm").paused_at is None
-        assert store.target("crm").paused_total == 2 * SECOND
+        assert (await store.target("crm")).paused_at is None
+        assert (await store.target("crm")).paused_total == 2 * SECOND
 
 
 async def test_a_delivery_that_was_under_way_when_the_target_paused_does_not_open_it(
@@ -230,8 +231,45 @@ async def test_a_delivery_that_was_under_way_when_the_target_paused_does_not_ope
         good.gate.set()
         await log.told(logs.EVENT_DELIVERED)
         await quiet(store)
-    assert store.target("crm").paused_at is not None
+    assert (await store.target("crm")).paused_at is not None
     assert log.named(logs.TARGET_RESUMED) == []
+
+
+async def test_what_another_instance_does_to_a_target_is_seen(base: Base, hand: Hand, log: Log) -> None:
+    base.clock = hand
+    async with base.opened() as store:
+        target = Target()
+        one = target_worker(store, target.send)
+        async with running(one):
+            await accept(store, 1)
+            one.wake()
+            await log.told(logs.EVENT_DELIVERED)
+            await put_target(store, TargetState(name="crm", paused_at=hand.at, reason="operator", by_operator=True))
+            await accept(store, 1)
+            one.wake()
+            await quiet(store)
+            assert len(target.claims) == 1
+            await put_target(store, TargetState(name="crm"))
+            hand.at += 30 * SECOND
+            one.wake()
+            await log.told(logs.EVENT_DELIVERED, 2)
+
+
+async def test_a_pause_by_another_instance_stands_where_both_saw_the_same(store: Store, log: Log) -> None:
+    target = Target(Outcome.UNAUTHORIZED)
+    target.gate.clear()
+    await accept(store, 1)
+    one = target_worker(store, target.send)
+    async with running(one):
+        await target.reached(1)
+        paused = await put_target(store, TargetState(name="crm", paused_at=1, reason="operator", by_operator=True))
+        target.gate.set()
+        await log.told(logs.ATTEMPT_FINISHED)
+        one.wake()
+        await quiet(store)
+    assert await store.target("crm") == paused
+    assert log.named(logs.TARGET_PAUSED) == []
+    assert len(target.claims) == 1
 
 
 async def test_one_target_s_pause_is_not_another_s(store: Store, log: Log) -> None:
@@ -241,7 +279,7 @@ async def test_one_target_s_pause_is_not_another_s(store: Store, log: Log) -> No
     async with running(target_worker(store, crm.send)), running(target_worker(store, support.send, name="support")):
         await log.told(logs.EVENT_DELIVERED, 5)
         await log.told(logs.TARGET_PAUSED)
-    assert store.target("support").paused_at is None
+    assert (await store.target("support")).paused_at is None
 
 
 async def test_a_pause_that_cannot_be_remembered_is_told_and_probed_all_the_same(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from clocks import Hand
+from targets import put_target
 
 from bridge.model import Attempt, Claim, OnUnknown, Outcome, RetryAt, TargetState
 from bridge.observing import logs
@@ -204,7 +205,7 @@ async def test_an_event_that_is_out_of_attempts_by_todays_settings_is_not_sent_a
         (claim,) = (await store.claim("crm", 1, 30_000)).claims
         await store.record(claim, attempted(Outcome.UNAVAILABLE, now(), 1), RetryAt(0))
     if paused:
-        await store.save_target(TargetState(name="crm", paused_at=0, reason="breaker", next_probe_at=0))
+        await put_target(store, TargetState(name="crm", paused_at=0, reason="breaker", next_probe_at=0))
     target = Target()
     async with running(target_worker(store, target.send, max_attempts=2)):
         await log.told(logs.EVENT_DEAD)

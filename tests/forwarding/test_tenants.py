@@ -32,11 +32,11 @@ async def test_a_night_of_maintenance_costs_no_event_and_no_age(base: Base, hand
             one.wake()
             await log.told(logs.TARGET_PAUSED)
             await log.told(logs.ATTEMPT_FINISHED, 6)
-            assert store.target("crm").reason == PauseReason.TENANT
+            assert (await store.target("crm")).reason == PauseReason.TENANT
 
             probes = waits = 0
             while hand.at < 1_764_003_600_000 + 10 * HOUR:
-                next_probe_at = store.target("crm").next_probe_at
+                next_probe_at = (await store.target("crm")).next_probe_at
                 assert next_probe_at is not None
                 waits = max(waits, next_probe_at - hand.at)
                 hand.at = next_probe_at
@@ -48,7 +48,7 @@ async def test_a_night_of_maintenance_costs_no_event_and_no_age(base: Base, hand
             assert 40 <= probes <= 60
 
             sandbox.tenants.set(ID, state="Running", host="online2")
-            hand.at = store.target("crm").next_probe_at or 0
+            hand.at = (await store.target("crm")).next_probe_at or 0
             one.wake()
             await log.told(logs.EVENT_DELIVERED, 6)
         await crm.close()

@@ -23,11 +23,11 @@ async def test_an_event_that_may_have_been_taken_is_held_and_sent_once(base: Bas
         async with running(one):
             await log.told(logs.EVENT_HELD)
             await quiet(store)
-            assert store.target("crm").reason == "misconfigured"
+            assert (await store.target("crm")).reason == "misconfigured"
             await accept(store, 2, on_unknown=OnUnknown.HOLD)  # the next is the probe, and held as well
             one.wake()
             await log.told(logs.EVENT_DELIVERED)
-        assert store.target("crm").paused_at is None
+        assert (await store.target("crm")).paused_at is None
     assert base.states() == ["held", "held", "delivered"]
     assert len(set(target.ids)) == len(target.ids) == 3
     (line,) = log.named(logs.TARGET_PAUSED)
@@ -122,8 +122,8 @@ async def test_a_store_keeps_that_events_grow_older(base: Base, log: Log) -> Non
         async with running(target_worker(store, Target(Unclear.ANSWER).send, first_wait="1h", max_wait="1h")):
             await log.told(logs.TARGET_PAUSED)
             await quiet(store)
-        paused = store.target("crm")
+        paused = await store.target("crm")
     async with base.opened() as store:
         again: Store = store
-        assert again.target("crm") == paused
+        assert (await again.target("crm")) == paused
         assert paused.ages

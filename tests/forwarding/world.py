@@ -275,7 +275,7 @@ class World:
                 events=found,
                 webhooks={row.id: bytes(row.body) for row in bodies},
                 tried=[Tried(*row) for row in tried],
-                targets=target_states.load(connection, [None])[0],
+                targets=target_states.load(connection),
                 versions=list(versions),
             )
         self._seen = max([self._seen, *(version.n for version in versions)])
@@ -315,7 +315,9 @@ class World:
             names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),
             target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),
         )
-        self.operator = Operator(store=self.store, queries=queries, wake=self._forwarder.wake)
+        self.operator = Operator(
+            store=self.store, queries=queries, wake=self._forwarder.wake, changed=self._forwarder.changed
+        )
 
     def _count_what_is_asked(self) -> None:
         run = self.store._writer.run

@@ -9,7 +9,19 @@ from clocks import Hand
 from sqlalchemy import Engine
 
 from bridge.mapping.rules import Rules
-from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    EventState,
+    Held,
+    Outcome,
+    TargetTransition,
+    Webhook,
+    new_webhook_id,
+)
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.receiving.processing import process
@@ -92,6 +104,7 @@ class Office:
         self.url = url
         self.store = Watched(engine, self.hand)
         self.woken: list[set[str]] = []
+        self.changed: list[TargetTransition] = []
         self.configuration = Configuration(root, shop=LINES)
 
     @property
@@ -103,7 +116,7 @@ class Office:
             names=self.configuration.names(),
             target_urls={name: str(target["url"]) for name, target in TARGETS.items()},
         )
-        return Operator(store=self.store, queries=queries, wake=self._wake)
+        return Operator(store=self.store, queries=queries, wake=self._wake, changed=self.changed.append)
 
     def _wake(self, targets: Iterable[str]) -> None:
         self.woken.append(set(targets))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from targets import put_target
 
 from bridge.errors import StoreError
 from bridge.model import EventState, PauseReason, TargetState, TenantState
@@ -224,7 +225,7 @@ async def test_what_does_not_go_on_by_itself_is_told_with_why(office: Office) ->
     assert [held[name] for name in ("state", "detail", "hint", "held", "stuck")] == ["open", None, None, 1, 1]
     for reason, words in WORDS.items():
         state = TargetState(name="crm", paused_at=NOW, reason=reason, by_operator=reason == "operator")
-        await office.store.save_target(state)
+        await put_target(office.store, state)
         told = queries(office).target("crm")
         assert (told["detail"], told["hint"], told["held"]) == (*words, 1)
         assert told["stuck"] == 1 + told["pending"] + told["sending"]
@@ -238,7 +239,7 @@ async def test_an_event_that_is_sent_as_a_probe_does_not_go_on_by_itself_either(
     await office.receive_lines("a")
     assert len(await office.claim()) == 1
     assert queries(office).target("crm")["stuck"] == 0
-    await office.store.save_target(TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
+    await put_target(office.store, TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
     told = queries(office).target("crm")
     assert [told[name] for name in ("pending", "sending", "stuck")] == [0, 1, 1]
 
@@ -248,7 +249,7 @@ async def test_the_oldest_of_what_waits_may_be_a_probe(office: Office) -> None:
     office.hand.turn(MINUTE)
     assert len(await office.claim()) == 1
     assert queries(office).target("crm")["oldest"] is None  # of an open target, it goes on by itself
-    await office.store.save_target(TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
+    await put_target(office.store, TargetState(name="crm", paused_at=NOW, reason="unauthorized"))
     assert queries(office).target("crm")["oldest"] == MOMENT
     await office.receive_lines("b")
     assert queries(office).target("crm")["oldest"] == MOMENT
@@ -291,8 +292,9 @@ async def test_a_tenant_is_told_as_it_was_when_it_was_last_asked_for(office: Off
 
 
 async def test_a_pause_is_told_since_when_why_and_until_when(office: Office) -> None:
-    await office.store.save_target(
-        TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + MINUTE)
+    await put_target(
+        office.store,
+        TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + MINUTE),
     )
     told = queries(office).target("crm")
     assert [told[name] for name in ("state", "reason", "paused_at", "next_probe_at", "pending", "oldest")] == [

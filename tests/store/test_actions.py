@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from clocks import Hand
 from sqlalchemy import Connection, Engine, event, func, select
+from targets import put_target
 
 from bridge.errors import StoreError
 from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
@@ -113,7 +114,7 @@ async def test_a_replay_starts_attempts_and_max_age_anew_and_keeps_what_was(
 
 async def test_max_age_of_a_replay_goes_by_the_target_s_own_clock(store: Store, look: Engine, hand: Hand) -> None:
     made = await in_state(store, EventState.DEAD, max_age=HOUR)
-    await store.save_target(TargetState(name="crm", paused_at=NOW + MINUTE, paused_total=2 * MINUTE, by_operator=True))
+    await put_target(store, TargetState(name="crm", paused_at=NOW + MINUTE, paused_total=2 * MINUTE, by_operator=True))
     hand.turn(DAY)
     await store.change(Action.REPLAY, [made])
     assert event_row(look, made).expires_at == NOW + MINUTE - 2 * MINUTE + HOUR

@@ -3,6 +3,7 @@
 import pytest
 from clocks import Hand
 from sqlalchemy import Engine, text, update
+from targets import put_target
 
 from bridge.model import Delivered, Outcome, RetryAt, TargetState
 from bridge.store import clock, reader, retention, target_states
@@ -85,9 +86,9 @@ async def test_a_lease_runs_out_when_it_really_does(store: Store, hand: Hand, st
     (claim,) = (await store.claim("crm", 1, LEASE)).claims
     hand.set_wall(step)
     hand.turn(LEASE)
-    assert await store.unfinished(expired_only=True) == []
+    assert await store.take_over(expired_only=True) == []
     hand.turn(1)
-    ((found, claimed_at),) = await store.unfinished(expired_only=True)
+    ((found, claimed_at),) = await store.take_over(expired_only=True)
     assert (found.event_id, claimed_at) == (claim.event_id, NOW)
 
 
@@ -120,21 +121,21 @@ async def test_a_pause_is_shown_by_the_wall_clock_of_its_beginning(
 ) -> None:
     paused = TargetState(name="crm", paused_at=NOW, reason="moved", next_probe_at=NOW + MINUTE)
     hand.set_wall(step)
-    await store.save_target(paused)
+    await put_target(store, paused)
     hand.set_wall(0)
     hand.turn(MINUTE)
     probed = TargetState(name="crm", paused_at=NOW, reason="moved", probes=1, next_probe_at=NOW + HOUR)
-    await store.save_target(probed)
+    await put_target(store, probed)
     with look.connect() as connection:
         (shown,) = target_states.as_shown(connection).values()
-        assert target_states.load(connection, [None]) == [{"crm": probed}]
+        assert target_states.load(connection) == {"crm": probed}
     assert (shown.paused_at, shown.next_probe_at) == (NOW + step, NOW + HOUR)
-    await store.save_target(TargetState(name="crm", paused_total=MINUTE))
+    await put_target(store, TargetState(name="crm", paused_total=MINUTE))
     with look.connect() as connection:
         (shown,) = target_states.as_shown(connection).values()
     assert (shown.paused_at, shown.next_probe_at) == (None, None)
     hand.set_wall(step)
-    await store.save_target(TargetState(name="crm", paused_at=NOW + MINUTE, reason="moved"))
+    await put_target(store, TargetState(name="crm", paused_at=NOW + MINUTE, reason="moved"))
     with look.connect() as connection:
         (shown,) = target_states.as_shown(connection).values()
     assert shown.paused_at == NOW + MINUTE + step
@@ -145,7 +146,7 @@ async def test_rows_of_before_there_were_two_clocks_go_by_the_one_there_was(
 ) -> None:
     await store.accept(*one(), WINDOW)
     await store.accept(a_webhook(), mapped(), WINDOW)
-    await store.save_target(TargetState(name="crm", paused_at=NOW, reason="moved"))
+    await put_target(store, TargetState(name="crm", paused_at=NOW, reason="moved", next_probe_at=NOW))
     store.close()
     with engine.begin() as connection:
         connection.execute(update(events).values(stored_at=None))

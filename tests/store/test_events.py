@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from clocks import Hand
 from msgspec.structs import replace
+from running import HANG
 from sqlalchemy import Engine, select, text
+from targets import put_target
 
 from bridge.model import (
     Claim,
@@ -26,7 +28,7 @@ from bridge.model import (
 )
 from bridge.store import database
 from bridge.store.actions import Action, Erased
-from bridge.store.events import Ask, Claimed, Recorded, claim, unfinished
+from bridge.store.events import Ask, Claimed, Recorded, TakeOver, claim, take_over
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events
 from bridge.store.webhooks import Acceptance, accept
@@ -107,6 +109,7 @@ async def test_a_claim_carries_all_that_an_attempt_needs(store: Store, look: Eng
         ),
         expired=(),
         next_due_at=None,
+        target=TargetState(name="crm"),
     )
     row = event_row(look, made.id)
     assert (row.state, row.attempts, row.claimed_at, row.lease_until) == ("sending", 1, hand.at, hand.at + LEASE)
@@ -130,12 +133,40 @@ async def test_a_claim_takes_only_its_own_targets_events(store: Store) -> None:
     assert (await store.claim("crm", 5, LEASE)).next_due_at is None
 
 
+async def test_a_claim_belongs_to_the_trace_that_its_event_came_with(store: Store) -> None:
+    context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    webhook = a_webhook()
+    await store.accept(webhook, mapped(an_event(webhook, "a", traceparent=context), an_event(webhook, "b")), WINDOW)
+    claims = (await store.claim("crm", 2, LEASE)).claims
+    assert sorted((claim.traceparent for claim in claims), key=str) == [context, None]
+    await store.record(claims[0], an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW))
+    (again,) = (await store.claim("crm", 1, LEASE)).claims
+    assert again.traceparent == claims[0].traceparent
+    assert {claim.traceparent for claim, _ in await store.take_over(expired_only=False)} == {context, None}
+
+
+async def test_a_paused_target_is_sent_one_event_once_its_probe_is_due(store: Store, look: Engine, hand: Hand) -> None:
+    await _pending(store, 3)
+    paused = await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW + MINUTE))
+    early = await store.claim("crm", 3, LEASE)
+    assert (early.claims, early.next_due_at, early.target) == ((), NOW, paused)
+    hand.turn(MINUTE)
+    assert [claim.probe for claim in (await store.claim("crm", 3, LEASE)).claims] == [True]
+    await put_target(store, TargetState(name="crm", paused_at=NOW, by_operator=True))
+    hand.turn(DAY)
+    assert (await store.claim("crm", 3, LEASE)).claims == ()
+    await put_target(store, TargetState(name="crm"))
+    assert [claim.probe for claim in (await store.claim("crm", 3, LEASE)).claims] == [False, False]
+
+
 async def test_what_is_not_yet_due_is_not_claimed(store: Store, hand: Hand) -> None:
     await _pending(store, 1)
     first = await _claim_one(store)
     await store.record(first, an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW + MINUTE))
     hand.turn(MINUTE - 1)
-    assert await store.claim("crm", 1, LEASE) == Claimed(claims=(), expired=(), next_due_at=NOW + MINUTE)
+    assert await store.claim("crm", 1, LEASE) == Claimed(
+        claims=(), expired=(), next_due_at=NOW + MINUTE, target=TargetState(name="crm")
+    )
     hand.turn(1)
     second = await _claim_one(store)
     assert (second.event_id, second.attempt, second.retries) == (first.event_id, 2, 1)
@@ -155,7 +186,9 @@ async def test_a_claim_tells_when_the_next_event_is_due(store: Store, hand: Hand
 
 async def test_a_claim_of_none_takes_none(store: Store, look: Engine) -> None:
     await _pending(store, 1)
-    assert await store.claim("crm", 0, LEASE) == Claimed(claims=(), expired=(), next_due_at=NOW)
+    assert await store.claim("crm", 0, LEASE) == Claimed(
+        claims=(), expired=(), next_due_at=NOW, target=TargetState(name="crm")
+    )
     assert states(look) == ["pending"]
 
 
@@ -174,7 +207,7 @@ async def test_two_processes_on_postgresql_share_the_work_and_wait_for_nobody(po
     made = [an_event(webhook, str(n)) for n in range(10)]
     with first.begin() as connection:
         accept(connection, [_acceptance(webhook, made)])
-    ask = Ask(target="crm", limit=6, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
+    ask = Ask(target="crm", limit=6, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
     with first.begin() as one_, second.begin() as other:
         for each in (one_, other):
             each.execute(text("SET LOCAL lock_timeout = '2s'"))
@@ -252,7 +285,9 @@ async def test_what_is_out_of_attempts_is_dead_and_told_and_never_sent(
         (claim, other) = (await store.claim("crm", 2, LEASE)).claims
         await store.record(claim, an_attempt(Outcome.UNAVAILABLE), RetryAt(hand.at))
         await store.release([other])
-    claimed = await store.claim("crm", 5, LEASE, probe=probe, max_attempts=2)
+    if probe:
+        await put_target(store, TargetState(name="crm", paused_at=hand.at, next_probe_at=hand.at))
+    claimed = await store.claim("crm", 5, LEASE, max_attempts=2)
     assert (ids(claimed.claims), ids(claimed.spent), claimed.expired) == ([fresh], [tried], ())
     row = event_row(look, tried)
     assert (row.state, row.reason, row.attempts, row.retries) == ("dead", "max_attempts", 2, 2)
@@ -263,13 +298,13 @@ async def test_what_is_out_of_attempts_is_dead_and_told_and_never_sent(
 async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, look: Engine, hand: Hand) -> None:
     await _pending(store, 1, max_age=HOUR)
     hand.turn(MINUTE)
-    await store.save_target(TargetState(name="crm", paused_at=hand.at))
+    await put_target(store, TargetState(name="crm", paused_at=hand.at, next_probe_at=hand.at))
     hand.turn(30 * DAY)
     await _pending(store, 1, max_age=HOUR)  # and it begins to run for this one only when the target is back
-    probe = (await store.claim("crm", 1, LEASE, probe=True)).claims[0]
+    probe = (await store.claim("crm", 1, LEASE)).claims[0]
     assert probe.probe
     await store.record(probe, an_attempt(Outcome.UNAUTHORIZED), Pause(PauseReason.UNAUTHORIZED))
-    await store.save_target(TargetState(name="crm", paused_total=30 * DAY))
+    await put_target(store, TargetState(name="crm", paused_total=30 * DAY))
     hand.turn(HOUR - MINUTE - 1)
     assert len((await store.claim("crm", 5, LEASE)).expired) == 0
     assert states(look) == ["sending", "sending"]
@@ -277,10 +312,10 @@ async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, loo
 
 async def test_max_age_goes_on_where_the_pause_ended(store: Store, hand: Hand) -> None:
     (first,) = await _pending(store, 1, max_age=HOUR)
-    await store.save_target(TargetState(name="crm", paused_at=NOW))
+    await put_target(store, TargetState(name="crm", paused_at=NOW))
     hand.turn(30 * DAY)
     (second,) = await _pending(store, 1, max_age=2 * HOUR)
-    await store.save_target(TargetState(name="crm", paused_total=30 * DAY))
+    await put_target(store, TargetState(name="crm", paused_total=30 * DAY))
     hand.turn(HOUR)
     claimed = await store.claim("crm", 5, LEASE)
     assert (ids(claimed.expired), ids(claimed.claims)) == ([first], [second])
@@ -333,7 +368,8 @@ async def test_a_reason_goes_with_the_state_that_it_explained(store: Store, look
 
 async def test_a_probe_is_marked_as_one(store: Store, look: Engine) -> None:
     await _pending(store, 1)
-    (probe,) = (await store.claim("crm", 1, LEASE, probe=True)).claims
+    await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW))
+    (probe,) = (await store.claim("crm", 1, LEASE)).claims
     await store.record(probe, an_attempt(), Delivered())
     assert [row.probe for row in _attempts(look)] == [True]
 
@@ -460,27 +496,49 @@ async def test_releasing_what_is_settled_already_changes_nothing(store: Store, l
 # unfinished
 
 
-async def test_claims_that_nobody_finishes_are_found_all_or_by_their_lease(store: Store, hand: Hand) -> None:
+async def test_claims_that_nobody_finishes_are_taken_over_all_or_by_their_lease(store: Store, hand: Hand) -> None:
     made = await _pending(store, 3)
     first = await _claim_one(store)
     hand.turn(MINUTE)
-    (second,) = (await store.claim("crm", 1, LEASE, probe=True)).claims
+    await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW))
+    (second,) = (await store.claim("crm", 1, LEASE)).claims
     assert second.probe
-    assert await store.unfinished(expired_only=True) == [(first, NOW)]
-    assert await store.unfinished(expired_only=False) == [(first, NOW), (second, NOW + MINUTE)]
+    assert await store.take_over(expired_only=True) == [(first, NOW)]
     hand.turn(LEASE)
-    assert await store.unfinished(expired_only=True) == [(first, NOW)]  # the other's lease ends now, not before
+    assert await store.take_over(expired_only=True) == []  # the second's lease ends now, not before
     hand.turn(1)
-    assert await store.unfinished(expired_only=True) == [(first, NOW), (second, NOW + MINUTE)]
+    assert await store.take_over(expired_only=True) == [(second, NOW + MINUTE)]
+    assert await store.take_over(expired_only=False) == [(first, NOW), (second, NOW + MINUTE)]
+    hand.turn(MINUTE + 1)  # whoever took them did not settle them
+    assert await store.take_over(expired_only=True) == [(first, NOW), (second, NOW + MINUTE)]
     await store.record(first, an_attempt(Outcome.UNKNOWN), RetryAt(hand.at))
-    assert await store.unfinished(expired_only=False) == [(second, NOW + MINUTE)]
+    assert await store.take_over(expired_only=False) == [(second, NOW + MINUTE)]
     assert ids([first, second]) == made[:2]
+
+
+@pytest.mark.timing
+async def test_two_instances_never_settle_one_claim(postgresql_url: str, hand: Hand) -> None:
+    engines = [database.writing_engine(postgresql_url) for _ in range(3)]
+    stores = [Store(engine, hand, commit_within=HANG) for engine in engines]
+    try:
+        made = await _pending(stores[0], 60)
+        for _ in range(5):
+            claims = (await stores[0].claim("crm", 60, LEASE)).claims
+            hand.turn(LEASE + 1)
+            taken = await asyncio.gather(*(one.take_over(expired_only=True) for one in stores))
+            assert sorted(claim.event_id for some in taken for claim, _ in some) == sorted(made)
+            await stores[0].release(claims)
+    finally:
+        for one in stores:
+            await asyncio.to_thread(one.close)
+        for engine in engines:
+            engine.dispose()
 
 
 async def test_what_is_found_unfinished_can_be_recorded(store: Store, look: Engine) -> None:
     await _pending(store, 1)
     await _claim_one(store)
-    ((found, at),) = await store.unfinished(expired_only=False)
+    ((found, at),) = await store.take_over(expired_only=False)
     recorded = await store.record(found, an_attempt(Outcome.UNKNOWN, started_at=at), Held("unknown"))
     assert (recorded.state, recorded.late) == (EventState.HELD, False)
 
@@ -497,7 +555,7 @@ async def test_a_claim_among_thousands_uses_the_index_of_what_is_due(sqlite_url:
             accept(connection, [_acceptance(replace(webhook, id=f"wh_{n}"), made)])
     seen: list[str] = []
     writing(engine).set_trace_callback(seen.append)
-    ask = Ask(target="t1", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
+    ask = Ask(target="t1", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)
     with engine.begin() as connection:
         (claimed,) = claim(connection, [dataclasses.replace(ask, limit=2000)])
         assert len(claimed.claims) == 10 * 167
@@ -520,12 +578,9 @@ async def test_looking_for_leases_that_ran_out_uses_the_index_of_what_is_being_s
     seen: list[str] = []
     writing(engine).set_trace_callback(seen.append)
     with engine.begin() as connection:
-        unfinished(connection, [NOW, None])
-    plans = [_plan(engine, sql) for sql in seen if sql.startswith("SELECT")]
-    assert len(plans) == 2
-    for plan in plans:
-        assert "USING INDEX ix_events_sending" in plan
-        assert "TEMP B-TREE" not in plan
+        take_over(connection, [TakeOver(NOW, NOW)])
+    (plan,) = [_plan(engine, sql) for sql in seen if sql.startswith("UPDATE")]
+    assert "USING INDEX ix_events_sending (lease_until<?)" in plan
     engine.dispose()
 
 
@@ -537,7 +592,7 @@ def _plan(engine: Engine, sql: str) -> str:
 
 
 def _acceptance(webhook: Webhook, made: Sequence[Event]) -> Acceptance:
-    return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW, targets={})
+    return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW)
 
 
 def _attempts(engine: Engine) -> list[Any]:

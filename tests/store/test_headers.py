@@ -19,7 +19,7 @@ async def test_they_come_with_the_claim_and_events_without_have_none(store: Stor
     await store.accept(webhook, mapped(an_event(webhook, "1", headers=HEADERS), an_event(webhook, "2")), WINDOW)
     claimed = await store.claim("crm", 10, LEASE)
     assert [claim.headers for claim in claimed.claims] == [HEADERS, None]
-    found = await store.unfinished(expired_only=False)
+    found = await store.take_over(expired_only=False)
     assert [claim.headers for claim, _ in found] == [HEADERS, None]
 
 

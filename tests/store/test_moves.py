@@ -25,7 +25,9 @@ from bridge.model import (
     Webhook,
     WebhookState,
 )
-from bridge.store.events import Ask, Result, claim, record, release, unfinished
+from bridge.store import target_states
+from bridge.store.events import Ask, Result, TakeOver, claim, record, release, take_over
+from bridge.store.order import WAITING
 from bridge.store.remapping import Remap, remap
 from bridge.store.tables import attempts, events
 from bridge.store.webhooks import Acceptance, accept
@@ -105,9 +107,7 @@ class World:
     def _acceptance(self, webhook: Webhook, made: Sequence[Event], *, broken: bool = False) -> Acceptance:
         state = WebhookState.FAILED if broken else WebhookState.MAPPED if made else WebhookState.IGNORED
         mapping = Mapped(state=state, events=tuple(made))
-        return Acceptance(
-            webhook=webhook, mapping=mapping, now=self.now, created_at=self.now, window=0, targets={"crm": self.target}
-        )
+        return Acceptance(webhook=webhook, mapping=mapping, now=self.now, created_at=self.now, window=0)
 
     def _new(self, event: Event) -> Expected:
         return Expected(
@@ -126,22 +126,24 @@ class World:
 
     def _pause(self) -> None:
         if self.target.paused_at is None:
-            self.target = replace(self.target, paused_at=self.now)
+            changed = replace(self.target, paused_at=self.now, next_probe_at=self.now)
         else:
             total = self.target.paused_total + self.now - self.target.paused_at
-            self.target = replace(self.target, paused_at=None, paused_total=total)
+            changed = replace(self.target, paused_at=None, next_probe_at=None, paused_total=total)
+        (stored,) = target_states.change(self.connection, [target_states.StateChange(changed, self.now)])
+        assert stored
+        self.target = stored
 
     def _claim(self, limit: int) -> None:
         clock = self.target.clock(self.now)
-        ask = Ask(
-            target="crm", limit=limit, now=self.now, clock=clock, claimed_at=self.now, lease_until=self.now + LEASE
-        )
+        ask = Ask(target="crm", limit=limit, now=self.now, claimed_at=self.now, lease_until=self.now + LEASE)
         (claimed,) = claim(self.connection, [ask])
         due = [(id_, e) for id_, e in self.expected.items() if e.state == "pending" and e.next_attempt_at <= self.now]
         taken: list[tuple[str, int, int]] = []
         expired: list[str] = []
+        most = limit if self.target.paused_at is None else min(limit, 1)  # a probe is one event
         for id_, event in sorted(due, key=lambda pair: pair[1].next_attempt_at):
-            if len(taken) == limit:
+            if len(taken) == most:
                 break
             if event.expires_at <= clock:
                 event.state, event.reason = "dead", "max_age"
@@ -199,11 +201,15 @@ class World:
             event.state, event.attempts = "pending", event.attempts - 1
 
     def _sweep(self) -> str:
-        (found,) = unfinished(self.connection, [self.now])
-        (everything,) = unfinished(self.connection, [None])
+        (found,) = take_over(self.connection, [TakeOver(self.now, self.now + LEASE)])
+        (again,) = take_over(self.connection, [TakeOver(self.now, self.now + LEASE)])
+        assert again == []
+        (everything,) = take_over(self.connection, [TakeOver(WAITING, self.now + LEASE)])
         sending = {id_: e for id_, e in self.expected.items() if e.state == "sending"}
         assert {(c.event_id, c.attempt) for c, _ in everything} == {(id_, e.attempts) for id_, e in sending.items()}
         assert {c.event_id for c, _ in found} == {id_ for id_, e in sending.items() if e.lease_until < self.now}
+        for event in sending.values():
+            event.lease_until = self.now + LEASE
         for its, _ in found:
             self._settle(its, Outcome.UNKNOWN, RetryAt(self.now))
         return "record"

@@ -84,7 +84,7 @@ async def test_the_next_is_due_also_where_another_process_commits_it_just_when_t
     with another.begin() as connection:
         accept(
             connection,
-            [Acceptance(webhook=webhook, mapping=mapped(made), now=NOW, created_at=NOW, window=WINDOW, targets={})],
+            [Acceptance(webhook=webhook, mapping=mapped(made), now=NOW, created_at=NOW, window=WINDOW)],
         )
         ending = asyncio.create_task(end(store, before, Delivered()))
         await asyncio.wait([ending], timeout=0.3)  # neither of the two sees what the other has done
@@ -522,7 +522,7 @@ def _examined(url: str, waiting: int) -> float:
     with engine.begin() as connection:
         accept(
             connection,
-            [Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW, targets={})],
+            [Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW)],
         )
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -533,7 +533,7 @@ def _examined(url: str, waiting: int) -> float:
             connection,
             lambda: events.claim(
                 connection,
-                [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
+                [events.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[0].id]
@@ -545,7 +545,7 @@ def _examined(url: str, waiting: int) -> float:
             connection,
             lambda: events.claim(
                 connection,
-                [events.Ask(target="crm", limit=8, now=NOW, clock=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
+                [events.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[1].id]

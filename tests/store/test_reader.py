@@ -7,9 +7,22 @@ import pytest
 from clocks import Hand
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import DBAPIError
+from targets import put_target
 
 from bridge.errors import StoreError, StoreVersion
-from bridge.model import Dead, Delivered, Held, Mapped, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
+from bridge.model import (
+    Dead,
+    Delivered,
+    Held,
+    Mapped,
+    Outcome,
+    Pause,
+    PauseReason,
+    RetryAt,
+    TargetState,
+    WebhookState,
+    Why,
+)
 from bridge.store import database, reader
 from bridge.store.reader import Filter
 from bridge.store.store import Store, owned
@@ -85,7 +98,8 @@ async def test_an_event_reads_as_documented_from_pending_to_delivered(store: Sto
     assert _events(url) == [waiting]
 
     hand.turn(MINUTE)
-    (claim,) = (await store.claim("crm", 1, LEASE, probe=True)).claims
+    await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW))
+    (claim,) = (await store.claim("crm", 1, LEASE)).claims
     await store.record(claim, an_attempt(started_at=hand.at, status=200, result={"Result": [1]}), Delivered())
     delivered = pending | {
         "state": "delivered",
@@ -289,7 +303,7 @@ def test_lists_longer_than_a_statement_has_parameters_are_read(postgresql_url: s
             connection.execute(text(statement), {"count": count})
         webhook = a_webhook()
         acceptance = Acceptance(
-            webhook=webhook, mapping=mapped(an_event(webhook)), now=NOW, created_at=NOW, window=WINDOW, targets={}
+            webhook=webhook, mapping=mapped(an_event(webhook)), now=NOW, created_at=NOW, window=WINDOW
         )
         accept(connection, [acceptance])
         names = [column.name for column in events.c if column.name != "seq"]
@@ -308,7 +322,7 @@ def test_lists_longer_than_a_statement_has_parameters_are_read(postgresql_url: s
 async def test_reading_goes_on_beside_a_writer_in_the_middle_of_a_transaction(url: str) -> None:
     writing = database.writing_engine(url)
     webhook, mapping = one()
-    acceptance = Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW, targets={})
+    acceptance = Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW)
     with writing.begin() as connection:
         accept(connection, [acceptance])
         assert _events(url) == _webhooks(url) == []
@@ -344,7 +358,7 @@ async def test_what_a_killed_writer_left_in_its_log_is_read(sqlite_url: str, tmp
     with engine.begin() as connection:
         accept(
             connection,
-            [Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW, targets={})],
+            [Acceptance(webhook=webhook, mapping=mapping, now=NOW, created_at=NOW, window=WINDOW)],
         )
     left = tmp_path / "left"
     left.mkdir()

@@ -9,6 +9,7 @@ import pytest
 from clocks import Hand
 from running import HANG
 from sqlalchemy import Engine, create_engine, make_url, text
+from targets import put_target
 
 from bridge.errors import StoreError, StoreLocked, StoreUnavailable, StoreVersion
 from bridge.model import Delivered, TargetState
@@ -166,13 +167,13 @@ async def test_the_whole_way_of_an_event_survives_a_restart(sqlite_url: str) -> 
         store = Store(engine, hand)
         await store.accept(*one(), WINDOW)
         (claim,) = (await store.claim("crm", 1, LEASE)).claims
-        await store.save_target(TargetState(name="crm", paused_at=hand.at))
+        await put_target(store, TargetState(name="crm", paused_at=hand.at))
         store.close()
     with owned(sqlite_url) as engine:
         store = Store(engine, hand)
         await store.start()
-        assert store.target("crm").paused_at == hand.at
-        assert await store.unfinished(expired_only=False) == [(claim, hand.at)]
+        assert (await store.target("crm")).paused_at == hand.at
+        assert await store.take_over(expired_only=False) == [(claim, hand.at)]
         await store.record(claim, an_attempt(), Delivered())
         store.close()
         assert states(engine) == ["delivered"]

@@ -1,8 +1,12 @@
+import asyncio
+from dataclasses import replace
+
 import pytest
 from clocks import Hand
 from sqlalchemy import Engine, text
+from targets import put_target
 
-from bridge.model import Delivered, TargetState
+from bridge.model import Delivered, PauseReason, TargetState, TargetTransition
 from bridge.store import database, target_states
 from bridge.store.store import Store
 from bridge.store.target_states import Backlog
@@ -24,26 +28,53 @@ PAUSED = TargetState(
 
 async def test_a_target_never_heard_of_is_not_paused(store: Store) -> None:
     await store.start()
-    assert store.target("crm") == TargetState(name="crm")
-    assert store.target("crm").paused_at is None
+    assert (await store.target("crm")) == TargetState(name="crm")
+    assert (await store.target("crm")).paused_at is None
 
 
 async def test_what_is_saved_of_a_target_is_there_at_the_next_start(store: Store, engine: Engine, hand: Hand) -> None:
-    await store.save_target(PAUSED)
-    await store.save_target(TargetState(name="erp", paused_total=5))
+    await put_target(store, PAUSED)
+    await put_target(store, TargetState(name="erp", paused_total=5))
     store.close()
     second = Store(engine, hand)
     await second.start()
-    assert second.targets == {"crm": PAUSED, "erp": TargetState(name="erp", paused_total=5)}
+    assert await second.target("crm") == PAUSED
+    assert await second.target("erp") == TargetState(name="erp", paused_total=5)
     second.close()
 
 
+async def test_a_change_is_told_as_what_was_and_what_is(store: Store) -> None:
+    opened = await store.target("crm")
+    transition = await store.change_target(opened, replace(PAUSED, version=opened.version))
+    assert transition == TargetTransition(before=opened, after=PAUSED)
+    resumed = await store.change_target(transition.after, transition.after.resumed(NOW))
+    assert resumed
+    assert (resumed.before, resumed.after) == (PAUSED, await store.target("crm"))
+    assert [opened.version, transition.after.version, resumed.after.version] == [0, 1, 2]
+
+
+async def test_of_two_who_change_a_target_at_once_one_does(store: Store, url: str, hand: Hand) -> None:
+    engine = database.writing_engine(url)
+    other = Store(engine, hand)
+    try:
+        for before in (TargetState(name="crm"), None):  # nobody ever changed it, and then somebody did
+            seen = before or await store.target("crm")
+            mine = store.change_target(seen, seen.paused(hand.at, PauseReason.MOVED))
+            its = other.change_target(seen, seen.paused(hand.at, PauseReason.TENANT))
+            done = [transition for transition in await asyncio.gather(mine, its) if transition]
+            assert [transition.after for transition in done] == [await store.target("crm")]
+            assert [transition.after for transition in done] == [await other.target("crm")]
+    finally:
+        await asyncio.to_thread(other.close)
+        engine.dispose()
+
+
 async def test_the_last_state_saved_is_the_one_that_counts(store: Store, look: Engine) -> None:
-    await store.save_target(PAUSED)
-    await store.save_target(TargetState(name="crm", paused_total=7))
-    assert store.target("crm") == TargetState(name="crm", paused_total=7)
+    await put_target(store, PAUSED)
+    await put_target(store, TargetState(name="crm", paused_total=7))
+    assert (await store.target("crm")) == TargetState(name="crm", paused_total=7)
     with look.connect() as connection:
-        assert target_states.load(connection, [None, None]) == [{"crm": TargetState(name="crm", paused_total=7)}] * 2
+        assert target_states.load(connection) == {"crm": TargetState(name="crm", paused_total=7)}
 
 
 BEFORE = """
@@ -60,9 +91,9 @@ async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) 
     database.migrate(engine)
     store = Store(engine, Hand(NOW))
     await store.start()
-    assert {name: state.ages for name, state in store.targets.items()} == {"down": True, "wrong": False}
-    assert store.target("down").clock(NOW + HOUR) == NOW + HOUR - 5
-    assert store.target("wrong").clock(NOW + HOUR) == NOW
+    assert [(await store.target(name)).ages for name in ("down", "wrong")] == [True, False]
+    assert (await store.target("down")).clock(NOW + HOUR) == NOW + HOUR - 5
+    assert (await store.target("wrong")).clock(NOW + HOUR) == NOW
     store.close()
     engine.dispose()
 

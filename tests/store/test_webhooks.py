@@ -6,6 +6,7 @@ import pytest
 from clocks import Hand
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, event, func, select
+from targets import put_target
 
 from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
@@ -301,7 +302,7 @@ async def test_remap_replaces_what_is_pending_or_dead_under_the_same_id_and_star
     await store.accept(webhook, mapped(old), WINDOW)
     await _in_state(store, "crm", Dead("rejected") if dead else RetryAt(NOW + DAY))
     hand.turn(HOUR)
-    store.targets["crm"] = TargetState(name="crm", paused_total=MINUTE)
+    await put_target(store, TargetState(name="crm", paused_total=MINUTE))
     new = replace(old, text="b=2", form="pairs", rest=b'{"b":2}', type="Changed", max_age=DAY)
     receipt = await store.remap(webhook, mapped(new))
     assert receipt == Receipt(webhook_id=webhook.id, event_ids=(old.id,), state=WebhookState.MAPPED, duplicate=True)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from forwarding.support import logged
 
-from bridge.model import Event, Mapped, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
+from bridge.model import Event, Mapped, OnUnknown, TargetState, Webhook, WebhookState, event_id, new_webhook_id
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
@@ -93,7 +93,7 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
                 names=Names(source=frozenset({"shop"}), rule=frozenset({"rule"}), target=frozenset({"crm"})),
                 target_urls={"crm": "http://127.0.0.1:1/api"},
             )
-            operator = Operator(store=store, queries=queries, wake=wake)
+            operator = Operator(store=store, queries=queries, wake=wake, changed=lambda _: None)
             guarded = admin.application(Secret(TOKEN), port.metrics, reasons, operator)
             serving = Serving(guarded, listener, guarded.connections)
             serving.start()
@@ -130,7 +130,7 @@ async def test_without_the_token_nothing_is_answered_or_done(shown: str, port: P
         assert is_problem(answer, 401, "admin token")
         assert answer.headers["www-authenticate"] == "Bearer"
     assert port.states() == ["pending"]
-    assert port.store.targets == {}
+    assert await port.store.target("crm") == TargetState(name="crm")
 
 
 # what is listed
@@ -195,7 +195,7 @@ async def test_a_change_is_shown_first_and_done_with_yes(port: Port) -> None:
 async def test_a_target_is_paused_and_resumed(port: Port) -> None:
     paused = await port.post("/api/targets/crm/pause", {})
     assert (paused.status_code, paused.json()["state"]) == (200, "paused")
-    assert port.store.target("crm").by_operator
+    assert (await port.store.target("crm")).by_operator
     assert (await port.client.post("/api/targets/crm/resume")).json()["state"] == "open"  # a body says nothing here
     assert port.woken == [{"crm"}]
 
@@ -217,7 +217,7 @@ async def test_a_name_that_no_line_can_hold_is_400_and_nothing_is_done(name: byt
     headers: Any = {"X-Operator": name}
     answer = await port.client.post("/api/targets/crm/pause", json={}, headers=headers)
     assert is_problem(answer, 400, "at most 64 printable characters")
-    assert port.store.targets == {}
+    assert await port.store.target("crm") == TargetState(name="crm")
 
 
 # what is refused

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import Mapped, PauseReason, Receipt, Webhook
+from bridge.model import Mapped, PauseReason, Receipt, TargetState, TargetTransition, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.queries import LISTED, Queries
@@ -38,14 +38,16 @@ NOBODY = Asker()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Changes the record. `wake` hears which targets have something to send; `queries` is what only reads.
+    """Changes the record. `wake` hears which targets have something to send, `changed` of each other state of one.
 
+    `queries` is what only reads.
     `processor` maps stored webhooks beside those that come in.
     """
 
     store: Store
     queries: Queries
     wake: Callable[[Iterable[str]], None]
+    changed: Callable[[TargetTransition], None]
     processor: Processor = field(default_factory=Processor)
 
     async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class Operator:
             StoreError: there is no such target.
         """
         await asyncio.to_thread(self.queries.target, name)
-        await self.store.save_target(self.store.target(name).paused(self.store.clock.running(), PauseReason.OPERATOR))
+        await self._change(name, lambda state: state.paused(self.store.clock.running(), PauseReason.OPERATOR))
         log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
         _tell("pause", asker, target=name)
         return await asyncio.to_thread(self.queries.target, name)
@@ -171,15 +173,27 @@ class Operator:
             StoreError: there is no such target.
         """
         await asyncio.to_thread(self.queries.target, name)
-        state = self.store.target(name)
-        if state.paused_at is not None:
-            moment = self.store.clock.running()
-            await self.store.save_target(state.resumed(moment))
-            paused_for = (moment - state.paused_at) / 1000
-            log.warning(logs.TARGET_RESUMED, target=name, reason=state.reason, seconds=paused_for)
+        moment = self.store.clock.running()
+        transition = await self._change(name, lambda state: state if state.paused_at is None else state.resumed(moment))
+        if transition:
+            before = transition.before
+            paused_for = (moment - (before.paused_at or moment)) / 1000
+            log.warning(logs.TARGET_RESUMED, target=name, reason=before.reason, seconds=paused_for)
             _tell("resume", asker, target=name)
             self.wake([name])
         return await asyncio.to_thread(self.queries.target, name)
+
+    async def _change(self, name: str, change: Callable[[TargetState], TargetState]) -> TargetTransition | None:
+        """Change a target's state, whoever else does so just now; None where it stays as it is."""
+        transition = None
+        while transition is None:
+            before = await self.store.target(name)
+            after = change(before)
+            if after is before:
+                return None
+            transition = await self.store.change_target(before, after)
+        self.changed(transition)
+        return transition
 
 
 def _tell(

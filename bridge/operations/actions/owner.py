@@ -91,7 +91,8 @@ def _here(path: str, payload: dict[str, Any], queries: Queries, asker: str | Non
     async def run(store: Store) -> Any:
         await store.start()
         try:
-            return await perform(Operator(store=store, queries=queries, wake=lambda _: None), path, payload, asker)
+            operator = Operator(store=store, queries=queries, wake=lambda _: None, changed=lambda _: None)
+            return await perform(operator, path, payload, asker)
         finally:
             await asyncio.to_thread(store.close)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from forwarding.support import logged
+from targets import put_target
 
 from bridge.errors import StoreError
 from bridge.model import EventState, TargetState
@@ -378,7 +379,8 @@ async def test_a_target_that_is_none_is_neither_paused_nor_resumed(office: Offic
     for change in (operator.pause, operator.resume):
         with pytest.raises(StoreError, match=r"^there is no target nope, the targets are crm, erp$"):
             await change("nope")
-    assert office.store.targets == {}
+    assert await office.store.target("nope") == TargetState(name="nope")
+    assert office.changed == []
 
 
 async def test_a_target_that_left_can_be_paused_while_events_wait_for_it(office: Office) -> None:
@@ -395,7 +397,7 @@ async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(offic
         *("paused", "operator", "2023-11-14T22:13:20.000Z"),
         None,
     )
-    assert office.store.target("crm").by_operator
+    assert (await office.store.target("crm")).by_operator
     await office.store.start()  # as after a restart
     office.hand.at += HOUR
     assert await operator.pause("crm") == paused  # it is since then, however often it is said
@@ -403,22 +405,39 @@ async def test_an_operators_pause_is_kept_never_probed_and_ended_by_resume(offic
     resumed = await operator.resume("crm")
     assert (resumed["state"], resumed["paused_at"]) == ("open", None)
     assert office.woken == [{"crm"}]
-    assert office.store.target("crm").paused_total == HOUR
+    assert (await office.store.target("crm")).paused_total == HOUR
     await operator.resume("crm")
-    assert office.store.target("crm").paused_total == HOUR
+    assert (await office.store.target("crm")).paused_total == HOUR
     assert office.woken == [{"crm"}]
+
+
+async def test_an_operators_change_is_made_whoever_else_changes_the_target_at_once(office: Office) -> None:
+    operator, read = office.operator, office.store.target
+    others = iter([TargetState(name="crm", paused_at=NOW, reason="moved", next_probe_at=NOW)])
+
+    async def target(name: str) -> TargetState:
+        """What is read just before somebody else changes it."""
+        state = await read(name)
+        for other in others:
+            await office.store.change_target(state, replace(other, version=state.version))
+        return state
+
+    office.store.target = target  # type: ignore[method-assign]
+    await operator.pause("crm")
+    assert (await read("crm")).by_operator
+    assert [(one.before.reason, one.after.reason) for one in office.changed] == [("moved", "operator")]
 
 
 async def test_a_pause_by_a_fault_becomes_the_operators_and_goes_on_since_then(office: Office) -> None:
     fault = TargetState(name="crm", paused_at=NOW, reason="unauthorized", probes=3, next_probe_at=NOW + HOUR)
-    await office.store.save_target(fault)
+    await put_target(office.store, fault)
     office.hand.at += MINUTE
     paused = await office.operator.pause("crm")
     assert (paused["reason"], paused["paused_at"], paused["next_probe_at"]) == (
         *("operator", "2023-11-14T22:13:20.000Z"),
         None,
     )
-    assert office.store.target("crm").probes == 0
+    assert (await office.store.target("crm")).probes == 0
 
 
 async def test_max_age_stands_still_while_a_target_is_paused(office: Office) -> None:

@@ -16,10 +16,10 @@ from bridge.superoffice.decoding import body_of
 from bridge.superoffice.event_types import KNOWN, is_known
 from bridge.superoffice.http.tls import Trust, compile_trust, system_trust
 from bridge.superoffice.http.transport import Progress, Transport
-from bridge.superoffice.login.authorization import Authorization, compile_authorization
+from bridge.superoffice.login.authorization import Authorization, Static, compile_authorization
 from bridge.superoffice.login.oauth import OAuth
 from bridge.superoffice.login.refresh_token import TokenStore
-from bridge.superoffice.login.session import REFUSED, LoggedIn
+from bridge.superoffice.login.session import REFUSED, LoginSession
 from bridge.superoffice.login.token_service import LogInService, TokenAnswer
 from bridge.superoffice.outcome import Judgement, NotSent, judge, judge_fault, retry_after
 from bridge.superoffice.request_headers import TargetHeaders
@@ -49,12 +49,15 @@ class SuperOffice:
         self._base = settings.url or ""
         self._url = httpx.URL(self._base + path)
         self._headers = TargetHeaders(settings)
-        self.authorization = authorization
         self.trust = trust
         self._transport = Transport(settings.max_in_flight, trust, settings.proxy)
         self._log_in_service = LogInService(Transport(1, trust, settings.proxy))  # events may use all of their own
-        if isinstance(authorization, LoggedIn):
-            authorization.connect(name, self._log_in_service.exchange, clock, self._timeout * _LOG_IN_SHARE)
+        self._session: LoginSession | None = None
+        if authorization is None or isinstance(authorization, Static):
+            self.authorization: httpx.Auth | None = authorization
+        else:
+            exchange, within = self._log_in_service.exchange, self._timeout * _LOG_IN_SHARE
+            self.authorization = self._session = LoginSession(authorization, name, exchange, clock, within)
         self.tenant: Tenant | None = None
         if settings.online:
             ask = self._transport.handle_async_request
@@ -162,20 +165,20 @@ class SuperOffice:
         Raises:
             NotSent: it does not succeed.
         """
-        if isinstance(self.authorization, LoggedIn):
-            await self.authorization.granted()
+        if self._session:
+            await self._session.granted()
             return True
         return False
 
     def keep_by(self, token_store: TokenStore) -> None:
         """Say what keeps a refresh token that the log-in service gives in place of the configured one."""
-        if isinstance(self.authorization, LoggedIn) and isinstance(self.authorization.log_in, OAuth):
-            self.authorization.log_in.refresh_token.token_store = token_store
+        if self._session and isinstance(self._session.log_in, OAuth):
+            self._session.log_in.refresh_token.token_store = token_store
 
     async def close(self) -> None:
         """Close the connections."""
-        if isinstance(self.authorization, LoggedIn):
-            await self.authorization.close()
+        if self._session:
+            await self._session.close()
         await self._log_in_service.close()
         if self.tenant:
             await self.tenant.close()

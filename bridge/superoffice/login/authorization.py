@@ -16,7 +16,7 @@ from bridge.settings.schema import Environment, OnlineSettings, Text
 from bridge.settings.secrets import Expanded, Secret
 from bridge.superoffice.login.oauth import OAuth
 from bridge.superoffice.login.private_key import private_key
-from bridge.superoffice.login.session import REFUSED, LoggedIn
+from bridge.superoffice.login.session import REFUSED, LogIn
 from bridge.superoffice.login.system_user import Identity, SystemUser
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.request_headers import fits_header
@@ -130,7 +130,7 @@ class Static(httpx.Auth):
                 return {"Cookie": cookie.reveal().strip(), "X-XSRF-TOKEN": token.reveal().strip()}
 
 
-Authorization = Static | LoggedIn
+Authorization = Static | LogIn
 
 
 def compile_authorization(section: Section) -> tuple[Authorization | None, list[Problem]]:
@@ -160,19 +160,19 @@ def compile_authorization(section: Section) -> tuple[Authorization | None, list[
     return authorization, _unfit_for_online(settings, section) if online else []
 
 
-def _oauth(settings: _OAuth, online: OnlineSettings | None, section: Section) -> tuple[LoggedIn | None, list[Problem]]:
+def _oauth(settings: _OAuth, online: OnlineSettings | None, section: Section) -> tuple[LogIn | None, list[Problem]]:
     environment = settings.environment or (online and online.environment)
     if not environment:
         return None, [_no_environment(section)]
     oauth = OAuth(
         environment, settings.client_id, settings.client_secret, settings.refresh_token, settings.redirect_uri
     )
-    return LoggedIn(oauth), []
+    return oauth, []
 
 
 def _system_user(
     settings: _SystemUser, online: OnlineSettings | None, section: Section
-) -> tuple[LoggedIn | None, list[Problem]]:
+) -> tuple[LogIn | None, list[Problem]]:
     problems = []
     environment = settings.environment or (online and online.environment)
     tenant = settings.tenant or (online and online.tenant)
@@ -198,7 +198,7 @@ def _system_user(
         audience=settings.audience,
         lifetime=settings.ticket_lifetime,
     )
-    return LoggedIn(SystemUser(identity)), []
+    return SystemUser(identity), []
 
 
 def _unfit_for_online(settings: _Static, section: Section) -> list[Problem]:

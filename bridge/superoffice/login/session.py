@@ -1,6 +1,6 @@
 """A login session: credentials that are fetched once for all who wait, and again when they expire or are refused.
 
-A scheme says how to log in (`LogIn`); `LoggedIn` says when, and is the same for all of them.
+A scheme says how to log in (`LogIn`); `LoginSession` says when, and is the same for all of them.
 """
 
 import asyncio
@@ -48,11 +48,18 @@ class LogIn(Protocol):
         """
 
 
-class LoggedIn(httpx.Auth):
-    """Puts what a log-in gave into each request of a target."""
+class LoginSession(httpx.Auth):
+    """Puts what a log-in gave into each request of a target.
 
-    def __init__(self, log_in: LogIn) -> None:
+    `exchange` sends the requests of a log-in, which may take `within` seconds.
+    """
+
+    def __init__(self, log_in: LogIn, target: str, exchange: TokenExchange, clock: Clock, within: float) -> None:
         self.log_in = log_in
+        self._target = target
+        self._exchange = exchange
+        self._clock = clock
+        self._within = within
         self._grant: Grant | None = None
         self._ends_at = 0
         self._renew_at = 0
@@ -60,13 +67,6 @@ class LoggedIn(httpx.Auth):
         self._failures = 0
         self._failure = NotSent(Outcome.UNAVAILABLE, "there was no log-in")
         self._again_at = 0
-
-    def connect(self, target: str, exchange: TokenExchange, clock: Clock, within: float) -> None:
-        """Say whose credentials these are, how requests are sent, and how many seconds a log-in may take."""
-        self._target = target
-        self._exchange = exchange
-        self._clock = clock
-        self._within = within
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         grant = await self.granted()

@@ -12,7 +12,7 @@ from clocks import Hand
 from bridge.clock import Clock
 from bridge.model import Outcome
 from bridge.observing import logs
-from bridge.superoffice.login.session import Grant, LoggedIn
+from bridge.superoffice.login.session import Grant, LoginSession
 from bridge.superoffice.login.token_service import TokenAnswer, TokenExchange
 from bridge.superoffice.outcome import NotSent
 from bridge.times import iso
@@ -46,16 +46,14 @@ class Door:
         return Grant(headers={"Authorization": f"Ticket {number}"}, lifetime=self.lifetime, sliding=self.sliding)
 
 
-def logged_in(door: Door, hand: Hand, within: float = 5.0) -> LoggedIn:
+def logged_in(door: Door, hand: Hand, within: float = 5.0) -> LoginSession:
     async def nowhere(_: httpx.Request) -> TokenAnswer:
         raise AssertionError
 
-    authorization = LoggedIn(door)
-    authorization.connect("crm", nowhere, hand, within)
-    return authorization
+    return LoginSession(door, "crm", nowhere, hand, within)
 
 
-async def sent(authorization: LoggedIn, *statuses: int) -> list[str]:
+async def sent(authorization: LoginSession, *statuses: int) -> list[str]:
     """What one attempt shows in Authorization, each time that it is sent; the server answers `statuses`."""
     shown = []
     answers = iter(statuses or (200,))

@@ -35,9 +35,10 @@ def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None
 def queries(context: typer.Context) -> "Queries":
     """What only reads, where the rules have no say in it."""
     from bridge.operations.queries import Queries
+    from bridge.store.reader import Reader
 
     settings, url = _load(context)
-    return Queries(store_url=url, rules={}, names=settings.names, target_urls=_target_urls(settings))
+    return Queries(reader=Reader(url), rules={}, names=settings.names, target_urls=_target_urls(settings))
 
 
 def _load(context: typer.Context) -> "tuple[Settings, str]":

@@ -17,7 +17,7 @@ from bridge.receiving.processing import process
 from bridge.settings.configuration import Names
 from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
-from bridge.store.reader import Filter
+from bridge.store.reader import Filter, Reader
 from bridge.store.remapping import is_replaced
 from bridge.store.target_states import Backlog, Sending
 from bridge.times import iso, iso_or_none
@@ -33,7 +33,7 @@ class Queries:
     `target_urls` names the targets that are configured; the URL is None of one whose tenant is asked for it.
     """
 
-    store_url: str
+    reader: Reader
     rules: Mapping[str, Rules]
     names: Names
     target_urls: Mapping[str, str | None]
@@ -45,7 +45,7 @@ class Queries:
         Raises:
             UnknownName: the filter is by what there is none of.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             naming.check(connection, filter_, EventState, self.names)
             return reader.list_events(connection, filter_)
 
@@ -55,7 +55,7 @@ class Queries:
         Raises:
             UnknownName: the filter is by what there is none of.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             naming.check(connection, filter_, WebhookState, self.names)
             return reader.list_webhooks(connection, filter_)
 
@@ -65,7 +65,7 @@ class Queries:
         Raises:
             StoreError: there is none with this id.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             return reader.show_event(connection, event_id)
 
     def webhook(self, webhook_id: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Queries:
         Raises:
             StoreError: there is none with this id.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             return explain.show(connection, webhook_id, self.rules, self.note)
 
     def explain(self, record_id: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Queries:
         Raises:
             StoreError: there is no such record.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             return explain.explain(connection, record_id, self.rules, self.note)
 
     def events(self, action: Action, selection: Selection) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Queries:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             naming.check(connection, selection.filter, EventState, self.names)
             if selection.ids is not None:
                 actions.existing(connection, selection.ids, "event")
@@ -111,7 +111,7 @@ class Queries:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             naming.check(connection, selection.filter, WebhookState, self.names)
             if selection.ids is not None:
                 actions.existing(connection, selection.ids, "webhook")
@@ -129,7 +129,7 @@ class Queries:
         )
         answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": [], "note": self.note()}
         for ids in self.batches(actions.selected_webhooks(selection)):
-            with reader.reading(self.store_url) as connection:
+            with self.reader.reading() as connection:
                 for webhook in webhooks.find(connection, ids):
                     self._preview(webhook, reader.event_states(connection, webhook.id), answer, again=again)
         return answer
@@ -156,7 +156,7 @@ class Queries:
 
     def load(self, ids: list[str]) -> list[Webhook]:
         """Those of some webhooks that are still there."""
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             return webhooks.find(connection, ids)
 
     def targets(self) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ class Queries:
 
         `stuck`: how many of its events do not go on by themselves now.
         """
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             backlog = target_states.backlog(connection)
             held = target_states.held(connection)
             sending = target_states.sending(connection)
@@ -229,7 +229,7 @@ class Queries:
         """The ids that a selection names now. What comes in meanwhile is not among them."""
         cursor: int | None = 0
         batches: list[list[str]] = []
-        with reader.reading(self.store_url) as connection:
+        with self.reader.reading() as connection:
             while cursor is not None:
                 cursor, ids = actions.ids_after(connection, query, cursor, BATCH)
                 batches += [ids] if ids else []

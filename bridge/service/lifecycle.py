@@ -35,13 +35,15 @@ from bridge.service.signals import Signals
 from bridge.service.version_watches import version_watches
 from bridge.settings.fingerprint import fingerprint
 from bridge.settings.schema import TargetSettings
-from bridge.store import database, reader, target_states
+from bridge.store import database, target_states
+from bridge.store.reader import Reader
 from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
 from bridge.web import admin, public
 from bridge.web.serving import Serving, inherited_listener, listen
 
 _DIFFER = "the files differ from what runs, whose rules these are; restart the bridge to run what the files say"
+_READERS = 2  # connections kept for scrapes and for who looks at the record
 _READY_FOR = 1.0  # seconds that a proof of readiness is good for
 
 
@@ -75,6 +77,7 @@ class _Bridge:
         self._differs = differs
         self._settings = built.settings
         self._store = store
+        self._reader = Reader(built.store_url, kept=_READERS)
         self._metrics = Metrics()
         self._metrics.watch(self._gauges)
         self._versions = version_watches(built)
@@ -147,7 +150,7 @@ class _Bridge:
 
     def _operator(self) -> Operator:
         queries = Queries(
-            store_url=self._built.store_url,
+            reader=self._reader,
             rules={name: source.rules for name, source in self._built.sources.items()},
             names=self._built.names,
             target_urls={name: target.url for name, target in self._settings.targets.items()},
@@ -174,6 +177,7 @@ class _Bridge:
         await asyncio.gather(*(one.stop() for one in serving))
         await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))
         self._off_loop.close()
+        self._reader.close()
         await asyncio.to_thread(self._store.close)
         log.info(logs.BRIDGE_STOPPED, unfinished=unfinished)
 
@@ -206,7 +210,7 @@ class _Bridge:
 
     def _gauges(self) -> Gauges:
         moment = self._store.clock.running()
-        with reader.reading(self._built.store_url) as connection:
+        with self._reader.reading() as connection:
             backlog, states = target_states.backlog(connection), target_states.load(connection)
         return Gauges(
             backlog={name: (its.pending, (moment - its.oldest_stored_at) / 1000) for name, its in backlog.items()},
@@ -214,7 +218,7 @@ class _Bridge:
         )
 
     def _warn_of_unknown_targets(self) -> None:
-        with reader.reading(self._built.store_url) as connection:
+        with self._reader.reading() as connection:
             for name, its in target_states.backlog(connection).items():
                 if name not in self._built.targets:
                     log.error(logs.TARGET_UNKNOWN, target=name, pending=its.pending)

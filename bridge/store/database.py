@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool, QueuePool
 
 from bridge.errors import StoreError, StoreLocked, StoreVersion
 from bridge.store import dialects
@@ -114,14 +115,25 @@ def writing_engine(url: str, descriptor: int | None = None) -> Engine:
     return dialects.of_url(url).writing_engine(make_url(url), options)
 
 
-def reading_engine(url: str) -> Engine:
-    """An engine that can only read, beside a running bridge or without one.
+def reading_engine(url: str, kept: int = 0) -> Engine:
+    """An engine that can only read, beside a running bridge or without one; it keeps so many connections open.
 
     Raises:
         StoreError: there is no such database.
     """
     must_exist(url)
-    return _reading_engine(url)
+    return _pooled(url, kept) if kept else _unpooled(url)
+
+
+@lru_cache
+def _unpooled(url: str) -> Engine:
+    """What is kept of it from one question to the next are the statements it has compiled, never a connection."""
+    return dialects.of_url(url).reading_engine(make_url(url), {"poolclass": NullPool})
+
+
+def _pooled(url: str, kept: int) -> Engine:
+    pool = {"poolclass": QueuePool, "pool_size": kept, "max_overflow": -1, "pool_use_lifo": True}
+    return dialects.of_url(url).reading_engine(make_url(url), pool)
 
 
 def must_exist(url: str) -> None:
@@ -133,12 +145,6 @@ def must_exist(url: str) -> None:
     path = sqlite_path(url)
     if path is not None and not path.exists():
         raise StoreError(f"there is no store at {path} yet, `bridge serve` or `bridge migrate` makes it")
-
-
-@lru_cache
-def _reading_engine(url: str) -> Engine:
-    """What is kept of it from one question to the next are the statements it has compiled, never a connection."""
-    return dialects.of_url(url).reading_engine(make_url(url))
 
 
 def connected(engine: Engine) -> Connection:

@@ -1,11 +1,12 @@
 """The record as people and scripts read it: webhooks and events as JSON values, through a read-only connection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Column, Connection, Engine, Row, Select, func, select
 from sqlalchemy.exc import DatabaseError
 
 from bridge import jsontext
@@ -18,9 +19,66 @@ from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
 
 _PORTION = 10_000
+# What is shown of a webhook: of its body the size only, which neither kind of database reads a body for.
+_WEBHOOK = [
+    *(webhooks.c[name] for name in ("seq", "id", "source", "state", "received_at", "dedupe_key", "why", "repaired")),
+    func.length(webhooks.c.body).label("size"),
+]
 
 
 Reading = Connection  # a connection that only reads
+
+
+class Reader:
+    """Reads a store beside whoever writes to it, from any thread; the store's version is looked at once.
+
+    `kept`: how many connections it keeps open between two questions, until it is closed.
+    """
+
+    def __init__(self, url: str, kept: int = 0) -> None:
+        self.url = url
+        self._kept = kept
+        self._engine: Engine | None = None
+        self._opening = Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads, and sees what is committed by now.
+
+        Raises:
+            StoreError, StoreVersion: there is no store, or it is not migrated.
+            StoreUnavailable: a query failed.
+        """
+        try:
+            with database.connected(self._opened()) as connection:
+                yield connection
+        except DatabaseError as error:
+            raise StoreUnavailable(f"the store cannot be read: {str(error.orig).partition(chr(10))[0]}") from error
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        with self._opening:
+            if self._engine and self._kept:
+                self._engine.dispose()
+            self._engine = None
+
+    def _opened(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                engine = database.reading_engine(self.url, self._kept)
+                with database.connected(engine) as connection:
+                    _check_version(connection)
+                self._engine = engine
+            return self._engine
+
+
+def _check_version(connection: Connection) -> None:
+    found = database.current_version(connection)
+    if found != database.newest_version():
+        raise StoreVersion(
+            f"the store's schema is {found or 'empty'}, this bridge reads {database.newest_version()}, "
+            "run `bridge migrate`"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +95,9 @@ class Filter:
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
-    """A read-only connection to a store of this version.
-
-    Raises:
-        StoreError, StoreVersion: there is none, or it is not migrated.
-        StoreUnavailable: a query failed.
-    """
-    try:
-        with database.connected(database.reading_engine(url)) as connection:
-            found = database.current_version(connection)
-            if found != database.newest_version():
-                raise StoreVersion(
-                    f"the store's schema is {found or 'empty'}, this bridge reads {database.newest_version()}, "
-                    "run `bridge migrate`"
-                )
-            yield connection
-    except DatabaseError as error:
-        raise StoreUnavailable(f"the store cannot be read: {str(error.orig).partition(chr(10))[0]}") from error
+    """A connection that only reads, of a `Reader` that is asked once."""
+    with Reader(url).reading() as connection:
+        yield connection
 
 
 def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
@@ -84,12 +128,24 @@ def names(connection: Connection, kind: str) -> set[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows as JSON, newest first. `last` is the place of the last one, None where no others follow."""
+
+    rows: list[dict[str, Any]]
+    last: int | None
+
+
 def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
     """Events, newest first, with a count of attempts."""
-    query = filtered_events(select(events).order_by(events.c.seq.desc()).limit(filter_.limit), filter_)
-    rows = connection.execute(query).all()
+    return events_page(connection, filter_).rows
+
+
+def events_page(connection: Connection, filter_: Filter, after: int | None = None) -> Page:
+    """As many events as the filter's limit allows, those that come after a place."""
+    rows, last = _page(connection, filtered_events(select(events), filter_), events.c.seq, after, filter_.limit)
     results, ahead = _results(connection, [row.id for row in rows]), clock.ahead(connection)
-    return [_event(row, results.get(row.id), row.attempts, ahead) for row in rows]
+    return Page([_event(row, results.get(row.id), row.attempts, ahead) for row in rows], last)
 
 
 def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
@@ -108,8 +164,24 @@ def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
 
 def list_webhooks(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
     """Webhooks, newest first."""
-    query = select(webhooks).order_by(webhooks.c.seq.desc()).limit(filter_.limit)
-    return _webhooks(connection, filtered_webhooks(query, filter_))
+    return webhooks_page(connection, filter_).rows
+
+
+def webhooks_page(connection: Connection, filter_: Filter, after: int | None = None) -> Page:
+    """As many webhooks as the filter's limit allows, those that come after a place."""
+    query = filtered_webhooks(select(*_WEBHOOK), filter_)
+    rows, last = _page(connection, query, webhooks.c.seq, after, filter_.limit)
+    return Page(_webhooks(connection, rows), last)
+
+
+def _page(
+    connection: Connection, query: Select[Any], seq: Column[int], after: int | None, limit: int
+) -> tuple[Sequence[Row[Any]], int | None]:
+    """Rows in the order of their commit, newest first: by the primary key, however many come before."""
+    if after is not None:
+        query = query.where(seq < after)
+    rows = connection.execute(query.order_by(seq.desc()).limit(limit + 1)).all()
+    return rows[:limit], (rows[limit - 1].seq if len(rows) > limit else None)
 
 
 def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
@@ -118,7 +190,8 @@ def show_webhook(connection: Connection, webhook_id: str) -> dict[str, Any]:
     Raises:
         StoreError: there is none with this id.
     """
-    found = _webhooks(connection, select(webhooks).where(webhooks.c.id == webhook_id))
+    query = select(*_WEBHOOK).where(webhooks.c.id == webhook_id)
+    found = _webhooks(connection, connection.execute(query).all())
     if not found:
         raise StoreError(f"there is no webhook {webhook_id}, `bridge webhooks list` shows the newest")
     return found[0] | {"duplicates": duplicates.shown(connection, webhook_id)}
@@ -182,8 +255,7 @@ def _attempt(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _webhooks(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
-    rows = connection.execute(query).all()
+def _webhooks(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     made: dict[str, list[str]] = {row.id: [] for row in rows}
     its_events = select(events.c.webhook_id, events.c.id).order_by(events.c.seq)
     for some in _portions(list(made)):
@@ -201,7 +273,7 @@ def _webhook(row: Row[Any], event_ids: list[str]) -> dict[str, Any]:
         "state": row.state,
         "received_at": iso(row.received_at),
         "dedupe_key": row.dedupe_key,
-        "size": len(row.body),
+        "size": row.size,
         "repaired": row.repaired,
         "events": event_ids,
         "error": why["error"] or broke or None,

@@ -35,6 +35,7 @@ from bridge.rate import Bucket
 from bridge.receiving.processing import process
 from bridge.settings.configuration import Names
 from bridge.store import database, target_states
+from bridge.store.reader import Reader
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
 
@@ -310,7 +311,7 @@ class World:
         self._forwarder.start()
         self._timekeeping = asyncio.create_task(timekeeping.run(self.store))
         queries = Queries(
-            store_url=self.url,
+            reader=Reader(self.url),
             rules=self.rules,
             names=Names(source=frozenset(self.rules), rule=frozenset(), target=frozenset(ROOM), are_all=False),
             target_urls=dict.fromkeys(ROOM, "https://superoffice.example"),

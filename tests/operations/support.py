@@ -30,6 +30,7 @@ from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
 from bridge.store import reader
 from bridge.store.actions import Action, Changed
+from bridge.store.reader import Reader
 from bridge.store.store import Store
 
 NOW = 1_700_000_000_000
@@ -111,7 +112,7 @@ class Office:
     def operator(self) -> Operator:
         """By the rules as they are written now."""
         queries = Queries(
-            store_url=self.url,
+            reader=Reader(self.url),
             rules=self.rules(),
             names=self.configuration.names(),
             target_urls={name: str(target["url"]) for name, target in TARGETS.items()},

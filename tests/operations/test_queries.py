@@ -12,7 +12,7 @@ from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
 from bridge.operations.queries import Queries
 from bridge.store.actions import Action, Selection
-from bridge.store.reader import Filter
+from bridge.store.reader import Filter, Reader
 from operations.support import LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_a_file_that_cannot_be_read_may_hold_any_name(office: Office) -> N
 
 def looking_by(office: Office) -> Queries:
     """Without the rules, which need not be readable to look."""
-    return Queries(store_url=office.url, rules={}, names=office.configuration.names(), target_urls={})
+    return Queries(reader=Reader(office.url), rules={}, names=office.configuration.names(), target_urls={})
 
 
 # remap

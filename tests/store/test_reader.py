@@ -1,3 +1,4 @@
+import asyncio
 import shutil
 import sqlite3
 from pathlib import Path
@@ -5,11 +6,12 @@ from typing import Any
 
 import pytest
 from clocks import Hand
+from databases import sqlite_at
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import DBAPIError
 from targets import put_target
 
-from bridge.errors import StoreError, StoreVersion
+from bridge.errors import StoreError, StoreUnavailable, StoreVersion
 from bridge.model import (
     Dead,
     Delivered,
@@ -24,7 +26,7 @@ from bridge.model import (
     Why,
 )
 from bridge.store import database, reader
-from bridge.store.reader import Filter
+from bridge.store.reader import Filter, Reader
 from bridge.store.store import Store, owned
 from bridge.store.tables import events, webhooks
 from bridge.store.webhooks import Acceptance, accept
@@ -402,3 +404,157 @@ def test_reading_where_there_is_no_store_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database, " * 100)
     with pytest.raises(StoreError, match="not a database"):
         _events(f"sqlite:///{tmp_path / 'text.db'}")
+
+
+# a reader that lives on
+
+
+async def test_a_reader_that_lives_on_sees_what_is_committed_by_now(store: Store, url: str) -> None:
+    opened = Reader(url, kept=1)
+    try:
+        for count in range(3):
+            with opened.reading() as connection:
+                assert len(reader.list_events(connection, Filter())) == count
+            await store.accept(*one(), WINDOW)
+    finally:
+        opened.close()
+
+
+async def test_a_reader_asks_for_the_version_and_a_connection_once(sqlite_url: str) -> None:
+    asked: list[str] = []
+    opened = Reader(sqlite_url, kept=1)
+    try:
+        with opened.reading() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            driver.set_trace_callback(asked.append)
+            reader.list_webhooks(connection, Filter())
+        for _ in range(3):
+            with opened.reading() as connection:
+                assert connection.connection.dbapi_connection is driver
+                reader.list_webhooks(connection, Filter())
+        driver.set_trace_callback(None)
+    finally:
+        opened.close()
+    assert len([sql for sql in asked if sql.startswith("SELECT")]) == 4
+    assert not [sql for sql in asked if "alembic_version" in sql]
+
+
+def test_a_reader_cannot_write(url: str) -> None:
+    opened = Reader(url, kept=1)
+    try:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"read-?only"), opened.reading() as connection:
+                connection.execute(text("DELETE FROM webhooks"))
+        with opened.reading() as connection:
+            assert reader.list_webhooks(connection, Filter()) == []
+    finally:
+        opened.close()
+
+
+def test_a_reader_of_nothing_or_of_another_version_says_so_until_there_is_something(tmp_path: Path) -> None:
+    path = tmp_path / "later.db"
+    opened = Reader(f"sqlite:///{path}", kept=1)
+    try:
+        with pytest.raises(StoreError, match="there is no store"), opened.reading():
+            pass
+        path.touch()
+        with pytest.raises(StoreVersion, match="schema is empty"), opened.reading():
+            pass
+        sqlite_at(path)
+        with opened.reading() as connection:
+            assert reader.list_webhooks(connection, Filter()) == []
+    finally:
+        opened.close()
+
+
+@pytest.mark.timing
+async def test_many_threads_may_share_a_reader_and_nothing_is_left_open(store: Store, url: str) -> None:
+    for _ in range(20):
+        await store.accept(*one(), WINDOW)
+    opened = Reader(url, kept=2)
+
+    def read() -> list[str]:
+        with opened.reading() as connection:
+            return [event["id"] for event in reader.list_events(connection, Filter())]
+
+    try:
+        seen = await asyncio.gather(*(asyncio.to_thread(read) for _ in range(40)))
+    finally:
+        opened.close()
+    assert all(ids == seen[0] for ids in seen)
+    assert len(seen[0]) == 20
+
+
+async def test_a_held_reader_keeps_nobody_from_emptying_the_journal(sqlite_url: str) -> None:
+    opened = Reader(sqlite_url, kept=1)
+    with opened.reading() as connection:
+        reader.list_events(connection, Filter())
+    with owned(sqlite_url) as engine:
+        store = Store(engine, Hand(NOW))
+        try:
+            await store.accept(*one(), WINDOW)
+            await store.check_purging()
+        finally:
+            await asyncio.to_thread(store.close)
+            opened.close()
+
+
+# pages
+
+
+async def test_pages_give_each_row_once_newest_first_whatever_comes_meanwhile(store: Store, url: str) -> None:
+    for _ in range(7):
+        await store.accept(*one(), WINDOW)
+    for list_, page in ((reader.list_events, reader.events_page), (reader.list_webhooks, reader.webhooks_page)):
+        with reader.reading(url) as connection:
+            everything = [row["id"] for row in list_(connection, Filter())]
+        paged, after = [], None
+        while True:
+            with reader.reading(url) as connection:
+                found = page(connection, Filter(limit=3), after)
+            paged += [row["id"] for row in found.rows]
+            await store.accept(*one(), WINDOW)
+            if found.last is None:
+                break
+            after = found.last
+        assert paged == everything
+
+
+async def test_a_last_page_that_is_full_says_that_it_is_the_last(store: Store, url: str) -> None:
+    for _ in range(3):
+        await store.accept(*one(), WINDOW)
+    with reader.reading(url) as connection:
+        assert reader.webhooks_page(connection, Filter(limit=3)).last is None
+        assert reader.webhooks_page(connection, Filter(limit=2)).last is not None
+
+
+def test_a_page_far_back_is_found_by_the_primary_key(sqlite_url: str) -> None:
+    with reader.reading(sqlite_url) as connection:
+        asked: list[str] = []
+        driver: Any = connection.connection.dbapi_connection
+        driver.set_trace_callback(asked.append)
+        reader.webhooks_page(connection, Filter(), 5_000)
+        reader.events_page(connection, Filter(), 5_000)
+        driver.set_trace_callback(None)
+        pages = [sql for sql in asked if "LIMIT" in sql]
+        for sql in pages:
+            (plan,) = connection.execute(text(f"EXPLAIN QUERY PLAN {sql}")).all()
+            assert "USING INTEGER PRIMARY KEY (rowid<?)" in plan.detail
+            assert "OFFSET 0" in sql  # as SQLAlchemy writes none of it for SQLite
+    assert len(pages) == 2
+
+
+async def test_a_list_tells_how_large_bodies_are_without_reading_them(sqlite_url: str) -> None:
+    with owned(sqlite_url) as engine:
+        store = Store(engine, Hand(NOW))
+        await store.accept(a_webhook(body=b"\0\xffx" * 1000), mapped(), WINDOW)
+        await asyncio.to_thread(store.close)
+    with reader.reading(sqlite_url) as connection:
+        asked: list[str] = []
+        driver: Any = connection.connection.dbapi_connection
+        driver.set_trace_callback(asked.append)
+        (listed,) = reader.list_webhooks(connection, Filter())
+        driver.set_trace_callback(None)
+    assert listed["size"] == 3000
+    (list_,) = [sql for sql in asked if "FROM webhooks" in sql]
+    assert list_.count("webhooks.body") == list_.count("length(webhooks.body)") == 1

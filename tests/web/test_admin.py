@@ -18,6 +18,7 @@ from bridge.operations.queries import Queries
 from bridge.settings.configuration import Names
 from bridge.settings.secrets import Secret
 from bridge.store import reader
+from bridge.store.reader import Reader
 from bridge.store.store import Store, owned
 from bridge.web import admin
 from bridge.web.serving import Serving, listen
@@ -88,7 +89,7 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
                 port.woken.append(set(targets))
 
             queries = Queries(
-                store_url=sqlite_url,
+                reader=Reader(sqlite_url),
                 rules={},
                 names=Names(source=frozenset({"shop"}), rule=frozenset({"rule"}), target=frozenset({"crm"})),
                 target_urls={"crm": "http://127.0.0.1:1/api"},

@@ -20,6 +20,7 @@ from bridge.operations.rules.send import reachable
 from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.store import database
+from bridge.store.reader import Reader
 from bridge.store.store import Store, owned
 
 _WITHIN = 600.0  # seconds: a change of a million events takes a while, and so does its preview
@@ -67,7 +68,7 @@ def ask(
             raise
         note, todays_rules = f"the rules of the files cannot be used: {_first(error)}", {}
     queries = Queries(
-        store_url=store_url,
+        reader=Reader(store_url),
         rules=todays_rules,
         names=names,
         target_urls=targets,
@@ -96,8 +97,8 @@ def _here(path: str, payload: dict[str, Any], queries: Queries, asker: str | Non
         finally:
             await asyncio.to_thread(store.close)
 
-    database.must_exist(queries.store_url)  # an empty one would say that nothing is left to erase
-    with owned(queries.store_url) as engine:
+    database.must_exist(queries.reader.url)  # an empty one would say that nothing is left to erase
+    with owned(queries.reader.url) as engine:
         return asyncio.run(run(Store(engine)))
 
 

@@ -28,8 +28,8 @@ class Dialect(Protocol):
     def writing_engine(self, url: URL, options: dict[str, Any]) -> Engine:
         """An engine for the one writer."""
 
-    def reading_engine(self, url: URL) -> Engine:
-        """An engine that can only read and keeps no connection."""
+    def reading_engine(self, url: URL, pool: dict[str, Any]) -> Engine:
+        """An engine that can only read; `pool` says which connections it keeps."""
 
     def insert(self, table: Table) -> Any:
         """An INSERT that takes an ON CONFLICT."""

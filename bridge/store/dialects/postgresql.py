@@ -8,7 +8,6 @@ from zlib import crc32
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, literal_column, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.elements import ColumnElement
 
 NAME = "postgresql"
@@ -47,8 +46,8 @@ def writing_engine(url: URL, options: dict[str, Any]) -> Engine:
     return create_engine(url, **options)
 
 
-def reading_engine(url: URL) -> Engine:
-    return create_engine(url, poolclass=NullPool, execution_options={"postgresql_readonly": True})
+def reading_engine(url: URL, pool: dict[str, Any]) -> Engine:
+    return create_engine(url, execution_options={"postgresql_readonly": True}, **pool)
 
 
 def insert(table: Table) -> Any:

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal_column, text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.elements import ColumnElement
 
 from bridge.store import checkpoints
@@ -59,9 +58,9 @@ def writing_engine(url: URL, options: dict[str, Any]) -> Engine:
     return engine
 
 
-def reading_engine(url: URL) -> Engine:
+def reading_engine(url: URL, pool: dict[str, Any]) -> Engine:
     uri = f"file:{quote(str(file(url)))}"  # where a ? or # would end the name
-    return create_engine(URL.create(NAME, database=uri, query={"mode": "ro", "uri": "true"}), poolclass=NullPool)
+    return create_engine(URL.create(NAME, database=uri, query={"mode": "ro", "uri": "true"}), **pool)
 
 
 def insert(table: Table) -> Any:

@@ -357,7 +357,7 @@ async def test_what_others_erased_meanwhile_is_not_told_as_being_sent(office: Of
         def batches(self, _query: Any) -> list[list[str]]:
             return before
 
-    fields = {name: getattr(office.operator.queries, name) for name in ("store_url", "rules", "names", "target_urls")}
+    fields = {name: getattr(office.operator.queries, name) for name in ("reader", "rules", "names", "target_urls")}
     told = await replace(office.operator, queries=Before(**fields)).erase(SHOP, yes=True)
     assert (before, told["done"], told["being_sent"]) == ([[first, second]], 1, [])
 

@@ -59,14 +59,20 @@ class Answered(NamedTuple):
 Broken = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
+async def body_of(connection: ClientConnection) -> bytes:
+    """What there is of a body."""
+    body = b""
+    while piece := await connection.read():
+        body += piece
+    return body
+
+
 async def exchange(connection: ClientConnection, request: bytes) -> Answered:
     """One exchange, to the end of its answer."""
     connection.begin()
     connection.write(request)
     await connection.answered()
-    body = b""
-    while piece := await connection.read():
-        body += piece
+    body = await body_of(connection)
     assert connection.is_complete
     return Answered(connection.status, connection.headers, body)
 

@@ -10,13 +10,18 @@ from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
+import h11
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bridge.superoffice.http.connection import ClientConnection
 from bridge.superoffice.http.tls import system_trust
 from bridge.superoffice.http.transport import Transport
 
 from .odd_answers import KINDS, OddAnswer
+from .test_connection import Wire, body_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
@@ -187,3 +192,68 @@ def test_the_answers_are_several_hundred_and_every_difference_is_of_one_of_them(
     every = [one.name for kind in KINDS for one in kind()]
     assert len(set(every)) == len(every) > 500
     assert names(WE_REFUSE) | names(WE_READ) | names(BOTH_READ) <= set(every)
+
+
+def read_by_h11(data: bytes, method: str) -> tuple[int, bytes] | None:
+    """Status and body that another parser finds, where it finds an answer."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    connection.send(h11.EndOfMessage())
+    status, body, has_ended = 0, b"", False
+    connection.receive_data(data)
+    try:
+        while (event := connection.next_event()) is not h11.PAUSED:
+            match event:
+                case h11.Response():
+                    status = event.status_code
+                case h11.Data():
+                    body += bytes(event.data)
+                case h11.EndOfMessage():
+                    return status, body
+                case h11.NEED_DATA if not has_ended:
+                    connection.receive_data(b"")
+                    has_ended = True
+                case _:
+                    return None
+    except h11.RemoteProtocolError:
+        pass
+    return None
+
+
+def read_by_us(data: bytes, method: str) -> tuple[int, bytes] | None:
+    async def run() -> tuple[int, bytes]:
+        connection = ClientConnection()
+        connection.connection_made(Wire())
+        connection.begin(bodiless=method == "HEAD")
+        connection.data_received(data)
+        connection.connection_lost(None)
+        await connection.answered()
+        return connection.status, await body_of(connection)
+
+    try:
+        return asyncio.run(run())
+    except httpx.TransportError:
+        return None
+
+
+SMALL = [one for kind in KINDS for one in kind() if len(one.data) < 400]
+PIECES = [b"\r\n", b"\n", b"\r", b" ", b"\t", b"0", b"1", b"3", b"a", b":", b";", b",", b"\0", b"\xff", b"chunked"]
+PIECES += [
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+]
+EDIT = st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from([b"", *PIECES]))
+
+
+@given(st.sampled_from(SMALL), st.lists(EDIT, min_size=1, max_size=3))
+def test_no_broken_answer_has_another_body_than_other_parsers_find(
+    one: OddAnswer, edits: list[tuple[int, int, bytes]]
+) -> None:
+    """Either may refuse it, as above; what would be worse is to read something else."""
+    data = one.data
+    for at, left_out, put_in in edits:
+        data = data[:at] + put_in + data[at + left_out :]
+    ours, theirs = read_by_us(data, one.method), read_by_h11(data, one.method)
+    assert ours is None or theirs is None or ours == theirs

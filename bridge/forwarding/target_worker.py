@@ -21,7 +21,7 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
-from bridge.store.events import Recorded
+from bridge.store.attempts import Recorded
 from bridge.store.store import Store
 
 Send = Callable[[Claim], Awaitable[Attempt]]

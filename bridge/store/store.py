@@ -13,9 +13,10 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
     actions,
+    attempts,
+    claims,
     clock,
     database,
-    events,
     key_urls,
     readiness,
     refresh_tokens,
@@ -67,7 +68,7 @@ class Store:
         self._writer.close()
 
     async def accept(self, webhook: Webhook, mapping: Mapped, window: int) -> Receipt:
-        """Store a webhook with its events. A key seen within `window` milliseconds makes it a duplicate."""
+        """Store a webhook with its claims. A key seen within `window` milliseconds makes it a duplicate."""
         acceptance = self._acceptance(webhook, mapping, window)
         cost = len(webhook.body) + mapping.size
         return await self._writer.run(webhooks.accept, acceptance, in_time=True, cost=cost)
@@ -81,7 +82,7 @@ class Store:
         return await self._writer.run(webhooks.look, look, in_time=True)
 
     async def remap(self, webhook: Webhook, mapping: Mapped, *, again: bool = False) -> Receipt:
-        """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held events."""
+        """Put a new mapping of a stored webhook in place of the earlier one; `again`: also of held claims."""
         remap = remapping.Remap(acceptance=self._acceptance(webhook, mapping, 0), again=again)
         cost = _STATEMENTS + mapping.size
         while not isinstance(done := await self._writer.run(remapping.remap, remap, in_time=True, cost=cost), Receipt):
@@ -99,13 +100,13 @@ class Store:
         lease: int,
         max_attempts: int | None = None,
         unsaved: TargetState | None = None,
-    ) -> events.Claimed:
+    ) -> claims.Claimed:
         """Lease at most `limit` due events of a target for `lease` milliseconds, none that is out of attempts.
 
         `unsaved`: the target's state where that could not be stored; it counts all the same.
         """
         moment = self.clock.running()
-        ask = events.Ask(
+        ask = claims.Ask(
             target=target,
             limit=limit,
             now=moment,
@@ -114,20 +115,20 @@ class Store:
             max_attempts=max_attempts,
             unsaved=unsaved,
         )
-        return await self._writer.run(events.claim, ask)
+        return await self._writer.run(claims.claim, ask)
 
-    async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> events.Recorded:
+    async def record(self, claim: Claim, attempt: Attempt, decision: Decision) -> attempts.Recorded:
         """Write what an attempt showed and move its event."""
-        result = events.Result(claim, attempt, decision, self.clock.running(), self.clock.wall())
-        return await self._writer.run(events.record, result, cost=len(claim.text))
+        result = attempts.Result(claim, attempt, decision, self.clock.running(), self.clock.wall())
+        return await self._writer.run(attempts.record, result, cost=len(claim.text))
 
-    async def release(self, claims: Sequence[Claim]) -> None:
+    async def release(self, unsent: Sequence[Claim]) -> None:
         """Give back claims that were never sent."""
-        await asyncio.gather(*(self._writer.run(events.release, claim) for claim in claims))
+        await asyncio.gather(*(self._writer.run(claims.release, claim) for claim in unsent))
 
     async def hasten(self, target: str, latest: int) -> None:
         """Make those events of a target due now that are due later than the latest moment that can be right."""
-        await self._writer.run(events.hasten, events.Hasten(target, latest, self.clock.running()))
+        await self._writer.run(claims.hasten, claims.Hasten(target, latest, self.clock.running()))
 
     async def take_over(self, *, expired_only: bool) -> list[tuple[Claim, int]]:
         """Claims that nobody will finish, to be settled by the caller, each with its time by the wall clock.
@@ -135,8 +136,8 @@ class Store:
         Those whose lease ran out; or all, at the start of the only process that sends: it was cut off in them.
         """
         moment = self.clock.running()
-        ask = events.TakeOver(before=moment if expired_only else NEVER, lease_until=moment + _SETTLED_WITHIN)
-        return await self._writer.run(events.take_over, ask)
+        ask = claims.TakeOver(before=moment if expired_only else NEVER, lease_until=moment + _SETTLED_WITHIN)
+        return await self._writer.run(claims.take_over, ask)
 
     async def target(self, name: str) -> TargetState:
         """The state of a target; one that was never paused is open."""
@@ -160,7 +161,7 @@ class Store:
         return await self._writer.run(refresh_tokens.load, target)
 
     async def change(self, action: actions.Action, ids: Sequence[str]) -> actions.Changed:
-        """Do what an operator asks to events."""
+        """Do what an operator asks to claims."""
         asked = actions.Change(action=action, ids=tuple(ids), now=self.clock.running())
         return await self._writer.run(actions.change, asked, cost=_PORTION)
 

@@ -20,7 +20,7 @@ from bridge.model import (
     event_id,
     new_webhook_id,
 )
-from bridge.store import database, events, webhooks
+from bridge.store import attempts, claims, database, webhooks
 from bridge.times import now
 
 from . import workload
@@ -58,10 +58,10 @@ def compare(*paths: Path, rounds: int) -> dict[str, tuple[float, ...]]:
     for _ in range(rounds):
         for number, engine in enumerate(engines):
             times = {name: each[number] for name, each in taken.items()}
-            ask = events.Ask(target="crm", limit=8, now=now(), claimed_at=now(), lease_until=now() + 60_000)
-            (claimed,) = _timed(engine, times["claim"], events.claim, [ask])
+            ask = claims.Ask(target="crm", limit=8, now=now(), claimed_at=now(), lease_until=now() + 60_000)
+            (claimed,) = _timed(engine, times["claim"], claims.claim, [ask])
             _timed(engine, times["accept"], webhooks.accept, [_acceptance() for _ in range(8)])
-            _timed(engine, times["record"], events.record, [_result(claim) for claim in claimed.claims])
+            _timed(engine, times["record"], attempts.record, [_result(claim) for claim in claimed.claims])
     for engine in engines:
         engine.dispose()
     return {name: tuple(median(times) for times in each) for name, each in taken.items()}
@@ -106,6 +106,6 @@ def _acceptance() -> webhooks.Acceptance:
     return webhooks.Acceptance(webhook=webhook, mapping=mapping, now=moment, created_at=moment, window=1000)
 
 
-def _result(claim: Any) -> events.Result:
+def _result(claim: Any) -> attempts.Result:
     attempt = Attempt(outcome=Outcome.DELIVERED, started_at=now(), duration=5, status=200)
-    return events.Result(claim=claim, attempt=attempt, decision=Delivered(), now=now(), delivered_at=now())
+    return attempts.Result(claim=claim, attempt=attempt, decision=Delivered(), now=now(), delivered_at=now())

@@ -11,6 +11,7 @@ from bridge import jsontext
 from bridge.attribute_text import untold
 from bridge.model import (
     Attempt,
+    Claim,
     Event,
     Mapped,
     OnUnknown,
@@ -22,7 +23,7 @@ from bridge.model import (
     new_webhook_id,
 )
 from bridge.store.store import Store
-from bridge.store.tables import events, webhooks
+from bridge.store.tables import attempts, events, webhooks
 
 NOW = 1_700_000_000_000
 MINUTE = 60_000
@@ -137,3 +138,22 @@ def writing(engine: Engine) -> Any:
     """The driver's connection that a writer is going to use: a writing engine has one only."""
     with engine.connect() as connection:
         return connection.connection.dbapi_connection
+
+
+async def pending(store: Store, count: int, **fields: object) -> list[str]:
+    """Store events of one webhook; return their ids, in order of commit."""
+    webhook = a_webhook()
+    made = [an_event(webhook, str(n), **fields) for n in range(count)]
+    await store.accept(webhook, mapped(*made), WINDOW)
+    return [event.id for event in made]
+
+
+async def claim_one(store: Store) -> Claim:
+    (claimed,) = (await store.claim("crm", 1, LEASE)).claims
+    return claimed
+
+
+def attempt_rows(engine: Engine) -> list[Any]:
+    columns = [column for column in attempts.c if column.name != "seq"]
+    with engine.connect() as connection:
+        return list(connection.execute(select(*columns).order_by(attempts.c.seq)).all())

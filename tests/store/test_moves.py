@@ -26,7 +26,8 @@ from bridge.model import (
     WebhookState,
 )
 from bridge.store import target_states
-from bridge.store.events import Ask, Result, TakeOver, claim, record, release, take_over
+from bridge.store.attempts import Result, record
+from bridge.store.claims import Ask, TakeOver, claim, release, take_over
 from bridge.store.order import WAITING
 from bridge.store.remapping import Remap, remap
 from bridge.store.tables import attempts, events

@@ -23,7 +23,7 @@ from bridge.model import (
     RetryAt,
     Webhook,
 )
-from bridge.store import database, events, reader
+from bridge.store import attempts, claims, database, reader
 from bridge.store.actions import Action, Erased
 from bridge.store.store import Store
 from bridge.store.webhooks import Acceptance, accept
@@ -531,32 +531,32 @@ def _examined(url: str, waiting: int) -> float:
     with engine.begin() as connection:
         (taken,) = counted.by(
             connection,
-            lambda: events.claim(
+            lambda: claims.claim(
                 connection,
-                [events.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
+                [claims.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[0].id]
-        result = events.Result(
+        result = attempts.Result(
             claim=taken.claims[0], attempt=an_attempt(), decision=Delivered(), now=NOW, delivered_at=NOW
         )
-        counted.by(connection, lambda: events.record(connection, [result]))
+        counted.by(connection, lambda: attempts.record(connection, [result]))
         (taken,) = counted.by(
             connection,
-            lambda: events.claim(
+            lambda: claims.claim(
                 connection,
-                [events.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
+                [claims.Ask(target="crm", limit=8, now=NOW, claimed_at=NOW, lease_until=NOW + LEASE)],
             ),
         )
         assert ids(taken.claims) == [made[1].id]
-        held = events.Result(
+        held = attempts.Result(
             claim=taken.claims[0],
             attempt=an_attempt(Outcome.UNKNOWN),
             decision=Held("unknown"),
             now=NOW,
             delivered_at=NOW,
         )
-        events.record(connection, [held])
+        attempts.record(connection, [held])
     engine.dispose()
     return counted.total
 

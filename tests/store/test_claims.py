@@ -1,7 +1,6 @@
 import asyncio
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from clocks import Hand
@@ -12,8 +11,6 @@ from targets import put_target
 
 from bridge.model import (
     Claim,
-    Dead,
-    Decision,
     Delivered,
     Event,
     EventState,
@@ -27,10 +24,10 @@ from bridge.model import (
     Webhook,
 )
 from bridge.store import database
-from bridge.store.actions import Action, Erased
-from bridge.store.events import Ask, Claimed, Recorded, TakeOver, claim, take_over
+from bridge.store.actions import Action
+from bridge.store.claims import Ask, Claimed, TakeOver, claim, take_over
 from bridge.store.store import Store
-from bridge.store.tables import attempts, events
+from bridge.store.tables import events
 from bridge.store.webhooks import Acceptance, accept
 
 from .support import (
@@ -43,32 +40,17 @@ from .support import (
     a_webhook,
     an_attempt,
     an_event,
+    attempt_rows,
+    claim_one,
     event_row,
     ids,
     mapped,
-    one,
+    pending,
     states,
-    together,
     writing,
 )
 
 pytestmark = pytest.mark.anyio
-
-
-async def _pending(store: Store, count: int, **fields: object) -> list[str]:
-    """Store events of one webhook; return their ids, in order of commit."""
-    webhook = a_webhook()
-    made = [an_event(webhook, str(n), **fields) for n in range(count)]
-    await store.accept(webhook, mapped(*made), WINDOW)
-    return [event.id for event in made]
-
-
-async def _claim_one(store: Store) -> Claim:
-    (claimed,) = (await store.claim("crm", 1, LEASE)).claims
-    return claimed
-
-
-# claim
 
 
 async def test_a_claim_takes_less_of_what_is_long_and_says_that_there_is_more(store: Store, hand: Hand) -> None:
@@ -116,9 +98,9 @@ async def test_a_claim_carries_all_that_an_attempt_needs(store: Store, look: Eng
 
 
 async def test_the_oldest_due_come_first_and_at_most_as_many_as_asked_for(store: Store, hand: Hand) -> None:
-    late = await _pending(store, 2)
+    late = await pending(store, 2)
     hand.turn(-HOUR)  # due before those that were committed first
-    early = await _pending(store, 3)
+    early = await pending(store, 3)
     hand.turn(2 * HOUR)
     assert ids((await store.claim("crm", 2, LEASE)).claims) == early[:2]
     assert ids((await store.claim("crm", 2, LEASE)).claims) == [early[2], late[0]]
@@ -127,8 +109,8 @@ async def test_the_oldest_due_come_first_and_at_most_as_many_as_asked_for(store:
 
 
 async def test_a_claim_takes_only_its_own_targets_events(store: Store) -> None:
-    await _pending(store, 2, target="erp")
-    mine = await _pending(store, 1)
+    await pending(store, 2, target="erp")
+    mine = await pending(store, 1)
     assert ids((await store.claim("crm", 5, LEASE)).claims) == mine
     assert (await store.claim("crm", 5, LEASE)).next_due_at is None
 
@@ -146,7 +128,7 @@ async def test_a_claim_belongs_to_the_trace_that_its_event_came_with(store: Stor
 
 
 async def test_a_paused_target_is_sent_one_event_once_its_probe_is_due(store: Store, look: Engine, hand: Hand) -> None:
-    await _pending(store, 3)
+    await pending(store, 3)
     paused = await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW + MINUTE))
     early = await store.claim("crm", 3, LEASE)
     assert (early.claims, early.next_due_at, early.target) == ((), NOW, paused)
@@ -160,22 +142,22 @@ async def test_a_paused_target_is_sent_one_event_once_its_probe_is_due(store: St
 
 
 async def test_what_is_not_yet_due_is_not_claimed(store: Store, hand: Hand) -> None:
-    await _pending(store, 1)
-    first = await _claim_one(store)
+    await pending(store, 1)
+    first = await claim_one(store)
     await store.record(first, an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW + MINUTE))
     hand.turn(MINUTE - 1)
     assert await store.claim("crm", 1, LEASE) == Claimed(
         claims=(), expired=(), next_due_at=NOW + MINUTE, target=TargetState(name="crm")
     )
     hand.turn(1)
-    second = await _claim_one(store)
+    second = await claim_one(store)
     assert (second.event_id, second.attempt, second.retries) == (first.event_id, 2, 1)
 
 
 async def test_a_claim_tells_when_the_next_event_is_due(store: Store, hand: Hand) -> None:
-    await _pending(store, 3)
+    await pending(store, 3)
     for at in (NOW + 3 * MINUTE, NOW + MINUTE, NOW + 2 * MINUTE):
-        await store.record(await _claim_one(store), an_attempt(Outcome.UNAVAILABLE), RetryAt(at))
+        await store.record(await claim_one(store), an_attempt(Outcome.UNAVAILABLE), RetryAt(at))
     assert (await store.claim("crm", 5, LEASE)).next_due_at == NOW + MINUTE
     hand.turn(MINUTE)
     assert (await store.claim("crm", 5, LEASE)).next_due_at == NOW + 2 * MINUTE
@@ -185,7 +167,7 @@ async def test_a_claim_tells_when_the_next_event_is_due(store: Store, hand: Hand
 
 
 async def test_a_claim_of_none_takes_none(store: Store, look: Engine) -> None:
-    await _pending(store, 1)
+    await pending(store, 1)
     assert await store.claim("crm", 0, LEASE) == Claimed(
         claims=(), expired=(), next_due_at=NOW, target=TargetState(name="crm")
     )
@@ -193,7 +175,7 @@ async def test_a_claim_of_none_takes_none(store: Store, look: Engine) -> None:
 
 
 async def test_nothing_is_claimed_twice_by_callers_at_once(store: Store, look: Engine) -> None:
-    made = await _pending(store, 40)
+    made = await pending(store, 40)
     claimed = await asyncio.gather(*(store.claim("crm", 7, LEASE) for _ in range(8)))
     got = [id_ for each in claimed for id_ in ids(each.claims)]
     assert sorted(got) == sorted(made)
@@ -221,7 +203,7 @@ async def test_two_processes_on_postgresql_share_the_work_and_wait_for_nobody(po
 async def test_two_processes_on_postgresql_claim_everything_once(postgresql_url: str) -> None:
     engines = [database.writing_engine(postgresql_url) for _ in range(2)]
     stores = [Store(engine, Hand(NOW)) for engine in engines]
-    made = await _pending(stores[0], 300)
+    made = await pending(stores[0], 300)
 
     async def work(store: Store) -> list[str]:
         got: list[str] = []
@@ -244,8 +226,8 @@ async def test_two_processes_on_postgresql_claim_everything_once(postgresql_url:
 
 
 async def test_what_grew_too_old_is_dead_and_told(store: Store, look: Engine, hand: Hand) -> None:
-    (old,) = await _pending(store, 1, max_age=HOUR)
-    (young,) = await _pending(store, 1, max_age=HOUR + 1)
+    (old,) = await pending(store, 1, max_age=HOUR)
+    (young,) = await pending(store, 1, max_age=HOUR + 1)
     hand.turn(HOUR)
     claimed = await store.claim("crm", 5, LEASE)
     assert (ids(claimed.claims), ids(claimed.expired)) == ([young], [old])
@@ -258,9 +240,9 @@ async def test_what_grew_too_old_is_dead_and_told(store: Store, look: Engine, ha
 async def test_what_grew_too_old_does_not_keep_the_rest_waiting_however_much_it_is(
     limit: int, store: Store, look: Engine, hand: Hand
 ) -> None:
-    old = await _pending(store, 450, max_age=HOUR)
+    old = await pending(store, 450, max_age=HOUR)
     hand.turn(HOUR)
-    (young,) = await _pending(store, 1)
+    (young,) = await pending(store, 1)
     expired: list[str] = []
     claims: list[str] = []
     for _ in range(4):
@@ -280,7 +262,7 @@ async def test_what_grew_too_old_does_not_keep_the_rest_waiting_however_much_it_
 async def test_what_is_out_of_attempts_is_dead_and_told_and_never_sent(
     probe: bool, store: Store, look: Engine, hand: Hand
 ) -> None:
-    tried, fresh = await _pending(store, 2)
+    tried, fresh = await pending(store, 2)
     for _ in range(2):
         (claim, other) = (await store.claim("crm", 2, LEASE)).claims
         await store.record(claim, an_attempt(Outcome.UNAVAILABLE), RetryAt(hand.at))
@@ -296,11 +278,11 @@ async def test_what_is_out_of_attempts_is_dead_and_told_and_never_sent(
 
 
 async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, look: Engine, hand: Hand) -> None:
-    await _pending(store, 1, max_age=HOUR)
+    await pending(store, 1, max_age=HOUR)
     hand.turn(MINUTE)
     await put_target(store, TargetState(name="crm", paused_at=hand.at, next_probe_at=hand.at))
     hand.turn(30 * DAY)
-    await _pending(store, 1, max_age=HOUR)  # and it begins to run for this one only when the target is back
+    await pending(store, 1, max_age=HOUR)  # and it begins to run for this one only when the target is back
     probe = (await store.claim("crm", 1, LEASE)).claims[0]
     assert probe.probe
     await store.record(probe, an_attempt(Outcome.UNAUTHORIZED), Pause(PauseReason.UNAUTHORIZED))
@@ -311,183 +293,35 @@ async def test_max_age_does_not_run_while_the_target_is_paused(store: Store, loo
 
 
 async def test_max_age_goes_on_where_the_pause_ended(store: Store, hand: Hand) -> None:
-    (first,) = await _pending(store, 1, max_age=HOUR)
+    (first,) = await pending(store, 1, max_age=HOUR)
     await put_target(store, TargetState(name="crm", paused_at=NOW))
     hand.turn(30 * DAY)
-    (second,) = await _pending(store, 1, max_age=2 * HOUR)
+    (second,) = await pending(store, 1, max_age=2 * HOUR)
     await put_target(store, TargetState(name="crm", paused_total=30 * DAY))
     hand.turn(HOUR)
     claimed = await store.claim("crm", 5, LEASE)
     assert (ids(claimed.expired), ids(claimed.claims)) == ([first], [second])
 
 
-# record
-
-
-@pytest.mark.parametrize(
-    ("outcome", "decision", "state", "reason", "due", "retries"),
-    [
-        (Outcome.DELIVERED, Delivered(), "delivered", None, None, 0),
-        (Outcome.UNAVAILABLE, RetryAt(NOW + HOUR), "pending", "unavailable", NOW + HOUR, 1),
-        (Outcome.UNAVAILABLE, RetryAt(NOW + HOUR, counts=False), "pending", "unavailable", NOW + HOUR, 0),
-        (Outcome.REJECTED, Dead("rejected"), "dead", "rejected", None, 0),
-        (Outcome.UNKNOWN, Held("unknown"), "held", "unknown", None, 0),
-        (Outcome.MISCONFIGURED, Pause(PauseReason.MISCONFIGURED), "pending", "misconfigured", NOW + MINUTE, 0),
-    ],
-)
-async def test_a_record_moves_the_event_as_decided_and_keeps_the_attempt(
-    outcome: Outcome,
-    decision: Decision,
-    state: str,
-    reason: str | None,
-    due: int | None,
-    retries: int,
-    store: Store,
-    look: Engine,
-    hand: Hand,
-) -> None:
-    await _pending(store, 1)
-    claimed = await _claim_one(store)
-    hand.turn(MINUTE)
-    attempt = an_attempt(outcome, duration=7, status=503, detail="why", result={"a": [1]})
-    assert await store.record(claimed, attempt, decision) == Recorded(state=EventState(state), late=False, moved=True)
-    row = event_row(look, claimed.event_id)
-    assert (row.state, row.reason, row.retries, row.attempts) == (state, reason, retries, 1)
-    assert row.delivered_at == (hand.at if state == "delivered" else None)
-    if due is not None:
-        assert row.next_attempt_at == due
-    assert _attempts(look) == [(claimed.event_id, 1, NOW, 7, outcome.value, 503, "why", b'{"a":[1]}', False, False)]
-
-
-async def test_a_reason_goes_with_the_state_that_it_explained(store: Store, look: Engine) -> None:
-    (id_,) = await _pending(store, 1)
-    await store.record(await _claim_one(store), an_attempt(Outcome.UNAVAILABLE), RetryAt(NOW))
-    await store.record(await _claim_one(store), an_attempt(), Delivered())
-    assert event_row(look, id_).reason is None
-
-
-async def test_a_probe_is_marked_as_one(store: Store, look: Engine) -> None:
-    await _pending(store, 1)
-    await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW))
-    (probe,) = (await store.claim("crm", 1, LEASE)).claims
-    await store.record(probe, an_attempt(), Delivered())
-    assert [row.probe for row in _attempts(look)] == [True]
-
-
-async def test_a_result_of_an_earlier_claim_changes_nothing_but_is_kept_marked_late(store: Store, look: Engine) -> None:
-    (id_,) = await _pending(store, 1)
-    first = await _claim_one(store)
-    await store.record(first, an_attempt(Outcome.UNKNOWN), RetryAt(NOW))  # its lease ran out
-    second = await _claim_one(store)
-    for outcome, decision in ((Outcome.REJECTED, Dead("rejected")), (Outcome.DELIVERED, Delivered())):
-        recorded = await store.record(first, an_attempt(outcome), decision)
-        assert recorded == Recorded(state=EventState.SENDING, late=True, moved=False)
-    assert event_row(look, id_).state == "sending"
-    assert (await store.record(second, an_attempt(), Delivered())).moved
-    assert [(row.number, row.outcome, row.late) for row in _attempts(look)] == [
-        (1, "unknown", False),
-        (1, "rejected", True),
-        (1, "delivered", True),
-        (2, "delivered", False),
-    ]
-
-
-@pytest.mark.parametrize("settled", [RetryAt(NOW + DAY), Dead("max_attempts"), Held("unknown")])
-async def test_a_late_delivery_settles_what_is_not_claimed_again(
-    settled: Decision, store: Store, look: Engine, hand: Hand
-) -> None:
-    (id_,) = await _pending(store, 1)
-    claimed = await _claim_one(store)
-    await store.record(claimed, an_attempt(Outcome.UNKNOWN), settled)
-    hand.turn(MINUTE)
-    recorded = await store.record(claimed, an_attempt(), Delivered())
-    assert recorded == Recorded(state=EventState.DELIVERED, late=True, moved=True)
-    row = event_row(look, id_)
-    assert (row.state, row.reason, row.delivered_at) == ("delivered", None, hand.at)
-    assert [row.late for row in _attempts(look)] == [False, True]
-
-
-@pytest.mark.parametrize("settled", [RetryAt(NOW + DAY), Dead("max_attempts"), Held("unknown"), Delivered()])
-async def test_another_late_result_settles_nothing(settled: Decision, store: Store, look: Engine) -> None:
-    (id_,) = await _pending(store, 1)
-    claimed = await _claim_one(store)
-    await store.record(claimed, an_attempt(), settled)
-    before = event_row(look, id_)
-    for outcome, decision in ((Outcome.UNAVAILABLE, RetryAt(NOW)), (Outcome.REJECTED, Dead("rejected"))):
-        recorded = await store.record(claimed, an_attempt(outcome), decision)
-        assert (recorded.late, recorded.moved) == (True, False)
-    assert event_row(look, id_) == before
-
-
-async def test_a_result_of_an_event_that_was_erased_meanwhile_is_let_go(store: Store, look: Engine) -> None:
-    await _pending(store, 1)
-    gone = await _claim_one(store)
-    await store.release([gone])
-    assert await store.erase(gone.webhook_id) is Erased.DONE
-    await _pending(store, 1)
-    kept = await _claim_one(store)
-    recorded = await together(store, *(store.record(claim, an_attempt(), Delivered()) for claim in (gone, kept)))
-    assert [one.moved for one in recorded] == [False, True]
-    with look.connect() as connection:
-        assert connection.execute(select(attempts.c.event_id)).scalars().all() == [kept.event_id]
-
-
-async def test_a_late_delivery_leaves_what_was_discarded(store: Store, look: Engine) -> None:
-    webhook, mapping = one()
-    await store.accept(webhook, mapping, WINDOW)
-    claimed = await _claim_one(store)
-    await store.record(claimed, an_attempt(Outcome.UNKNOWN), RetryAt(NOW))
-    await store.remap(webhook, mapped())
-    recorded = await store.record(claimed, an_attempt(), Delivered())
-    assert recorded == Recorded(state=EventState.DISCARDED, late=True, moved=False)
-    assert states(look) == ["discarded"]
-
-
-@pytest.mark.parametrize("delivered_first", [True, False])
-async def test_of_two_results_of_one_claim_in_one_batch_the_first_decides_and_the_other_is_late(
-    delivered_first: bool, store: Store, look: Engine
-) -> None:
-    await _pending(store, 1)
-    claimed = await _claim_one(store)
-    results: list[tuple[Outcome, Decision]] = [(Outcome.DELIVERED, Delivered()), (Outcome.UNKNOWN, RetryAt(NOW))]
-    if not delivered_first:
-        results.reverse()
-    recorded = await together(store, *(store.record(claimed, an_attempt(o), d) for o, d in results))
-    assert [each.late for each in recorded] == [False, True]
-    assert states(look) == ["delivered"]  # either way: a late delivery settles what is pending
-    assert [row.late for row in _attempts(look)] == [False, True]
-
-
-async def test_results_of_many_events_in_one_batch_each_move_their_own(store: Store, look: Engine) -> None:
-    await _pending(store, 4)
-    claims = (await store.claim("crm", 4, LEASE)).claims
-    decisions: Sequence[Decision] = (Dead("a"), Delivered(), Held("c"), RetryAt(NOW))
-    outcomes = (Outcome.REJECTED, Outcome.DELIVERED, Outcome.UNKNOWN, Outcome.UNAVAILABLE)
-    calls = [store.record(c, an_attempt(o), d) for c, o, d in zip(claims, outcomes, decisions, strict=True)]
-    recorded = await together(store, *calls)
-    assert [each.state for each in recorded] == ["dead", "delivered", "held", "pending"]
-    assert states(look) == ["dead", "delivered", "held", "pending"]
-
-
 # release
 
 
 async def test_what_is_released_is_pending_as_if_it_had_not_been_claimed(store: Store, look: Engine) -> None:
-    made = await _pending(store, 3)
+    made = await pending(store, 3)
     claimed = await store.claim("crm", 2, LEASE)
     await store.release(claimed.claims)
     assert states(look) == ["pending"] * 3
     again = await store.claim("crm", 3, LEASE)
     assert [(c.event_id, c.attempt) for c in again.claims] == [(id_, 1) for id_ in made]
-    assert _attempts(look) == []
+    assert attempt_rows(look) == []
 
 
 async def test_releasing_what_is_settled_already_changes_nothing(store: Store, look: Engine) -> None:
-    await _pending(store, 2)
+    await pending(store, 2)
     claims = (await store.claim("crm", 2, LEASE)).claims
     await store.record(claims[0], an_attempt(), Delivered())
     await store.record(claims[1], an_attempt(Outcome.UNKNOWN), RetryAt(NOW))
-    again = await _claim_one(store)
+    again = await claim_one(store)
     await store.release(claims)
     assert states(look) == ["delivered", "sending"]
     assert event_row(look, again.event_id).attempts == 2
@@ -497,8 +331,8 @@ async def test_releasing_what_is_settled_already_changes_nothing(store: Store, l
 
 
 async def test_claims_that_nobody_finishes_are_taken_over_all_or_by_their_lease(store: Store, hand: Hand) -> None:
-    made = await _pending(store, 3)
-    first = await _claim_one(store)
+    made = await pending(store, 3)
+    first = await claim_one(store)
     hand.turn(MINUTE)
     await put_target(store, TargetState(name="crm", paused_at=NOW, next_probe_at=NOW))
     (second,) = (await store.claim("crm", 1, LEASE)).claims
@@ -521,7 +355,7 @@ async def test_two_instances_never_settle_one_claim(postgresql_url: str, hand: H
     engines = [database.writing_engine(postgresql_url) for _ in range(3)]
     stores = [Store(engine, hand, commit_within=HANG) for engine in engines]
     try:
-        made = await _pending(stores[0], 60)
+        made = await pending(stores[0], 60)
         for _ in range(5):
             claims = (await stores[0].claim("crm", 60, LEASE)).claims
             hand.turn(LEASE + 1)
@@ -536,8 +370,8 @@ async def test_two_instances_never_settle_one_claim(postgresql_url: str, hand: H
 
 
 async def test_what_is_found_unfinished_can_be_recorded(store: Store, look: Engine) -> None:
-    await _pending(store, 1)
-    await _claim_one(store)
+    await pending(store, 1)
+    await claim_one(store)
     ((found, at),) = await store.take_over(expired_only=False)
     recorded = await store.record(found, an_attempt(Outcome.UNKNOWN, started_at=at), Held("unknown"))
     assert (recorded.state, recorded.late) == (EventState.HELD, False)
@@ -593,9 +427,3 @@ def _plan(engine: Engine, sql: str) -> str:
 
 def _acceptance(webhook: Webhook, made: Sequence[Event]) -> Acceptance:
     return Acceptance(webhook=webhook, mapping=mapped(*made), now=NOW, created_at=NOW, window=WINDOW)
-
-
-def _attempts(engine: Engine) -> list[Any]:
-    columns = [column for column in attempts.c if column.name != "seq"]
-    with engine.connect() as connection:
-        return list(connection.execute(select(*columns).order_by(attempts.c.seq)).all())

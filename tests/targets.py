@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from bridge.model import TargetState
 from bridge.store.store import Store
+from bridge.target_state import TargetState
 
 
 async def put_target(store: Store, state: TargetState) -> TargetState:

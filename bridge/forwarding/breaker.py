@@ -4,7 +4,8 @@ A set-up that is wrong pauses it at once; so do too many failures in a row, whic
 """
 
 from bridge.forwarding.retry import Policy, fault
-from bridge.model import Attempt, Claim, Outcome, PauseReason, TargetState
+from bridge.model import Attempt, Claim, Outcome, PauseReason
+from bridge.target_state import TargetState
 
 _ANSWERED = (Outcome.DELIVERED, Outcome.REJECTED)
 _FAILED = (Outcome.UNAVAILABLE, Outcome.UNKNOWN)

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 
 from bridge.errors import StoreUnavailable
 from bridge.forwarding.target_worker import TargetWorker
-from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt, TargetTransition
+from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store.store import Store
+from bridge.target_state import TargetTransition
 
 _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 

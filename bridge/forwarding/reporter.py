@@ -3,11 +3,12 @@
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt, TargetState
+from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.superoffice import payloads
+from bridge.target_state import TargetState
 from bridge.times import iso
 
 _TAKEN: Final = Outcome.DELIVERED

@@ -16,13 +16,14 @@ from bridge.errors import StoreUnavailable
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.reporter import Reporter
 from bridge.forwarding.retry import Policy
-from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt, TargetState
+from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.store.attempts import Recorded
 from bridge.store.store import Store
+from bridge.target_state import TargetState
 
 Send = Callable[[Claim], Awaitable[Attempt]]
 

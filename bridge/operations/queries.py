@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
-from bridge.model import EventState, TargetState, TenantState, Webhook, WebhookState
+from bridge.model import EventState, Webhook, WebhookState
 from bridge.operations import naming
 from bridge.operations.pauses import UNKNOWN, WORDS
 from bridge.operations.rules import explain
@@ -20,6 +20,7 @@ from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter, Reader
 from bridge.store.remapping import is_replaced
 from bridge.store.target_states import Backlog, Sending
+from bridge.target_state import TargetState, TenantState
 from bridge.times import iso, iso_or_none
 
 BATCH = 200

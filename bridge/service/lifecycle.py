@@ -17,7 +17,6 @@ from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
 from bridge.forwarding.retry import Policy
 from bridge.forwarding.target_worker import TargetWorker
-from bridge.model import TenantState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
@@ -39,6 +38,7 @@ from bridge.store import database, target_states
 from bridge.store.reader import Reader
 from bridge.store.store import Store, owned
 from bridge.superoffice.send_event import SuperOffice
+from bridge.target_state import TenantState
 from bridge.web import admin, public
 from bridge.web.serving import Serving, inherited_listener, listen
 

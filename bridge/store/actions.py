@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, Select, exists, func, select, update
 
 from bridge.errors import StoreError
-from bridge.model import EventState, TargetState
+from bridge.model import EventState
 from bridge.store import target_states
 from bridge.store.deleting import delete_some
 from bridge.store.order import advance, key_of, to_the_end
 from bridge.store.portions import portion, size_of
 from bridge.store.reader import Filter, filtered_events, filtered_webhooks
 from bridge.store.tables import attempts, events, is_delivered_in_order, webhooks
+from bridge.target_state import TargetState
 from bridge.times import iso_or_none
 
 

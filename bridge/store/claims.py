@@ -8,16 +8,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
 from bridge import jsontext
-from bridge.model import (
-    Claim,
-    EventState,
-    OnUnknown,
-    TargetState,
-)
+from bridge.model import Claim, EventState, OnUnknown
 from bridge.store import target_states
 from bridge.store.order import WAITING, advance, key_of
 from bridge.store.prepared import Prepared
 from bridge.store.tables import events, is_pending, is_sending
+from bridge.target_state import TargetState
 
 _DEAD_AT_ONCE = 200  # dead letters per claim: bounds one transaction
 _CLAIMED_AT_ONCE = 32  # of them, until they are this long together

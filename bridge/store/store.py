@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from bridge.clock import Clock
-from bridge.model import Attempt, Claim, Decision, Mapped, Receipt, TargetState, TargetTransition, TenantState, Webhook
+from bridge.model import Attempt, Claim, Decision, Mapped, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.store import (
@@ -30,6 +30,7 @@ from bridge.store import (
 from bridge.store.order import WAITING as NEVER
 from bridge.store.purging import Purging
 from bridge.store.writer import Writer
+from bridge.target_state import TargetState, TargetTransition, TenantState
 
 _STATEMENTS = 64 << 10  # the cost of a few that are not prepared: a millisecond
 _PORTION = 2 << 20  # the cost of what touches many rows

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, select, update
 
-from bridge.model import TargetState
 from bridge.store import clock, dialects
 from bridge.store.prepared import Prepared
 from bridge.store.tables import events, is_held, is_pending, is_sending, targets
+from bridge.target_state import TargetState
 
 _FIELDS = ("name", "paused_at", "reason", "by_operator", "paused_total", "probes", "next_probe_at", "ages", "version")
 _load = Prepared(lambda _: select(*(targets.c[name] for name in _FIELDS)), ())

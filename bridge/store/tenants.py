@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, delete, select
 
-from bridge.model import TenantState
 from bridge.store.tables import tenants
+from bridge.target_state import TenantState
 
 
 def save(connection: Connection, states: Sequence[TenantState]) -> Sequence[None]:

@@ -10,13 +10,14 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from bridge import jsontext
 from bridge.errors import StoreError
-from bridge.model import Event, EventState, Mapped, Receipt, TargetState, Webhook, WebhookState
+from bridge.model import Event, EventState, Mapped, Receipt, Webhook, WebhookState
 from bridge.store import duplicates, target_states
 from bridge.store.dialects import Dialect
 from bridge.store.duplicates import Duplicate
 from bridge.store.order import WAITING, Key, free
 from bridge.store.prepared import Insertion, Prepared
 from bridge.store.tables import dedupe, events, webhooks
+from bridge.target_state import TargetState
 
 
 def _claim_of(dialect: Dialect) -> ClauseElement:

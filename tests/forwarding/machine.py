@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from bridge.model import Claim, Event, Outcome, TargetState, Unclear, Webhook, WebhookState
+from bridge.model import Claim, Event, Outcome, Unclear, Webhook, WebhookState
 from bridge.observing import logs
 from bridge.receiving.processing import process
 from bridge.store.actions import Action, Selection
 from bridge.store.order import WAITING
 from bridge.store.reader import Filter
+from bridge.target_state import TargetState
 
 from .support import Log, Shown
 from .world import GONE, LEASE, MAX_ATTEMPTS, ROOM, RULES, SWEEP, WINDOW, Seen, Tried, World, new_webhook

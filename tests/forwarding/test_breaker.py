@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 
 from bridge.forwarding.breaker import Breaker
 from bridge.forwarding.forwarder import Forwarder
-from bridge.model import (
-    Attempt,
-    Claim,
-    OnUnknown,
-    Outcome,
-    PauseReason,
-    TargetState,
-    Unclear,
-)
+from bridge.model import Attempt, Claim, OnUnknown, Outcome, PauseReason, Unclear
 from bridge.observing import logs
 from bridge.store.store import Store
+from bridge.target_state import TargetState
 
 from .support import FAST, HOUR, Base, Log, Target, accept, quiet, running, target_worker
 from .test_retry import NOW, SECOND, attempt, claim, not_understood, policy

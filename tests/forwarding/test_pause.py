@@ -4,9 +4,10 @@ import pytest
 from clocks import Hand
 from targets import put_target
 
-from bridge.model import Attempt, Claim, OnUnknown, Outcome, TargetState
+from bridge.model import Attempt, Claim, OnUnknown, Outcome
 from bridge.observing import logs
 from bridge.store.store import Store
+from bridge.target_state import TargetState
 
 from .support import FAST, HOUR, Base, Log, Target, accept, quiet, running, target_worker
 

@@ -11,7 +11,7 @@ import pytest
 from clocks import Hand
 from targets import put_target
 
-from bridge.model import Attempt, Claim, OnUnknown, Outcome, RetryAt, TargetState
+from bridge.model import Attempt, Claim, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.rate import Bucket
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -20,6 +20,7 @@ from bridge.settings.parsing import parse
 from bridge.settings.schema import TargetSettings
 from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
+from bridge.target_state import TargetState
 from bridge.times import now
 from forwarding.support import FAST, Base, Log, Target, accept, attempted, quiet, running, target_worker
 from forwarding.world import Loop

@@ -18,16 +18,7 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table
 from bridge import jsontext
 from bridge.forwarding.forwarder import Forwarder
 from bridge.mapping.rules import Rules
-from bridge.model import (
-    Attempt,
-    Claim,
-    Mapped,
-    Outcome,
-    Receipt,
-    TargetState,
-    Webhook,
-    new_webhook_id,
-)
+from bridge.model import Attempt, Claim, Mapped, Outcome, Receipt, Webhook, new_webhook_id
 from bridge.operations import timekeeping
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
@@ -38,6 +29,7 @@ from bridge.store import database, target_states
 from bridge.store.reader import Reader
 from bridge.store.store import Store
 from bridge.store.tables import attempts, events, metadata, webhooks
+from bridge.target_state import TargetState
 
 from .support import Shown, attempted, target_worker
 

@@ -9,19 +9,7 @@ from clocks import Hand
 from sqlalchemy import Engine
 
 from bridge.mapping.rules import Rules
-from bridge.model import (
-    Attempt,
-    Claim,
-    Dead,
-    Decision,
-    Delivered,
-    EventState,
-    Held,
-    Outcome,
-    TargetTransition,
-    Webhook,
-    new_webhook_id,
-)
+from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.receiving.processing import process
@@ -32,6 +20,7 @@ from bridge.store import reader
 from bridge.store.actions import Action, Changed
 from bridge.store.reader import Reader
 from bridge.store.store import Store
+from bridge.target_state import TargetTransition
 
 NOW = 1_700_000_000_000
 MINUTE = 60_000

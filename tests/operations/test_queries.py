@@ -7,12 +7,13 @@ import pytest
 from targets import put_target
 
 from bridge.errors import StoreError
-from bridge.model import EventState, PauseReason, TargetState, TenantState
+from bridge.model import EventState, PauseReason
 from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
 from bridge.operations.queries import Queries
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter, Reader
+from bridge.target_state import TargetState, TenantState
 from operations.support import LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio

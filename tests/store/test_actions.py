@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine, event, func, select
 from targets import put_target
 
 from bridge.errors import StoreError
-from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, TargetState, Unclear
+from bridge.model import Dead, Delivered, EventState, Held, Outcome, RetryAt, Unclear
 from bridge.store import actions, reader
 from bridge.store.actions import FROM, Action, Erased, Selection
 from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.store.tables import attempts, dedupe, events, webhooks
+from bridge.target_state import TargetState
 from store.support import (
     DAY,
     HOUR,

@@ -5,22 +5,12 @@ from clocks import Hand
 from sqlalchemy import Engine, select
 from targets import put_target
 
-from bridge.model import (
-    Dead,
-    Decision,
-    Delivered,
-    EventState,
-    Held,
-    Outcome,
-    Pause,
-    PauseReason,
-    RetryAt,
-    TargetState,
-)
+from bridge.model import Dead, Decision, Delivered, EventState, Held, Outcome, Pause, PauseReason, RetryAt
 from bridge.store.actions import Erased
 from bridge.store.attempts import Recorded
 from bridge.store.store import Store
 from bridge.store.tables import attempts
+from bridge.target_state import TargetState
 
 from .support import (
     DAY,

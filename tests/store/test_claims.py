@@ -20,7 +20,6 @@ from bridge.model import (
     Pause,
     PauseReason,
     RetryAt,
-    TargetState,
     Webhook,
 )
 from bridge.store import database
@@ -29,6 +28,7 @@ from bridge.store.claims import Ask, Claimed, TakeOver, claim, take_over
 from bridge.store.store import Store
 from bridge.store.tables import events
 from bridge.store.webhooks import Acceptance, accept
+from bridge.target_state import TargetState
 
 from .support import (
     DAY,

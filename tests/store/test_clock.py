@@ -5,10 +5,11 @@ from clocks import Hand
 from sqlalchemy import Engine, text, update
 from targets import put_target
 
-from bridge.model import Delivered, Outcome, RetryAt, TargetState
+from bridge.model import Delivered, Outcome, RetryAt
 from bridge.store import clock, reader, retention, target_states
 from bridge.store.store import Store
 from bridge.store.tables import events, webhooks
+from bridge.target_state import TargetState
 from bridge.times import iso
 
 from .support import DAY, HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attempt, an_event, event_row, mapped, one

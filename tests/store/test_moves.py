@@ -21,7 +21,6 @@ from bridge.model import (
     PauseReason,
     Receipt,
     RetryAt,
-    TargetState,
     Webhook,
     WebhookState,
 )
@@ -32,6 +31,7 @@ from bridge.store.order import WAITING
 from bridge.store.remapping import Remap, remap
 from bridge.store.tables import attempts, events
 from bridge.store.webhooks import Acceptance, accept
+from bridge.target_state import TargetState
 
 from .support import NOW, a_webhook, an_attempt, an_event
 

@@ -12,24 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from targets import put_target
 
 from bridge.errors import StoreError, StoreUnavailable, StoreVersion
-from bridge.model import (
-    Dead,
-    Delivered,
-    Held,
-    Mapped,
-    Outcome,
-    Pause,
-    PauseReason,
-    RetryAt,
-    TargetState,
-    WebhookState,
-    Why,
-)
+from bridge.model import Dead, Delivered, Held, Mapped, Outcome, Pause, PauseReason, RetryAt, WebhookState, Why
 from bridge.store import database, reader
 from bridge.store.reader import Filter, Reader
 from bridge.store.store import Store, owned
 from bridge.store.tables import events, webhooks
 from bridge.store.webhooks import Acceptance, accept
+from bridge.target_state import TargetState
 from store.support import HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio

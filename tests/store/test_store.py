@@ -12,9 +12,10 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from targets import put_target
 
 from bridge.errors import StoreError, StoreLocked, StoreUnavailable, StoreVersion
-from bridge.model import Delivered, TargetState
+from bridge.model import Delivered
 from bridge.store import database
 from bridge.store.store import Store, owned
+from bridge.target_state import TargetState
 
 from .support import LEASE, NOW, WINDOW, a_webhook, an_attempt, an_event, mapped, one, states, webhook_ids, writing
 

@@ -6,10 +6,11 @@ from clocks import Hand
 from sqlalchemy import Engine, text
 from targets import put_target
 
-from bridge.model import Delivered, PauseReason, TargetState, TargetTransition
+from bridge.model import Delivered, PauseReason
 from bridge.store import database, target_states
 from bridge.store.store import Store
 from bridge.store.target_states import Backlog
+from bridge.target_state import TargetState, TargetTransition
 from store.support import HOUR, MINUTE, NOW, a_webhook, an_attempt, an_event, mapped, one
 
 pytestmark = pytest.mark.anyio

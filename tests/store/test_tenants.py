@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from bridge.model import TenantState
 from bridge.store import tenants
 from bridge.store.store import Store
+from bridge.target_state import TenantState
 
 from .support import MINUTE, NOW
 

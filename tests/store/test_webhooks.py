@@ -20,7 +20,6 @@ from bridge.model import (
     Outcome,
     Receipt,
     RetryAt,
-    TargetState,
     Webhook,
     WebhookState,
 )
@@ -28,6 +27,7 @@ from bridge.store import database, reader
 from bridge.store.actions import Erased
 from bridge.store.store import Store
 from bridge.store.tables import dedupe, duplicates, events, webhooks
+from bridge.target_state import TargetState
 
 from .support import (
     DAY,

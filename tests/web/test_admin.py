@@ -10,7 +10,7 @@ import httpx
 import pytest
 from forwarding.support import logged
 
-from bridge.model import Event, Mapped, OnUnknown, TargetState, Webhook, WebhookState, event_id, new_webhook_id
+from bridge.model import Event, Mapped, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
@@ -20,6 +20,7 @@ from bridge.settings.secrets import Secret
 from bridge.store import reader
 from bridge.store.reader import Reader
 from bridge.store.store import Store, owned
+from bridge.target_state import TargetState
 from bridge.web import admin
 from bridge.web.serving import Serving, listen
 

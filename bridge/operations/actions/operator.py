@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import Mapped, PauseReason, Receipt, TargetState, TargetTransition, Webhook
+from bridge.model import Mapped, PauseReason, Receipt, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.operations.queries import LISTED, Queries
@@ -19,6 +19,7 @@ from bridge.store import actions
 from bridge.store.actions import Action, Erased, Selection
 from bridge.store.reader import Filter
 from bridge.store.store import Store
+from bridge.target_state import TargetState, TargetTransition
 from bridge.times import iso
 
 _TOLD = 20  # ids in a line of the log

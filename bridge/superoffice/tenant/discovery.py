@@ -13,7 +13,7 @@ import httpx
 from msgspec.structs import replace
 
 from bridge.clock import Clock
-from bridge.model import Outcome, PauseReason, TenantState
+from bridge.model import Outcome, PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.settings.schema import OnlineSettings
@@ -21,6 +21,7 @@ from bridge.superoffice.decoding import body_of
 from bridge.superoffice.http.transport import Progress
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after
 from bridge.superoffice.tenant.state import read_state
+from bridge.target_state import TenantState
 from bridge.times import iso
 
 TenantExchange = Callable[[httpx.Request], Awaitable[httpx.Response]]

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.model import Outcome, TenantState
+from bridge.model import Outcome
 from bridge.settings.parsing import is_loopback
 from bridge.settings.schema import OnlineSettings, base_url
 from bridge.superoffice import decoding
 from bridge.superoffice.outcome import NotSent
+from bridge.target_state import TenantState
 
 STATES = {
     0: "Unknown",

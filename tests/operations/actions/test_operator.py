@@ -10,7 +10,7 @@ from forwarding.support import logged
 from targets import put_target
 
 from bridge.errors import StoreError
-from bridge.model import EventState, TargetState
+from bridge.model import EventState
 from bridge.observing import logs
 from bridge.operations.actions.operator import Asker
 from bridge.operations.queries import Queries
@@ -19,6 +19,7 @@ from bridge.receiving.processing import Processor
 from bridge.store import actions
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter
+from bridge.target_state import TargetState
 from operations.support import DAY, HOUR, LINES, MINUTE, NOW, Office
 
 pytestmark = pytest.mark.anyio

@@ -13,11 +13,12 @@ from clocks import Hand
 from running import Stopwatch
 from structlog.testing import capture_logs
 
-from bridge.model import Attempt, Outcome, PauseReason, TenantState, Unclear
+from bridge.model import Attempt, Outcome, PauseReason, Unclear
 from bridge.observing import logs
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.superoffice.send_event import SuperOffice
 from bridge.superoffice.tenant.state import SHORTEST
+from bridge.target_state import TenantState
 from superoffice.support import Call, Server, claim, compiled, patience, playing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]

@@ -10,13 +10,14 @@ import yarl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.model import Outcome, TenantState
+from bridge.model import Outcome
 from bridge.sandbox.tenants import STATES as SANDBOX_STATES
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
 from bridge.settings.schema import OnlineSettings
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.tenant.state import SHORTEST, STATES, read_state
+from bridge.target_state import TenantState
 from bridge.times import iso
 
 NOW = 1_795_500_000_000  # 2026-11-24T06:00:00Z

@@ -28,6 +28,7 @@ _MODULES = {  # of each command or noun, in the order of --help
     "sandbox": "sandbox",
     "demo": "sandbox",
 }
+READING = {"events", "webhooks"}  # they load what logs in `record.ask`, and not for a list
 
 
 class _Commands(Mapping[str, Any]):
@@ -85,7 +86,8 @@ def common(
     ] = False,
 ) -> None:
     """What every command shares."""
-    from bridge.observing import logs
-
     context.obj = config
-    logs.configure_command()
+    if context.invoked_subcommand not in READING:
+        from bridge.observing import logs
+
+        logs.configure_command()

@@ -6,32 +6,24 @@ line ends within a line or a cell. JSON stays as it is where a script reads it.
 
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import Any, NoReturn, TextIO
 
 from bridge import jsontext
 from bridge.errors import Problem
 from bridge.printable import printable
 
-_TERMINAL = sys.stdout.isatty()
-_out = Console(highlight=False, emoji=False, soft_wrap=not _TERMINAL, width=None if _TERMINAL else 10_000)
-_err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-
 
 def fail(message: str, *more: str) -> NoReturn:
     """End with exit code 1 and a line that says why, or a few."""
     for line in (f"bridge: {message}", *more):
-        _print(_err, line)
+        _print(sys.stderr, line)
     raise SystemExit(1)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:
     """Each problem on a line of its own, on stderr."""
     for problem in problems:
-        _print(_err, f"{problem.severity}: {problem}")
+        _print(sys.stderr, f"{problem.severity}: {problem}")
 
 
 def print_json(value: Any) -> None:
@@ -44,7 +36,7 @@ def print_json(value: Any) -> None:
 def print_text(*lines: str) -> None:
     """Lines, however long."""
     for line in lines or ("",):
-        _print(_out, line)
+        _print(sys.stdout, line)
 
 
 def print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
@@ -52,10 +44,7 @@ def print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json:
     if as_json:
         print_json(rows)
         return
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    _out.print(table)
+    _print_table([list(columns), *([_cell(row[column]) for column in columns] for row in rows)], header=True)
 
 
 def print_one(row: dict[str, Any], *, as_json: bool) -> None:
@@ -63,13 +52,11 @@ def print_one(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(row)
         return
-    table = Table("field", box=None, pad_edge=False, show_header=False)
-    table.add_column("value", overflow="fold")  # to cut a long word would lose what it says
+    cells = []
     for name, value in row.items():
         entries = value if isinstance(value, list) and value else [value]
-        for number, entry in enumerate(entries):
-            table.add_row(name if number == 0 else "", _entry(entry))
-    _out.print(table)
+        cells += [[name if number == 0 else "", _entry(entry)] for number, entry in enumerate(entries)]
+    _print_table(cells, header=False)
 
 
 def print_why(why: list[dict[str, Any]] | None) -> None:
@@ -87,8 +74,35 @@ def print_note(note: str | None) -> None:
         print_text(f"Note: {note}.")
 
 
-def _print(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, soft_wrap=True)
+def _print(out: TextIO, line: str) -> None:
+    out.write(f"{printable(line)}\n")
+    out.flush()
+
+
+def _print_table(cells: list[list[str]], *, header: bool) -> None:
+    """Rows in columns: as wide as they come where a script reads them, else as they fit the terminal."""
+    if sys.stdout.isatty():
+        _print_fitted(cells, header=header)
+        return
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(f"{line.rstrip()}\n")
+    sys.stdout.flush()
+
+
+def _print_fitted(cells: list[list[str]], *, header: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=header)
+    first, *rest = cells if header else [[""] * len(cells[0]), *cells]
+    for name in first:
+        table.add_column(name, overflow="ellipsis" if header else "fold")  # to cut a long word would lose what it says
+    for row in rest:
+        table.add_row(*map(Text, row))
+    Console(highlight=False, emoji=False).print(table)
 
 
 def _because(why: dict[str, Any]) -> str:
@@ -100,11 +114,11 @@ def _because(why: dict[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return str(len(value)) if isinstance(value, list) else escape(printable(jsontext.as_text(value)))
+    return str(len(value)) if isinstance(value, list) else printable(jsontext.as_text(value))
 
 
 def _entry(entry: Any) -> str:
     if not isinstance(entry, dict):
-        return escape(printable(jsontext.as_text(entry) if entry != [] else ""))
+        return printable(jsontext.as_text(entry) if entry != [] else "")
     told = {name: value for name, value in entry.items() if value not in (None, "", False, [], {})}
-    return escape(printable("  ".join(f"{name}={jsontext.as_text(value)}" for name, value in told.items())))
+    return printable("  ".join(f"{name}={jsontext.as_text(value)}" for name, value in told.items()))

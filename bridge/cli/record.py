@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None, name: str = "") -> Any:
     """Read `path`, or ask for a change with a payload: see `operations.owner.ask`."""
+    from bridge.observing import logs
     from bridge.operations.actions import owner
     from bridge.operations.actions.requests import InvalidRequest
     from bridge.settings.loading import load_admin
 
+    logs.configure_command()
     settings, url = _load(context)
     try:
         return owner.ask(

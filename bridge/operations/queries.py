@@ -1,19 +1,17 @@
 """What an operator looks at before changing anything: lists, previews, targets and the why of a webhook.
 
-All of it only reads, beside a running bridge or without one.
+All of it only reads, beside a running bridge or without one. What maps is loaded when it is needed: a list, which
+people wait for, needs none of it.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.errors import StoreError
-from bridge.mapping.rules import Rules
 from bridge.model import EventState, Webhook, WebhookState
 from bridge.operations import naming
 from bridge.operations.pauses import UNKNOWN, WORDS
-from bridge.operations.rules import explain
-from bridge.receiving.processing import process
 from bridge.settings.configuration import Names
 from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
@@ -22,6 +20,9 @@ from bridge.store.remapping import is_replaced
 from bridge.store.target_states import Backlog, Sending
 from bridge.target_state import TargetState, TenantState
 from bridge.times import iso, iso_or_none
+
+if TYPE_CHECKING:
+    from bridge.mapping.rules import Rules
 
 BATCH = 200
 LISTED = 100  # of ids and the like in an answer, beside their count
@@ -35,7 +36,7 @@ class Queries:
     """
 
     reader: Reader
-    rules: Mapping[str, Rules]
+    rules: Mapping[str, "Rules"]
     names: Names
     target_urls: Mapping[str, str | None]
     note: Callable[[], str | None] = lambda: None
@@ -75,6 +76,8 @@ class Queries:
         Raises:
             StoreError: there is none with this id.
         """
+        from bridge.operations.rules import explain
+
         with self.reader.reading() as connection:
             return explain.show(connection, webhook_id, self.rules, self.note)
 
@@ -84,6 +87,8 @@ class Queries:
         Raises:
             StoreError: there is no such record.
         """
+        from bridge.operations.rules import explain
+
         with self.reader.reading() as connection:
             return explain.explain(connection, record_id, self.rules, self.note)
 
@@ -136,6 +141,8 @@ class Queries:
         return answer
 
     def _preview(self, webhook: Webhook, states: dict[str, str], answer: dict[str, Any], *, again: bool) -> None:
+        from bridge.receiving.processing import process
+
         rules = self.rules.get(webhook.source)
         if rules is None:
             _list(answer, "failed", {"id": webhook.id, "error": f"source {webhook.source} is not configured"})

@@ -167,8 +167,8 @@ def test_a_target_whose_events_are_stuck_is_shown_with_why_and_ends_with_1(
     for told in (
         "detail +an operator paused it",
         "hint +`bridge targets resume` sends to it",
-        "pending +1 ",
-        "stuck +1 ",
+        "(?m)pending +1$",
+        "(?m)stuck +1$",
     ):
         assert re.search(told, out)
     assert command("--config", str(config), "targets", "list")[0] == 0

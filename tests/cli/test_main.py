@@ -47,3 +47,4 @@ def test_a_list_loads_nothing_that_receives_forwards_or_migrates(command: str, s
     out, loaded = run("--config", str(config), command, "list")
     assert out.split()[:2] == ["id", "state"]
     assert not loaded & {"alembic", "uvicorn", "httpx", "cryptography", "bridge.service", "bridge.forwarding"}
+    assert not loaded & {"structlog", "rich", "jinja2", "bridge.mapping", "bridge.receiving"}

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from end_to_end.conftest import Command
-from rich.console import Console
 from running import Superoffice
 from store.support import WINDOW, a_webhook, an_attempt
 
@@ -161,9 +160,15 @@ def test_all_that_commands_print_goes_through_one_place() -> None:
             assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich"))
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_a_long_word_is_folded_on_a_narrow_terminal_and_nothing_of_it_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = io.StringIO()
-    monkeypatch.setattr(output, "_out", Console(file=told, width=40))
+    told = Terminal()
+    monkeypatch.setattr(sys, "stdout", told)
+    monkeypatch.setenv("COLUMNS", "40")
     result = {"Message": "The-event-is-not-valid-and-" + "x" * 80}
     output.print_one({"result": result}, as_json=False)
     lines = told.getvalue().splitlines()

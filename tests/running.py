@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import structlog
+from preloaded import Preloaded
 
 from bridge.cli.main import main
 from bridge.store import reader
@@ -162,7 +163,7 @@ class Bridge:
         token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         self.admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=HANG)
         self.environment = {"SECRET": SECRET, "ADMIN_TOKEN": ADMIN_TOKEN}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Preloaded | None = None
         written: dict[str, Any] = {
             "listen": {"host": "127.0.0.1", "port": self.port, **settings.pop("listen", {})},
             "admin": {"port": admin, "token": "${ADMIN_TOKEN}"},
@@ -179,12 +180,16 @@ class Bridge:
         """Write `sources/NAME.yaml`."""
         (self.config / "sources" / f"{name}.yaml").write_text(text)
 
-    def spawn(self, **options: Any) -> "subprocess.Popen[bytes]":
-        """Start `bridge serve`, whether or not it becomes ready; `options` are Popen's, such as another stdout."""
+    def spawn(self, **options: Any) -> "subprocess.Popen[bytes] | Preloaded":
+        """Start `bridge serve`, whether or not it becomes ready; with `options`, which are Popen's, from nothing."""
+        arguments = ("--config", str(self.config), "serve")
+        environment = os.environ | self.environment
+        if not options:
+            self.process = Preloaded(arguments, environment, self.log, self.root / "bridge.err")
+            return self.process
         with self.log.open("ab") as log, (self.root / "bridge.err").open("ab") as errors:
-            command = (*_COMMAND, "--config", str(self.config), "serve")
-            options = {"stdout": log, "stderr": errors, "env": os.environ | self.environment, **options}
-            self.process = subprocess.Popen(command, **options)
+            options = {"stdout": log, "stderr": errors, "env": environment, **options}
+            self.process = subprocess.Popen((*_COMMAND, *arguments), **options)
         return self.process
 
     def start(self, **options: Any) -> "Bridge":

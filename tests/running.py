@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 ADMIN_TOKEN = "the-admin-token-of-the-tests"
 SECRET = "a-secret-of-the-tests"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for plain HTTP: a client makes one of its own else, of all CAs
 HANG = 120.0  # seconds: whatever takes one on an idle machine ends within them on any, unless it hangs
 _COMMAND = (sys.executable, "-m", "bridge")
 
@@ -102,7 +104,7 @@ class Superoffice:
     def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
         self.process = process
         self.url = url
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=HANG)
+        self.client = httpx.Client(base_url=url, trust_env=False, verify=NO_TLS, timeout=HANG)
 
     def target(self, tenant: str, **settings: Any) -> dict[str, Any]:
         """A target of `bridge.yaml` that leads here, fast enough for tests."""
@@ -158,10 +160,12 @@ class Bridge:
         self.log = root / "bridge.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=HANG)
+        self.client = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=HANG)
         admin = free_port()
         token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-        self.admin = httpx.Client(base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, timeout=HANG)
+        self.admin = httpx.Client(
+            base_url=f"http://127.0.0.1:{admin}", headers=token, trust_env=False, verify=NO_TLS, timeout=HANG
+        )
         self.environment = {"SECRET": SECRET, "ADMIN_TOKEN": ADMIN_TOKEN}
         self.process: subprocess.Popen[bytes] | Preloaded | None = None
         written: dict[str, Any] = {

@@ -4,7 +4,7 @@ import signal
 import socket
 
 import httpx
-from running import HANG, superoffice
+from running import HANG, NO_TLS, superoffice
 
 from .conftest import Command
 
@@ -14,7 +14,9 @@ _EVENT = {"WorkflowEvent": {"EventType": "SaleSold", "Attributes": "sale=17"}}
 
 def test_it_takes_events_lists_them_and_shows_faults() -> None:
     with superoffice(0, "--fault", "503 retry-after=1", "--fault", "401 tenant=other") as sandbox:
-        with httpx.Client(base_url=sandbox.url, auth=("sandbox", "sandbox"), trust_env=False, timeout=HANG) as client:
+        with httpx.Client(
+            base_url=sandbox.url, auth=("sandbox", "sandbox"), trust_env=False, verify=NO_TLS, timeout=HANG
+        ) as client:
             unavailable = client.post(_SEND_EVENT, json=_EVENT)
             assert (unavailable.status_code, unavailable.headers["retry-after"]) == (503, "1")
             taken = client.post(_SEND_EVENT, json=_EVENT)

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from authorities import rsa_key
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from running import HANG
+from running import HANG, NO_TLS
 
 from bridge.sandbox.logins import AUTHENTICATE, JWKS, TOKENS, LogIns, pem
 from bridge.sandbox.superoffice import Sandbox, serving
@@ -157,7 +157,10 @@ async def sandbox() -> Sandbox:
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=HANG) as opened:
+    async with (
+        serving(sandbox) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS, timeout=HANG) as opened,
+    ):
         yield opened
 
 

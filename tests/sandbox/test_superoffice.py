@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from running import HANG, Stopwatch
+from running import HANG, NO_TLS, Stopwatch
 
 from bridge.sandbox.faults import FAULTS, parse_fault
 from bridge.sandbox.superoffice import Sandbox, application, serving
@@ -42,7 +42,7 @@ def sandbox() -> Sandbox:
 async def client(sandbox: Sandbox, anyio_backend: object) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         serving(sandbox) as url,
-        httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox"), timeout=HANG) as client,
+        httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox"), verify=NO_TLS, timeout=HANG) as client,
     ):
         yield client
 
@@ -333,7 +333,7 @@ async def test_slow_records_at_once_and_answers_later(sandbox: Sandbox, client: 
 
 async def test_closing_cuts_hanging_requests_at_once(anyio_backend: object) -> None:
     sandbox = Sandbox(["hang"])
-    async with httpx.AsyncClient(auth=("sandbox", "sandbox"), timeout=HANG) as client:
+    async with httpx.AsyncClient(auth=("sandbox", "sandbox"), verify=NO_TLS, timeout=HANG) as client:
         with anyio.fail_after(5):
             async with serving(sandbox) as url:
                 client.base_url = httpx.URL(url)
@@ -351,7 +351,7 @@ async def test_closing_does_not_wait_for_a_client_that_never_ends_its_request(
 ) -> None:
     sandbox = Sandbox()
     with anyio.fail_after(5):
-        async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, timeout=HANG) as client:
+        async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, verify=NO_TLS, timeout=HANG) as client:
             address = httpx.URL(url)
             _, writer = await asyncio.open_connection(address.host, address.port)
             writer.write(f"POST {SEND_EVENT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n12".encode())
@@ -435,7 +435,10 @@ async def test_an_address_in_use_is_an_error(sandbox: Sandbox, client: httpx.Asy
 
 
 async def test_ipv6_addresses_work(anyio_backend: object) -> None:
-    async with serving(Sandbox(), host="::1") as url, httpx.AsyncClient(base_url=url, timeout=HANG) as client:
+    async with (
+        serving(Sandbox(), host="::1") as url,
+        httpx.AsyncClient(base_url=url, verify=NO_TLS, timeout=HANG) as client,
+    ):
         assert url.startswith("http://[::1]:")
         assert (await client.get("/sandbox/events")).json() == []
 
@@ -443,7 +446,7 @@ async def test_ipv6_addresses_work(anyio_backend: object) -> None:
 async def test_the_application_runs_without_a_server_for_all_that_is_an_answer() -> None:
     transport = httpx.ASGITransport(application(Sandbox(["503"])))
     async with httpx.AsyncClient(
-        transport=transport, base_url="http://sandbox", auth=("sandbox", "sandbox"), timeout=HANG
+        transport=transport, base_url="http://sandbox", auth=("sandbox", "sandbox"), verify=NO_TLS, timeout=HANG
     ) as client:
         assert [(await send(client)).status_code for _ in range(2)] == [503, 200]
 

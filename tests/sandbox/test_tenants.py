@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from running import HANG
+from running import HANG, NO_TLS
 
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.sandbox.tenants import STATES, Tenants
@@ -28,7 +28,7 @@ def sandbox() -> Sandbox:
 async def client(sandbox: Sandbox, anyio_backend: object) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         serving(sandbox) as url,
-        httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox"), timeout=HANG) as client,
+        httpx.AsyncClient(base_url=url, auth=("sandbox", "sandbox"), verify=NO_TLS, timeout=HANG) as client,
     ):
         yield client
 

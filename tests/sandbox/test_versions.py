@@ -4,7 +4,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
-from running import HANG
+from running import HANG, NO_TLS
 
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.sandbox.versions import known_to
@@ -32,7 +32,10 @@ LOGIN = httpx.BasicAuth("sandbox", "sandbox")
 )
 async def test_each_version_takes_its_own_event_types(version: str, type_: str, status: int) -> None:
     sandbox = Sandbox(version=version)
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, auth=LOGIN, timeout=HANG) as client:
+    async with (
+        serving(sandbox) as url,
+        httpx.AsyncClient(base_url=url, auth=LOGIN, verify=NO_TLS, timeout=HANG) as client,
+    ):
         answer = await client.post(SEND_EVENT, json={"WorkflowEvent": {"EventType": type_}})
     assert answer.status_code == status
     assert len(sandbox.events()) == (status == 200)
@@ -42,7 +45,7 @@ async def test_an_update_changes_what_it_takes_and_tells() -> None:
     sandbox = Sandbox(version="10.2.8")
     async with (
         serving(sandbox) as url,
-        httpx.AsyncClient(base_url=url, auth=LOGIN, headers=JSON, timeout=HANG) as client,
+        httpx.AsyncClient(base_url=url, auth=LOGIN, headers=JSON, verify=NO_TLS, timeout=HANG) as client,
     ):
         assert (await client.get("/crm/api")).json()["NetServerVersion"] == "10.2.8"
         sandbox.version = "12.4"
@@ -53,7 +56,7 @@ async def test_an_update_changes_what_it_takes_and_tells() -> None:
 
 async def test_the_api_tells_its_version_and_the_time_to_everybody_who_wants_json() -> None:
     sandbox = Sandbox(now=lambda: 1_764_003_600_000)
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, timeout=HANG) as client:
+    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, verify=NO_TLS, timeout=HANG) as client:
         for path in ("/api", "/crm/api", "/a/b/api"):
             answer = await client.get(path, headers=JSON)
             assert answer.json() == {"v1": f"{url}{path}/v1", "Version": "v1", "NetServerVersion": "12.4"}
@@ -64,7 +67,7 @@ async def test_the_api_tells_its_version_and_the_time_to_everybody_who_wants_jso
 
 async def test_a_get_of_send_event_describes_it_to_whoever_is_logged_in_and_sends_nothing() -> None:
     sandbox = Sandbox()
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, timeout=HANG) as client:
+    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, verify=NO_TLS, timeout=HANG) as client:
         assert (await client.get(SEND_EVENT)).status_code == 401
         assert (await client.get(SEND_EVENT, auth=httpx.BasicAuth("sandbox", "wrong"))).status_code == 401
         ticket = {"Authorization": "SOTicket 7T:sandbox"}
@@ -78,7 +81,7 @@ async def test_a_get_of_send_event_describes_it_to_whoever_is_logged_in_and_send
 async def test_a_ticket_without_the_applications_token_sends_nothing() -> None:
     sandbox = Sandbox()
     body = {"WorkflowEvent": {"EventType": "SaleSold"}}
-    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, timeout=HANG) as client:
+    async with serving(sandbox) as url, httpx.AsyncClient(base_url=url, verify=NO_TLS, timeout=HANG) as client:
         answer = await client.post(SEND_EVENT, json=body, headers={"Authorization": "SOTicket 7T:sandbox"})
     assert answer.status_code == 401
     assert answer.json()["Error"] is True

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from forwarding.support import logged
+from running import NO_TLS
 
 from bridge.model import Event, Mapped, OnUnknown, Webhook, WebhookState, event_id, new_webhook_id
 from bridge.observing import logs
@@ -80,7 +81,9 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
         listener = listen("127.0.0.1", 0)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(
+            base_url=address, headers=headers, trust_env=False, verify=NO_TLS, timeout=30
+        ) as client:
             port = Port(client, store, sqlite_url)
 
             async def reasons() -> list[str]:

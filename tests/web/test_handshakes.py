@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from forwarding.support import Log, logged
-from running import HANG
+from running import HANG, NO_TLS
 
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
@@ -153,7 +153,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bri
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=HANG) as client:
+        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=NO_TLS, timeout=HANG) as client:
             yield Bridge(client, store, f"sqlite:///{tmp_path}/bridge.db", Log([], asyncio.Event()), published, 0)
         await serving.stop()
         await exit_stack.aclose()

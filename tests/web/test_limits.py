@@ -13,7 +13,7 @@ import httpx
 import pytest
 from databases import sqlite_at
 from forwarding.support import logged
-from running import by_github
+from running import NO_TLS, by_github
 
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
@@ -94,7 +94,7 @@ async def house(
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=NO_TLS, timeout=20) as client:
             yield House(client, metrics, url, hand)
         await serving.stop()
         store.close()

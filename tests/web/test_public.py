@@ -16,7 +16,7 @@ import httpx
 import pytest
 from databases import sqlite_at
 from forwarding.support import logged
-from running import HANG, by_github
+from running import HANG, NO_TLS, by_github
 
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
@@ -187,7 +187,9 @@ async def test_a_sender_that_asks_first_is_told_before_it_sends(port: Port) -> N
 
 
 async def test_a_large_body_sent_in_one_go_gets_its_413(port: Port) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port.number}", trust_env=False, timeout=HANG) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port.number}", trust_env=False, verify=NO_TLS, timeout=HANG
+    ) as client:
         for content in (b"x" * 50_000, b"x" * 5_000_000):
             try:
                 answer = await client.post("/webhooks/github", content=content)
@@ -387,7 +389,7 @@ async def test_a_port_that_fails_itself_says_so_as_a_problem(port: Port) -> None
         raise RuntimeError("confidential")
 
     transport = httpx.ASGITransport(public.application(port.webhooks, ready), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://bridge", timeout=HANG) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://bridge", verify=NO_TLS, timeout=HANG) as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert (answer.json()["status"], "confidential" in answer.text) == (500, False)

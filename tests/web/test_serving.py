@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from forwarding.support import logged
-from running import SECRET, by_github
+from running import NO_TLS, SECRET, by_github
 
 from bridge.errors import BridgeError
 from bridge.observing import logs
@@ -37,7 +37,9 @@ async def test_every_address_is_that_of_ipv4_too_and_its_clients_are_seen_as_suc
     async with house(tmp_path, keys, host="::", sources={"other": SOURCE + keys}) as bridge:
         port = bridge.client.base_url.port
         with logged() as log:
-            async with httpx.AsyncClient(base_url=f"http://{call}:{port}", trust_env=False, timeout=20) as sender:
+            async with httpx.AsyncClient(
+                base_url=f"http://{call}:{port}", trust_env=False, verify=NO_TLS, timeout=20
+            ) as sender:
                 statuses = [
                     (await sender.post(f"/webhooks/{source}", content=b"{}", headers=by_github(b"{}", secret=secret)))
                     for source, secret in (("other", SECRET), ("github", "a guess"), ("github", "a guess"))

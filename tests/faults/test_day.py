@@ -5,6 +5,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import pytest
 from forwarding.support import Log, logged
 
 from bridge.model import OnUnknown
@@ -14,6 +15,8 @@ from bridge.sandbox.superoffice import Sandbox
 from bridge.settings.secrets import FileText
 
 from .day import HOUR, MINUTE, Day
+
+pytestmark = pytest.mark.faults
 
 TENANT = "Cust12345"
 ALL = ("online", "token", "onsite")

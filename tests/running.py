@@ -188,7 +188,7 @@ class Bridge:
         """Start `bridge serve`, whether or not it becomes ready; with `options`, which are Popen's, from nothing."""
         arguments = ("--config", str(self.config), "serve")
         environment = os.environ | self.environment
-        if not options:
+        if not options and "LD_PRELOAD" not in environment:
             self.process = Preloaded(arguments, environment, self.log, self.root / "bridge.err")
             return self.process
         with self.log.open("ab") as log, (self.root / "bridge.err").open("ab") as errors:

@@ -16,7 +16,6 @@ from bridge.settings.configuration import Names
 from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
 from bridge.store.reader import Filter, Reader
-from bridge.store.remapping import is_replaced
 from bridge.store.target_states import Backlog, Sending
 from bridge.target_state import TargetState, TenantState
 from bridge.times import iso, iso_or_none
@@ -123,49 +122,11 @@ class Queries:
                 actions.existing(connection, selection.ids, "webhook")
             return actions.preview_webhooks(connection, selection) | {"done": 0}
 
-    def remap(self, selection: Selection, *, again: bool = False) -> dict[str, Any]:
-        """What today's rules would change: counts, and the first of the identities never seen before and of failures.
-
-        Raises:
-            StoreError: an id is not there.
-            UnknownName: the filter is by what there is none of.
-        """
-        answer = self.webhooks(selection) | dict.fromkeys(
-            ("replaced", "untouched", "already_delivered", "discarded"), 0
-        )
-        answer |= {"new_count": 0, "new": [], "failed_count": 0, "failed": [], "note": self.note()}
-        for ids in self.batches(actions.selected_webhooks(selection)):
-            with self.reader.reading() as connection:
-                for webhook in webhooks.find(connection, ids):
-                    self._preview(webhook, reader.event_states(connection, webhook.id), answer, again=again)
-        return answer
-
-    def _preview(self, webhook: Webhook, states: dict[str, str], answer: dict[str, Any], *, again: bool) -> None:
-        from bridge.receiving.processing import process
-
-        rules = self.rules.get(webhook.source)
-        if rules is None:
-            _list(answer, "failed", {"id": webhook.id, "error": f"source {webhook.source} is not configured"})
-            return
-        mapping = process(rules, webhook)
-        made = {event.id: event for event in mapping.events}
-        errors = [why.error for why in mapping.why if why.error] + ([mapping.error] if mapping.error else [])
-        if errors:
-            _list(answer, "failed", {"id": webhook.id, "error": errors[0]})
-        else:
-            answer["discarded"] += sum(s == EventState.PENDING for id_, s in states.items() if id_ not in made)
-        for id_, event in made.items():
-            if id_ not in states:
-                new = {"webhook_id": webhook.id, "id": id_, "rule": event.rule, "target": event.target}
-                _list(answer, "new", new)
-            else:
-                answer["replaced" if is_replaced(states[id_], again=again) else "untouched"] += 1
-                answer["already_delivered"] += states[id_] == EventState.DELIVERED
-
-    def load(self, ids: list[str]) -> list[Webhook]:
-        """Those of some webhooks that are still there."""
+    def load(self, ids: list[str]) -> list[tuple[Webhook, dict[str, str]]]:
+        """Those of some webhooks that are still there, each with the states of its events by their ids."""
         with self.reader.reading() as connection:
-            return webhooks.find(connection, ids)
+            found = webhooks.find(connection, ids)
+            return [(webhook, reader.event_states(connection, webhook.id)) for webhook in found]
 
     def targets(self) -> list[dict[str, Any]]:
         """Every target that is configured, or that events still wait for.
@@ -248,10 +209,3 @@ def _wrong_state(event: dict[str, Any], action: Action) -> str:
     *others, last = actions.FROM[action]
     allowed = f"{', '.join(others)} or {last}" if others else last
     return f"event {event['id']} is {event['state']}, and {action} is for events that are {allowed}"
-
-
-def _list(answer: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    """Count an entry; show it if it is among the first."""
-    answer[f"{name}_count"] += 1
-    if len(answer[name]) < LISTED:
-        answer[name].append(entry)

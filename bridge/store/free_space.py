@@ -29,16 +29,11 @@ def overwrite(
     `is_stopped` is asked before each page; once it is true, the rest stays as it is.
 
     Raises:
-        StoreError: the file is too large for that, or not one that this bridge made.
+        StoreError: it cannot be, see `layout`.
     """
-    header = os.pread(descriptor, _FIRST_HEADER, 0)
-    size = _number(header, 16, 2)
-    size = 65536 if size == 1 else size
-    count = os.fstat(descriptor).st_size // size if size else 0
+    header, size, count = layout(descriptor)
     if not count:
         return  # nothing was ever written
-    if count >= _MOST_PAGES or _number(header, 52):
-        raise StoreError("free space of this file cannot be overwritten, stop the bridge and let SQLite VACUUM it")
     usable = size - header[20]
     free = set(_overwrite_free_pages(descriptor, header, size, is_stopped)) if pages is None else set()
     for number in range(1, count + 1) if pages is None else sorted(pages):
@@ -47,6 +42,21 @@ def overwrite(
         if number not in free:
             _overwrite_within(descriptor, os.pread(descriptor, size, (number - 1) * size), (number - 1) * size, usable)
     os.fsync(descriptor)
+
+
+def layout(descriptor: int) -> tuple[bytes, int, int]:
+    """The file's header, the size of its pages in bytes, and how many there are.
+
+    Raises:
+        StoreError: its free space cannot be overwritten: it is too large for that, or not one that this bridge made.
+    """
+    header = os.pread(descriptor, _FIRST_HEADER, 0)
+    size = _number(header, 16, 2)
+    size = 65536 if size == 1 else size
+    count = os.fstat(descriptor).st_size // size if size else 0
+    if count >= _MOST_PAGES or (count and _number(header, 52)):
+        raise StoreError("free space of this file cannot be overwritten, stop the bridge and let SQLite VACUUM it")
+    return header, size, count
 
 
 def pages_of(wal: Path) -> set[int]:

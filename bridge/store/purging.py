@@ -35,13 +35,15 @@ class Purging:
         self._stopped = Event()
 
     async def check(self) -> None:
-        """Make sure that nobody holds the WAL just now.
+        """Make sure that nobody holds the WAL just now, and that the file is one whose free space can be overwritten.
 
         Raises:
             StoreUnavailable: somebody does; says who.
+            StoreError: it is not.
         """
         async with self._one_at_a_time:
             await self._empty(_empty)
+            await asyncio.to_thread(free_space.layout, self._descriptor)
 
     async def purge(self) -> None:
         """Leave nothing of deleted rows in the file and its WAL.

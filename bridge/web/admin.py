@@ -15,7 +15,8 @@ from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
-from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_name, perform, read
+from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_name, read
+from bridge.operations.actions.table import perform
 from bridge.operations.naming import UnknownName
 from bridge.operations.queries import Queries
 from bridge.settings.secrets import Secret

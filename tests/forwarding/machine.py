@@ -156,7 +156,7 @@ class Machine:
         to_the_end = {id_ for id_, event in replaced.items() if self._starts_behind(id_, event)}
         self.made |= replaced
         self.acknowledged[webhook.id] |= set(replaced)
-        seen = self.take("remap", self.world.operator.remap(Selection(ids=(webhook.id,)), yes=True, again=again))
+        seen = self.take("remap", self.world.operator.remap(Selection(ids=(webhook.id,)), again=again))
         for id_, event in replaced.items():
             first = next(row for row in seen.versions if row.id == id_)
             assert (first.state, first.reason) == (("pending", None) if event.send else ("discarded", "shadow"))
@@ -172,7 +172,7 @@ class Machine:
             for event in self.acknowledged.pop(id_):
                 del self.made[event]
             self.known = {key: value for key, value in self.known.items() if value[0] != id_}
-        self.take("erase", self.world.operator.erase(Selection(ids=(id_,)), yes=True))
+        self.take("erase", self.world.operator.erase(Selection(ids=(id_,))))
 
     def somebody_pauses(self, name: str) -> None:
         self.paused.add(name)
@@ -257,7 +257,7 @@ class Machine:
             and (selection.ids is None or row.id in selection.ids)
             and selection.filter.state in (None, row.state)
         ]
-        seen = self.take(action, self.world.operator.events(action, selection, yes=True))
+        seen = self.take(action, self.world.operator.events(action, selection))
         assert self.answer["ids"] == [row.id for row in chosen]
         for row in chosen:
             first = next(version for version in seen.versions if version.id == row.id)

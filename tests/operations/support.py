@@ -1,5 +1,7 @@
 """What the tests of this room share: a configuration in a directory, and an operator who owns its store."""
 
+import asyncio
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,8 +10,21 @@ from typing import Any
 from clocks import Hand
 from sqlalchemy import Engine
 
+from bridge.errors import StoreError
 from bridge.mapping.rules import Rules
-from bridge.model import Attempt, Claim, Dead, Decision, Delivered, EventState, Held, Outcome, Webhook, new_webhook_id
+from bridge.model import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    EventState,
+    Held,
+    Outcome,
+    Receipt,
+    Webhook,
+    new_webhook_id,
+)
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.receiving.processing import process
@@ -17,7 +32,7 @@ from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
 from bridge.store import reader
-from bridge.store.actions import Action, Changed
+from bridge.store.actions import Action, Changed, Erased
 from bridge.store.reader import Reader
 from bridge.store.store import Store
 from bridge.target_state import TargetTransition
@@ -75,15 +90,33 @@ class Configuration:
 
 
 class Watched(Store):
-    """A store that tells how many events each change was asked of."""
+    """A store that tells how many events each change was asked of, and that may fail at the second thing asked for."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.asked: list[int] = []
+        self.fails_with: StoreError | None = None
+        self.asked_twice = asyncio.Event()
+        self._calls = itertools.count(1)
 
     async def change(self, action: Action, ids: Sequence[str]) -> Changed:
         self.asked.append(len(ids))
+        self._count()
         return await super().change(action, ids)
+
+    async def remap(self, *arguments: Any, **options: Any) -> Receipt:
+        self._count()
+        return await super().remap(*arguments, **options)
+
+    async def erase(self, webhook_id: str) -> Erased:
+        self._count()
+        return await super().erase(webhook_id)
+
+    def _count(self) -> None:
+        if next(self._calls) == 2:
+            self.asked_twice.set()
+            if self.fails_with:
+                raise self.fails_with
 
 
 class Office:
@@ -92,6 +125,7 @@ class Office:
     def __init__(self, root: Path, engine: Engine, url: str) -> None:
         self.hand = Hand(NOW)
         self.url = url
+        self.engine = engine
         self.store = Watched(engine, self.hand)
         self.woken: list[set[str]] = []
         self.changed: list[TargetTransition] = []

@@ -1,6 +1,7 @@
 """What is shown before anything changes: counts, what would be new or fail, targets; and that only reading is done."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from targets import put_target
 
 from bridge.errors import StoreError
 from bridge.model import EventState, PauseReason
+from bridge.operations.actions import remapping
 from bridge.operations.naming import UnknownName
 from bridge.operations.pauses import WORDS
 from bridge.operations.queries import Queries
@@ -65,7 +67,7 @@ async def test_an_id_that_is_not_there_is_named(office: Office) -> None:
     (made,) = office.events()
     with pytest.raises(StoreError, match="there is no event ev_gone,"):
         queries(office).events(Action.REPLAY, Selection(ids=(made["id"], "ev_gone")))
-    for look in (queries(office).remap, queries(office).webhooks):
+    for look in (partial(remapping.preview, queries(office)), queries(office).webhooks):
         with pytest.raises(StoreError, match="there is no webhook wh_gone,"):
             look(Selection(ids=(webhook, "wh_gone")))
 
@@ -82,7 +84,7 @@ async def test_what_a_replay_would_send_out_of_order_is_told_as_the_deed_tells_i
     shown = queries(office).events(Action.REPLAY, SHOP)
     assert shown["out_of_order"] == [made[0], made[1], made[2]]  # each with a later one of its customer
     assert queries(office).events(Action.REPLAY, Selection(ids=tuple(made[3:])))["out_of_order"] == []
-    done = await office.operator.events(Action.REPLAY, SHOP, yes=True)
+    done = await office.operator.events(Action.REPLAY, SHOP)
     assert done["out_of_order"] == shown["out_of_order"]
     assert queries(office).events(Action.DISCARD, SHOP)["out_of_order"] == []
 
@@ -129,14 +131,14 @@ async def test_a_filter_by_what_there_is_none_of_is_refused_with_the_nearest(
         lambda: queries(office).list_webhooks(filter_),
         lambda: queries(office).events(Action.REPLAY, selection),
         lambda: queries(office).webhooks(selection),
-        lambda: queries(office).remap(selection),
+        lambda: remapping.preview(queries(office), selection),
     ):
         with pytest.raises(UnknownName, match=told):
             look()
     for change in (
-        office.operator.events(Action.REPLAY, selection, yes=True),
-        office.operator.remap(selection, yes=True),
-        office.operator.erase(selection, yes=True),
+        office.operator.events(Action.REPLAY, selection),
+        office.operator.remap(selection),
+        office.operator.erase(selection),
     ):
         with pytest.raises(UnknownName):
             await change
@@ -167,7 +169,7 @@ async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
         LINES.replace("    key:", "    when: item.sku == 'a'\n    key:")
         + LINES.split("rules:\n")[1].replace("name: line", "name: more\n    target: erp")
     )
-    told = queries(office).remap(SHOP)
+    told = remapping.preview(queries(office), SHOP)
     new = told.pop("new")
     assert [(one["webhook_id"], one["rule"], one["target"]) for one in new] == [(webhook, "more", "erp")] * 2
     assert told == {
@@ -186,18 +188,18 @@ async def test_a_remap_is_told_and_nothing_changes(office: Office) -> None:
     }
     assert office.events() == before
     assert office.woken == []
-    await office.operator.remap(SHOP, yes=True)
+    await office.operator.remap(SHOP)
     assert {event["id"] for event in office.events()} == {event["id"] for event in [*before, *new]}
 
 
 async def test_of_new_events_and_of_failures_all_are_counted_and_a_hundred_listed(office: Office) -> None:
     made = [await office.receive_lines("a") for _ in range(101)]
     office.configuration.write(BROKEN)
-    told = queries(office).remap(SHOP)
+    told = remapping.preview(queries(office), SHOP)
     assert (told["failed_count"], len(told["failed"]), told["new_count"], told["new"]) == (101, 100, 0, [])
     assert [one["id"] for one in told["failed"]] == made[:100]
     office.configuration.write(LINES.replace("name: line", "name: renamed"))
-    told = queries(office).remap(SHOP)
+    told = remapping.preview(queries(office), SHOP)
     assert (told["new_count"], len(told["new"]), told["failed_count"], told["failed"]) == (101, 100, 0, [])
     assert [one["webhook_id"] for one in told["new"]] == made[:100]
 

@@ -1,40 +1,30 @@
-"""What an operator does to the record, in the process that owns the store: the admin API and the commands call this.
+"""An operator's changes to the record, made in the process that owns the store.
 
-Everything is shown first (`queries`): how much, of what time, what it would send twice; `yes` does it. Whatever is done
-is a line of the log that says who did it, to what and why.
+What they would do is shown first (`table`). Whatever is done is a line of the log (`audit`), also where it breaks off.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import Mapped, PauseReason, Receipt, Webhook
+from bridge.model import Mapped, PauseReason, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
+from bridge.operations.actions import remapping
+from bridge.operations.actions.audit import NOBODY, Asker, audit, audited
 from bridge.operations.queries import LISTED, Queries
 from bridge.receiving.processing import Processor
 from bridge.store import actions
 from bridge.store.actions import Action, Erased, Selection
-from bridge.store.reader import Filter
 from bridge.store.store import Store
 from bridge.target_state import TargetState, TargetTransition
 from bridge.times import iso
 
-_TOLD = 20  # ids in a line of the log
+T = TypeVar("T")
+
 _AT_ONCE = 4 << 20  # bytes of events, from which on no more webhooks are mapped before these are stored
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks for a change, as far as they say, and their reason."""
-
-    name: str | None = None
-    note: str | None = None
-
-
-NOBODY = Asker()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +41,7 @@ class Operator:
     changed: Callable[[TargetTransition], None]
     processor: Processor = field(default_factory=Processor)
 
-    async def events(self, action: Action, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
+    async def events(self, action: Action, selection: Selection, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.
 
         Raises:
@@ -59,58 +49,60 @@ class Operator:
             UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.queries.events, action, selection)
-        if not yes:
-            return answer
         answer["out_of_order"] = []
-        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_events(selection, action)):
-            changed = await self.store.change(action, ids)
-            self.wake(changed.targets)
-            if action is Action.DISCARD:
-                _tell_discarded(changed.ids, "operator")
-            answer["done"] += len(changed.ids)
-            answer["ids"] = (answer["ids"] + list(changed.ids))[:LISTED]
-            answer["out_of_order"] = (answer["out_of_order"] + list(changed.out_of_order))[:LISTED]
-        _tell(action, asker, selection=selection, ids=answer["ids"], events=answer["done"])
+        with audited(action, asker, selection, "events") as progress:
+            for ids in await asyncio.to_thread(self.queries.batches, actions.selected_events(selection, action)):
+                done, broke = await _outcomes([self.store.change(action, ids)])
+                for changed in done:
+                    progress.add(changed.ids)
+                    self.wake(changed.targets)
+                    if action is Action.DISCARD:
+                        _log_discarded(changed.ids, "operator")
+                    answer["done"] += len(changed.ids)
+                    answer["ids"] = (answer["ids"] + list(changed.ids))[:LISTED]
+                    answer["out_of_order"] = (answer["out_of_order"] + list(changed.out_of_order))[:LISTED]
+                if broke:
+                    raise broke
         return answer
 
-    async def remap(
-        self, selection: Selection, *, yes: bool, again: bool = False, asker: Asker = NOBODY
-    ) -> dict[str, Any]:
+    async def remap(self, selection: Selection, asker: Asker = NOBODY, *, again: bool = False) -> dict[str, Any]:
         """Run today's rules over stored webhooks; `again`: also in place of events that are held.
 
         Raises:
             StoreError: an id is not there.
             UnknownName: the filter is by what there is none of.
         """
-        answer = await asyncio.to_thread(self.queries.remap, selection, again=again)
-        if not yes:
-            return answer
-        told: list[str] = []
-        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
-            async for receipts in self._remapped(await asyncio.to_thread(self.queries.load, ids), again):
-                for receipt in receipts:
-                    _tell_discarded(receipt.discarded, "remapped")
-                answer["done"] += len(receipts)
-                told += [receipt.webhook_id for receipt in receipts][: _TOLD - len(told)]
-                self.wake(self.queries.target_urls)  # what a discarded event kept waiting may be for any of them
-        _tell("remap", asker, selection=selection, ids=told, webhooks=answer["done"])
+        answer = await asyncio.to_thread(remapping.nothing_yet, self.queries, selection)
+        with audited("remap", asker, selection, "webhooks") as progress:
+            for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
+                async for mapped in self._mapped(await asyncio.to_thread(self.queries.load, ids), answer, again=again):
+                    done, broke = await _outcomes([self.store.remap(*one, again=again) for one in mapped])
+                    for receipt in done:
+                        _log_discarded(receipt.discarded, "remapped")
+                    answer["done"] += len(done)
+                    progress.add([receipt.webhook_id for receipt in done])
+                    self.wake(self.queries.target_urls)  # what a discarded event kept waiting may be for any of them
+                    if broke:
+                        raise broke
         return answer
 
-    async def _remapped(self, webhooks: Iterable[Webhook], again: bool) -> AsyncIterator[list[Receipt]]:
+    async def _mapped(
+        self, webhooks: Iterable[tuple[Webhook, dict[str, str]]], answer: dict[str, Any], *, again: bool
+    ) -> AsyncIterator[list[tuple[Webhook, Mapped]]]:
         """Map webhooks again, several at once, but for those that make much: it is all in memory until it is stored."""
-        mapped: list[tuple[Webhook, Mapped]] = []
-        for webhook in webhooks:
-            if rules := self.queries.rules.get(webhook.source):
-                mapped.append((webhook, await self.processor.process_aside(rules, webhook)))
-            if sum(mapping.size for _, mapping in mapped) > _AT_ONCE:
-                yield await self._stored(mapped, again)
-                mapped = []
-        yield await self._stored(mapped, again)
+        some: list[tuple[Webhook, Mapped]] = []
+        for webhook, states in webhooks:
+            rules = self.queries.rules.get(webhook.source)
+            mapped = await self.processor.process_aside(rules, webhook) if rules else None
+            remapping.count(answer, webhook, mapped, states, again=again)
+            if mapped:
+                some.append((webhook, mapped))
+            if sum(mapping.size for _, mapping in some) > _AT_ONCE:
+                yield some
+                some = []
+        yield some
 
-    async def _stored(self, mapped: Iterable[tuple[Webhook, Mapped]], again: bool) -> list[Receipt]:
-        return await asyncio.gather(*(self.store.remap(*one, again=again) for one in mapped))
-
-    async def erase(self, selection: Selection, *, yes: bool, asker: Asker = NOBODY) -> dict[str, Any]:
+    async def erase(self, selection: Selection, asker: Asker = NOBODY) -> dict[str, Any]:
         """Delete webhooks with their events and attempts, for good: nothing of them is left in the store's files.
 
         Raises:
@@ -119,28 +111,32 @@ class Operator:
             UnknownName: the filter is by what there is none of.
         """
         answer = await asyncio.to_thread(self.queries.webhooks, selection) | {"being_sent": []}
-        if not yes:
-            return answer
         try:
             await self.store.check_purging()
         except StoreUnavailable as error:
             raise StoreUnavailable(f"nothing is erased, since {error}: end that, and try again") from None
-        told: list[str] = []
-        for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
-            erased = list(zip(ids, await asyncio.gather(*map(self.store.erase, ids)), strict=True))
-            done = [id_ for id_, became in erased if became is Erased.DONE]
-            answer["done"] += len(done)
-            answer["being_sent"] += [id_ for id_, became in erased if became is Erased.BEING_SENT]
-            told += done[: _TOLD - len(told)]
-            self.wake(self.queries.target_urls)  # what an erased event kept waiting may be for any of them
+        except StoreError as error:
+            raise StoreError(f"nothing is erased: {error}") from None
+        with audited("erase", asker, selection, "webhooks") as progress:
+            for ids in await asyncio.to_thread(self.queries.batches, actions.selected_webhooks(selection)):
+                done, broke = await _outcomes([self._erased(id_) for id_ in ids])
+                gone = [id_ for id_, became in done if became is Erased.DONE]
+                progress.add(gone)
+                answer["done"] += len(gone)
+                answer["being_sent"] += [id_ for id_, became in done if became is Erased.BEING_SENT]
+                self.wake(self.queries.target_urls)  # what an erased event kept waiting may be for any of them
+                if broke:
+                    raise broke
         answer["being_sent"] = answer["being_sent"][:LISTED]
-        _tell("erase", asker, selection=selection, ids=told, webhooks=answer["done"])
         try:
             await self.store.purge()
         except StoreUnavailable as error:
             kept = f"pieces of them stay in the files while {error}: end that, and the next erase takes them away"
             raise StoreUnavailable(f"{answer['done']} webhooks are deleted, but {kept}") from None
         return answer
+
+    async def _erased(self, webhook_id: str) -> tuple[str, Erased]:
+        return webhook_id, await self.store.erase(webhook_id)
 
     async def secrets(self, source: str, asker: Asker = NOBODY) -> list[dict[str, Any]]:
         """The secrets that a sender handed over, oldest first. They are read once: the bridge forgets them.
@@ -152,7 +148,7 @@ class Operator:
         if not taken:
             hint = "with registering: true in its file, let the sender hand one over"
             raise StoreError(f"there is no secret for source {source[:100]} that nobody has read yet, {hint}")
-        _tell("secrets", asker, source=source, secrets=len(taken))
+        audit("secrets", asker, source=source, secrets=len(taken))
         return [{"secret": one.secret, "client": one.client, "received_at": iso(one.received_at)} for one in taken]
 
     async def pause(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:
@@ -164,7 +160,7 @@ class Operator:
         await asyncio.to_thread(self.queries.target, name)
         await self._change(name, lambda state: state.paused(self.store.clock.running(), PauseReason.OPERATOR))
         log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
-        _tell("pause", asker, target=name)
+        audit("pause", asker, target=name)
         return await asyncio.to_thread(self.queries.target, name)
 
     async def resume(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:
@@ -180,7 +176,7 @@ class Operator:
             before = transition.before
             paused_for = (moment - (before.paused_at or moment)) / 1000
             log.warning(logs.TARGET_RESUMED, target=name, reason=before.reason, seconds=paused_for)
-            _tell("resume", asker, target=name)
+            audit("resume", asker, target=name)
             self.wake([name])
         return await asyncio.to_thread(self.queries.target, name)
 
@@ -197,38 +193,22 @@ class Operator:
         return transition
 
 
-def _tell(
-    action: str,
-    asker: Asker,
-    *,
-    selection: Selection | None = None,
-    ids: Iterable[str] | None = None,
-    events: int | None = None,
-    webhooks: int | None = None,
-    secrets: int | None = None,
-    source: str | None = None,
-    target: str | None = None,
-) -> None:
-    """The line about a change: who asked for it and why, what was chosen, how much was changed."""
-    wanted = selection.filter if selection else Filter()
-    by = {"state": wanted.state, "source": wanted.source, "rule": wanted.rule, "target": wanted.target}
-    chosen = {name: value for name, value in (by | {"since": wanted.since}).items() if value is not None}
-    what = {
-        name: value
-        for name, value in {
-            "filter": chosen or None,
-            "ids": None if ids is None else list(ids)[:_TOLD],
-            "events": events,
-            "webhooks": webhooks,
-            "secrets": secrets,
-            "source": source,
-            "target": target,
-        }.items()
-        if value is not None
-    }
-    log.warning(logs.OPERATOR_CHANGED, action=action, by=asker.name, note=asker.note, **what)
+async def _outcomes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], BaseException | None]:
+    """What the store did of what it was asked for, and what broke the rest off, if something did.
+
+    What it was asked for it does, whoever has stopped waiting for it: a change that is ended counts that, too.
+    """
+    asked = asyncio.gather(*asks, return_exceptions=True)
+    broke: BaseException | None = None
+    try:
+        answers = await asyncio.shield(asked)
+    except asyncio.CancelledError as error:
+        answers, broke = await asked, error
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    done = [answer for answer in answers if not isinstance(answer, BaseException)]
+    return done, broke or next(iter(failed), None)
 
 
-def _tell_discarded(event_ids: Iterable[str], reason: str) -> None:
+def _log_discarded(event_ids: Iterable[str], reason: str) -> None:
     for event_id in event_ids:
         log.info(logs.EVENT_DISCARDED, event_id=event_id, reason=reason)

@@ -14,7 +14,8 @@ import httpx
 from bridge.errors import BridgeError, ConfigError, Problem, Severity, StoreError, StoreLocked
 from bridge.mapping.rules import Rules
 from bridge.operations.actions.operator import Operator
-from bridge.operations.actions.requests import asker_name, perform, preview, read
+from bridge.operations.actions.requests import asker_name, read
+from bridge.operations.actions.table import find, perform, preview
 from bridge.operations.queries import Queries
 from bridge.operations.rules.send import reachable
 from bridge.settings.configuration import Names
@@ -30,6 +31,10 @@ _CONNECTED_WITHIN = 5.0
 
 class NotAsked(BridgeError):
     """The running bridge could not be asked; says why."""
+
+
+class Unanswered(BridgeError):
+    """The running bridge was asked for a change, and whether it made it is not known."""
 
 
 def ask(
@@ -51,7 +56,7 @@ def ask(
         BridgeError: it was refused, and why.
     """
     asker = asker_name(name)
-    by_rules = path == "webhooks/remap" or (payload is None and path.startswith(("webhooks/", "explain/")))
+    by_rules = path.startswith(("webhooks/", "explain/")) if payload is None else find(path)[0].by_rules
     note = None
     if by_rules and database.is_owned(store_url):
         try:
@@ -114,8 +119,13 @@ def _there(path: str, payload: dict[str, Any] | None, settings: AdminSettings | 
     timeout = httpx.Timeout(within, connect=_CONNECTED_WITHIN)
     try:
         answer = httpx.request(method, url, json=payload, headers=headers, timeout=timeout, trust_env=False)
-    except httpx.TransportError as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise NotAsked(f"the running bridge does not answer at {url} ({type(error).__name__})") from None
+    except httpx.TransportError as error:
+        told = f"the running bridge took this request at {url}, and did not answer it ({type(error).__name__})"
+        if payload is not None and payload.get("yes", True):
+            raise Unanswered(f"{told}: it may be done all the same, operator.changed in its log says so") from None
+        raise NotAsked(told) from None
     if answer.status_code == 401:
         raise NotAsked("the running bridge refuses the admin token, give this command the same one")
     try:

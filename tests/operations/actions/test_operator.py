@@ -1,7 +1,8 @@
-"""What an operator does: shown first, done with `yes`, in portions, and told to whoever sends."""
+"""What an operator does: in portions, with an audit line, and told to whoever sends."""
 
 import asyncio
 import itertools
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from forwarding.support import logged
 from targets import put_target
 
-from bridge.errors import StoreError
+from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import EventState
 from bridge.observing import logs
-from bridge.operations.actions.operator import Asker
+from bridge.operations.actions import remapping
+from bridge.operations.actions.audit import Asker
+from bridge.operations.actions.operator import Operator
+from bridge.operations.actions.table import perform
 from bridge.operations.queries import Queries
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
@@ -29,6 +33,12 @@ BROKEN = LINES.replace("item.sku }}", "item.size }}")
 CHEAPER = LINES.replace('sku: "{{ item.sku }}"', 'sku: "cheap {{ item.sku }}"')
 
 
+async def shown_or_done(office: Office, selection: Selection, *, yes: bool) -> dict[str, Any]:
+    """A remap, or its preview."""
+    operator = office.operator
+    return await operator.remap(selection) if yes else remapping.preview(operator.queries, selection)
+
+
 def only(*ids: str) -> Selection:
     return Selection(ids=ids)
 
@@ -42,7 +52,7 @@ async def test_with_yes_it_is_done_told_and_heard_of_at_once(action: Action, off
     await office.bring(EventState.HELD)
     made = [event["id"] for event in office.events()]
     office.woken.clear()
-    answer = await office.operator.events(action, SHOP, yes=True)
+    answer = await office.operator.events(action, SHOP)
     assert (answer["count"], answer["done"], answer["ids"]) == (2, 2, made)
     assert {event["state"] for event in office.events()} == {"discarded" if action is Action.DISCARD else "pending"}
     assert office.woken == [{"crm"}]
@@ -53,7 +63,7 @@ async def test_many_are_done_in_portions_and_a_hundred_of_them_named(office: Off
         await office.receive_lines(*map(str, range(150)))
     await office.bring(EventState.DEAD)
     made = [event["id"] for event in office.events()]
-    answer = await office.operator.events(Action.REPLAY, SHOP, yes=True)
+    answer = await office.operator.events(Action.REPLAY, SHOP)
     assert (answer["count"], answer["done"]) == (450, 450)
     assert answer["ids"] == made[:100]
     assert office.store.asked == [200, 200, 50]
@@ -65,7 +75,7 @@ async def test_events_that_go_to_the_end_of_their_line_are_replayed_once(office:
     await office.receive({"customer": 7, "lines": [{"id": number, "sku": "a"} for number in range(250)]})
     await office.bring(EventState.DISCARDED)
     made = [event["id"] for event in office.events()]
-    assert (await office.operator.events(Action.REPLAY, SHOP, yes=True))["done"] == 250
+    assert (await office.operator.events(Action.REPLAY, SHOP))["done"] == 250
     assert office.store.asked == [250, 200, 50]
     assert [event["id"] for event in office.events()] == made
 
@@ -75,10 +85,10 @@ async def test_an_id_that_is_not_there_is_named_and_nothing_changes(office: Offi
     await office.bring(EventState.DEAD)
     (made,) = office.events()
     with pytest.raises(StoreError, match="there is no event ev_gone,"):
-        await office.operator.events(Action.REPLAY, only(made["id"], "ev_gone"), yes=True)
+        await office.operator.events(Action.REPLAY, only(made["id"], "ev_gone"))
     for change in (office.operator.remap, office.operator.erase):
         with pytest.raises(StoreError, match="there is no webhook wh_gone,"):
-            await change(only(webhook, "wh_gone"), yes=True)
+            await change(only(webhook, "wh_gone"))
     assert office.events() == [made]
     assert office.webhooks() == [webhook]
 
@@ -88,7 +98,7 @@ async def test_ids_of_events_in_another_state_are_left_alone(office: Office) -> 
     claims = await office.claim(1)
     await office.end(claims, EventState.DEAD)
     made = [event["id"] for event in office.events()]
-    answer = await office.operator.events(Action.REPLAY, only(*made), yes=True)
+    answer = await office.operator.events(Action.REPLAY, only(*made))
     assert (answer["count"], answer["done"], answer["ids"]) == (1, 1, made[:1])
 
 
@@ -98,9 +108,9 @@ async def test_an_overtaken_replay_is_told(office: Office) -> None:
     await office.bring(EventState.DEAD)
     await office.bring(EventState.DELIVERED)
     first, second = office.events()
-    preview = await office.operator.events(Action.REPLAY, only(first["id"]), yes=False)
+    preview = office.operator.queries.events(Action.REPLAY, only(first["id"]))
     assert preview["out_of_order"] == [first["id"]]
-    answer = await office.operator.events(Action.REPLAY, only(first["id"]), yes=True)
+    answer = await office.operator.events(Action.REPLAY, only(first["id"]))
     assert answer["out_of_order"] == [first["id"]]
     assert [event["id"] for event in office.events()] == [second["id"], first["id"]]
 
@@ -114,7 +124,7 @@ async def test_a_remap_goes_on_beside_the_event_loop_in_the_turns_of_its_source(
     off_loop = OffLoop()
     operator = replace(office.operator, processor=Processor(off_loop))
     async with off_loop.turn("shop", 1):
-        remapping = asyncio.create_task(operator.remap(SHOP, yes=True))
+        remapping = asyncio.create_task(operator.remap(SHOP))
         for _ in iter(lambda: len(off_loop._lines["shop"]), 1):  # until it waits
             await asyncio.sleep(0)
     assert (await remapping)["done"] == 2
@@ -144,9 +154,9 @@ async def test_a_remap_replaces_pending_and_dead_events_and_held_ones_where_aske
         "failed": [],
         "note": None,
     }
-    assert await office.operator.remap(SHOP, yes=False, again=again) == expected | {"done": 0}
+    assert remapping.preview(office.operator.queries, SHOP, again=again) == expected | {"done": 0}
     assert office.events() == [before]
-    assert await office.operator.remap(SHOP, yes=True, again=again) == expected | {"done": 1}
+    assert await office.operator.remap(SHOP, again=again) == expected | {"done": 1}
     (after,) = office.events()
     if is_replaced:
         assert (after["id"], after["state"], after["reason"]) == (before["id"], "pending", None)
@@ -160,7 +170,7 @@ async def test_a_replaced_event_starts_anew_with_todays_max_age(office: Office) 
     await office.bring(EventState.DEAD)
     office.configuration.write(LINES.replace("    key:", "    max_age: 1h\n    key:"))
     office.hand.at += DAY
-    await office.operator.remap(SHOP, yes=True)
+    await office.operator.remap(SHOP)
     (claim,) = await office.claim()
     assert (claim.attempt, claim.retries, claim.expires_at) == (2, 0, office.hand.at + HOUR)
 
@@ -173,7 +183,7 @@ async def test_of_what_is_no_longer_made_only_the_pending_is_discarded(state: Ev
     office.configuration.write(LINES.replace("    key:", "    when: item.sku == 'b'\n    key:"))
     is_pending = state is EventState.PENDING
     for yes in (False, True):
-        answer = await office.operator.remap(only(webhook), yes=yes)
+        answer = await shown_or_done(office, only(webhook), yes=yes)
         assert (answer["discarded"], answer["replaced"], answer["untouched"]) == (int(is_pending), 0, 0)
     (after,) = office.events()
     assert (after["state"], after["reason"]) == ("discarded", "remapped") if is_pending else after == before
@@ -184,11 +194,11 @@ async def test_a_remap_lists_the_events_that_were_never_there(office: Office) ->
     webhook = await office.receive_lines("a")
     (before,) = office.events()
     office.configuration.write(LINES + LINES.split("rules:\n")[1].replace("name: line", "name: more\n    target: erp"))
-    preview = await office.operator.remap(SHOP, yes=False)
+    preview = remapping.preview(office.operator.queries, SHOP)
     (new,) = preview["new"]
     assert (new["webhook_id"], new["rule"], new["target"]) == (webhook, "more", "erp")
     assert office.events() == [before]
-    await office.operator.remap(SHOP, yes=True)
+    await office.operator.remap(SHOP)
     assert [event["id"] for event in office.events()] == [before["id"], new["id"]]
     assert office.woken[-1] == {"crm", "erp"}
 
@@ -199,7 +209,7 @@ async def test_a_renamed_rule_makes_new_events_unless_it_says_what_it_was(was: s
     await office.bring(EventState.DELIVERED)
     (before,) = office.events()
     office.configuration.write(LINES.replace("name: line\n", f"name: renamed\n{was}"))
-    answer = await office.operator.remap(SHOP, yes=True)
+    answer = await office.operator.remap(SHOP)
     assert (len(answer["new"]), answer["untouched"]) == (new, 1 - new)
     assert office.events()[0] == before
     assert len(office.events()) == 1 + new
@@ -210,10 +220,10 @@ async def test_an_item_is_the_same_by_its_key_or_else_by_its_content(office: Off
     made = [event["id"] for event in office.events()]
     assert len(set(made)) == 2  # a key that is repeated gets its occurrence added
     office.configuration.write(CHEAPER)
-    assert (await office.operator.remap(SHOP, yes=True))["replaced"] == 2
+    assert (await office.operator.remap(SHOP))["replaced"] == 2
     assert [event["id"] for event in office.events()] == made
     office.configuration.write(LINES.replace("    key: item.id\n", ""))
-    assert len((await office.operator.remap(SHOP, yes=False))["new"]) == 2
+    assert len((remapping.preview(office.operator.queries, SHOP))["new"]) == 2
 
 
 async def test_a_rule_that_breaks_discards_nothing_and_is_told(office: Office) -> None:
@@ -221,7 +231,7 @@ async def test_a_rule_that_breaks_discards_nothing_and_is_told(office: Office) -
     before = office.events()
     office.configuration.write(BROKEN)
     for yes in (False, True):
-        answer = await office.operator.remap(SHOP, yes=yes)
+        answer = await shown_or_done(office, SHOP, yes=yes)
         (failed,) = answer["failed"]
         assert failed["id"] == webhook
         assert "size" in failed["error"]
@@ -235,7 +245,7 @@ async def test_a_failed_webhook_becomes_mapped_by_the_repaired_rule(office: Offi
     webhook = await office.receive_lines("a")
     assert (office.webhook(webhook)["state"], office.events()) == ("failed", [])
     office.configuration.write(LINES)
-    answer = await office.operator.remap(Selection(filter=Filter(state="failed")), yes=True)
+    answer = await office.operator.remap(Selection(filter=Filter(state="failed")))
     assert (answer["count"], len(answer["new"]), answer["failed"]) == (1, 1, [])
     assert (office.webhook(webhook)["state"], office.webhook(webhook)["why"]) == ("mapped", [])
     assert [event["state"] for event in office.events()] == ["pending"]
@@ -243,7 +253,7 @@ async def test_a_failed_webhook_becomes_mapped_by_the_repaired_rule(office: Offi
 
 async def test_an_unreadable_webhook_stays_so_and_is_told(office: Office) -> None:
     webhook = await office.receive(b"[")
-    answer = await office.operator.remap(SHOP, yes=True)
+    answer = await office.operator.remap(SHOP)
     assert [one["id"] for one in answer["failed"]] == [webhook]
     assert office.webhook(webhook)["state"] == "unreadable"
 
@@ -255,7 +265,7 @@ async def test_webhooks_of_a_source_that_left_the_configuration_are_told_and_lef
     (office.configuration.directory / "sources" / "shop.yaml").unlink()
     known = await office.receive({"lines": []}, source="forms")
     for yes in (False, True):
-        answer = await office.operator.remap(only(webhook, known), yes=yes)
+        answer = await shown_or_done(office, only(webhook, known), yes=yes)
         assert answer["failed"] == [{"id": webhook, "error": "source shop is not configured"}]
         assert (answer["count"], answer["done"]) == (2, int(yes))  # of what was really done
     assert office.events() == before
@@ -265,7 +275,7 @@ async def test_a_remap_of_many_counts_all_and_lists_a_hundred(office: Office) ->
     for _ in range(101):
         await office.receive_lines("a")
     office.configuration.write(LINES.replace("name: line", "name: renamed"))
-    answer = await office.operator.remap(SHOP, yes=True)
+    answer = await office.operator.remap(SHOP)
     assert (answer["count"], answer["done"], answer["discarded"]) == (101, 101, 101)
     assert (answer["new_count"], len(answer["new"])) == (101, 100)
 
@@ -274,12 +284,12 @@ async def test_what_an_operator_discards_is_logged_one_by_one(office: Office) ->
     await office.receive_lines("a", "b")
     first, second = (event["id"] for event in office.events())
     with logged() as log:
-        await office.operator.events(Action.DISCARD, only(first), yes=False)
+        await perform(office.operator, "events/discard", {"ids": [first]})
         assert log.lines == []
-        await office.operator.events(Action.DISCARD, only(first), yes=True)
+        await office.operator.events(Action.DISCARD, only(first))
         office.configuration.write(LINES.replace("    key:", "    when: item.sku == 'c'\n    key:"))
-        await office.operator.remap(SHOP, yes=False)
-        await office.operator.remap(SHOP, yes=True)
+        remapping.preview(office.operator.queries, SHOP)
+        await office.operator.remap(SHOP)
     told = [(line["event_id"], line["reason"]) for line in log.named(logs.EVENT_DISCARDED)]
     assert told == [(first, "operator"), (second, "remapped")]
 
@@ -290,7 +300,7 @@ async def test_what_a_remap_frees_is_heard_of_by_its_target(office: Office) -> N
     first = await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "a"}]})
     await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "b"}]})
     office.configuration.write(ordered.replace("target: erp", "target: erp\n    when: item.sku == 'b'"))
-    await office.operator.remap(only(first), yes=True)
+    await office.operator.remap(only(first))
     assert "erp" in office.woken[-1]
     assert [claim.event_id for claim in await office.claim(target="erp")] == [office.events()[1]["id"]]
 
@@ -304,16 +314,16 @@ async def test_who_asked_for_what_and_why_is_a_line(office: Office) -> None:
     await office.bring(EventState.DEAD)
     made = [event["id"] for event in office.events()]
     with logged() as log:
-        await office.operator.events(Action.REPLAY, SHOP, yes=False, asker=anna)
+        await perform(office.operator, "events/replay", {"filter": {"source": "shop"}}, "anna")
         assert log.lines == []
         since = Selection(filter=Filter(source="shop", state="dead", since=NOW))
-        await office.operator.events(Action.REPLAY, since, yes=True, asker=anna)
-        await office.operator.events(Action.DISCARD, only(made[0]), yes=True)
-        await office.operator.remap(only(*hooks), yes=True, asker=anna)
+        await office.operator.events(Action.REPLAY, since, anna)
+        await office.operator.events(Action.DISCARD, only(made[0]))
+        await office.operator.remap(only(*hooks), anna)
         await office.operator.pause("crm", anna)
         await office.operator.resume("crm", anna)
         await office.operator.resume("crm", anna)  # it is open already: nothing is changed
-        await office.operator.erase(only(*hooks), yes=True, asker=anna)
+        await office.operator.erase(only(*hooks), anna)
     told = [
         {k: v for k, v in line.items() if k not in ("event", "log_level")} for line in log.named(logs.OPERATOR_CHANGED)
     ]
@@ -332,14 +342,63 @@ async def test_who_asked_for_what_and_why_is_a_line(office: Office) -> None:
 # erase
 
 
+CHANGES: dict[str, tuple[Callable[[Operator], Coroutine[Any, Any, Any]], str, int]] = {
+    "replay": (lambda operator: operator.events(Action.REPLAY, SHOP, Asker("anna", "mended")), "events", 200),
+    "discard": (lambda operator: operator.events(Action.DISCARD, SHOP, Asker("anna", "mended")), "events", 200),
+    "remap": (lambda operator: operator.remap(SHOP, Asker("anna", "mended")), "webhooks", 2),
+    "erase": (lambda operator: operator.erase(SHOP, Asker("anna", "mended")), "webhooks", 2),
+}
+
+
+async def dead_events(office: Office, change: str) -> None:
+    """250 of one webhook, or 3 webhooks with one each."""
+    if change in ("replay", "discard"):
+        await office.receive_lines(*("a" * 250))
+    else:
+        for _ in range(3):
+            await office.receive_lines("a")
+    await office.bring(EventState.DEAD)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_that_breaks_off_half_way_tells_what_was_done(change: str, office: Office) -> None:
+    await dead_events(office, change)
+    office.store.fails_with = StoreUnavailable("the disk is full")
+    begin, counted, done = CHANGES[change]
+    with logged() as log, pytest.raises(StoreUnavailable) as refused:
+        await begin(office.operator)
+    assert str(refused.value) == f"it broke off after {done} {counted} were done: the disk is full"
+    (line,) = log.named(logs.OPERATOR_CHANGED)
+    assert (line["action"], line["by"], line["note"], line["filter"]) == (change, "anna", "mended", {"source": "shop"})
+    assert (line[counted], len(line["ids"]), line["broke_off"]) == (done, min(done, 20), "StoreUnavailable")
+    assert office.woken  # what was done is sent
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_that_is_ended_half_way_tells_what_the_store_did(change: str, office: Office) -> None:
+    await dead_events(office, change)
+    begin, counted, _ = CHANGES[change]
+    with logged() as log:
+        changing = asyncio.create_task(begin(office.operator))
+        await office.store.asked_twice.wait()
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+    (line,) = log.named(logs.OPERATOR_CHANGED)
+    assert (line[counted], line["broke_off"]) == (250 if counted == "events" else 3, "CancelledError")
+
+
 async def test_erase_deletes_for_good_what_is_not_being_sent(office: Office) -> None:
     busy = await office.receive_lines("a", key="one")
     await office.claim()
     gone = await office.receive_lines("b", key="two")
     shown = {"count": 2, "oldest": "2023-11-14T22:13:20.000Z", "newest": "2023-11-14T22:13:20.000Z"}
-    assert await office.operator.erase(SHOP, yes=False) == shown | {"done": 0, "being_sent": []}
+    assert await perform(office.operator, "webhooks/erase", {"filter": {"source": "shop"}}) == shown | {
+        "done": 0,
+        "being_sent": [],
+    }
     assert office.webhooks() == [busy, gone]
-    assert await office.operator.erase(SHOP, yes=True) == shown | {"done": 1, "being_sent": [busy]}
+    assert await office.operator.erase(SHOP) == shown | {"done": 1, "being_sent": [busy]}
     assert office.webhooks() == [busy]
     assert [event["webhook_id"] for event in office.events()] == [busy]
     assert await office.receive_lines("b", key="two") != gone
@@ -359,14 +418,14 @@ async def test_what_others_erased_meanwhile_is_not_told_as_being_sent(office: Of
             return before
 
     fields = {name: getattr(office.operator.queries, name) for name in ("reader", "rules", "names", "target_urls")}
-    told = await replace(office.operator, queries=Before(**fields)).erase(SHOP, yes=True)
+    told = await replace(office.operator, queries=Before(**fields)).erase(SHOP)
     assert (before, told["done"], told["being_sent"]) == ([[first, second]], 1, [])
 
 
 async def test_what_an_erased_event_kept_waiting_is_heard_of_by_its_target(office: Office) -> None:
     office.configuration.write(LINES.replace("    key:", "    order_by: body.customer\n    target: erp\n    key:"))
     first, _ = [await office.receive({"customer": 7, "lines": [{"id": 1, "sku": "a"}]}) for _ in range(2)]
-    await office.operator.erase(only(first), yes=True)
+    await office.operator.erase(only(first))
     assert "erp" in office.woken[-1]
     assert office.events()[0]["next_attempt_at"] == "2023-11-14T22:13:20.000Z"
     assert len(await office.claim(target="erp")) == 1

@@ -1,6 +1,8 @@
 """Where a change is carried out: here where no bridge runs, else by the bridge that does, or a clear line why not."""
 
+import asyncio
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from http.server import BaseHTTPRequestHandler
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from running import answering
+from store.support import one
 
 from bridge.errors import BridgeError, ConfigError, Location, Problem, StoreError
 from bridge.mapping.rules import Rules
@@ -17,7 +20,7 @@ from bridge.settings.configuration import Names
 from bridge.settings.schema import AdminSettings
 from bridge.settings.secrets import Secret
 from bridge.store import reader
-from bridge.store.store import owned
+from bridge.store.store import Store, owned
 from operations.support import Configuration
 
 ALL = {"filter": {"source": "shop"}, "yes": True}
@@ -227,6 +230,44 @@ def test_whatever_else_answers_is_told_in_a_line(status: int, text: str, told: s
     with owned(url), pytest.raises(BridgeError, match=told) as refused:
         ask(url, "events/replay", admin=admin(port))
     assert "the-token" not in str(refused.value)
+
+
+def test_nothing_is_erased_of_a_file_that_cannot_be_cleaned(url: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "bridge.db") as connection:  # as somebody else set it up
+        connection.execute("PRAGMA auto_vacuum=FULL")
+    connection.close()
+    id_ = asyncio.run(stored(url))
+    with pytest.raises(StoreError, match=r"^nothing is erased: free space of this file cannot be .* let SQLite VACUUM"):
+        ask(url, "webhooks/erase", {"ids": [id_], "yes": True})
+    with reader.reading(url) as read:
+        assert [row["id"] for row in reader.list_webhooks(read, reader.Filter())] == [id_]
+
+
+async def stored(url: str) -> str:
+    webhook, mapping = one()
+    with owned(url) as engine:
+        store = Store(engine)
+        await store.start()
+        await store.accept(webhook, mapping, 0)
+        store.close()
+    return webhook.id
+
+
+def test_a_change_that_was_asked_for_and_not_answered_may_be_done(url: str) -> None:
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))  # and the connection ends
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name is the library's
+            """Tests are quiet."""
+
+    with answering(Silent) as port, owned(url):
+        with pytest.raises(
+            BridgeError, match=r"^the running bridge took .*: it may be done all the same, operator\.ch"
+        ):
+            ask(url, "events/replay", admin=admin(port))
+        with pytest.raises(BridgeError, match=r"it may be done all the same"):
+            ask(url, "targets/crm/pause", {"note": None}, admin=admin(port))
 
 
 def test_a_running_bridge_that_nobody_can_ask_is_told(url: str) -> None:

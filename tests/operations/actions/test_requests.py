@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bridge.errors import BridgeError, StoreError
 from bridge.model import EventState
 from bridge.observing import logs
-from bridge.operations.actions.requests import InvalidRequest, _read, asker_name, perform, read
+from bridge.operations.actions.requests import InvalidRequest, Selecting, asker_name, parse, read
+from bridge.operations.actions.table import perform
 from bridge.store.actions import Selection
 from bridge.store.reader import Filter
 from operations.support import Office
@@ -122,7 +123,7 @@ async def test_what_is_not_there_to_do_is_refused_in_few_words(path: str, office
 @pytest.mark.parametrize("payload", [{}, {"yes": True}, {"filter": {}, "yes": True}, {"filter": {"state": None}}])
 def test_ids_or_a_filter_must_say_which_ones(payload: Any) -> None:
     with pytest.raises(InvalidRequest, match="name ids, or a filter such as state or source"):
-        _read(payload)
+        parse(Selecting, payload)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +151,17 @@ def test_ids_or_a_filter_must_say_which_ones(payload: Any) -> None:
 )
 def test_a_request_that_is_wrong_is_refused_with_the_key_at_fault(payload: Any, told: str) -> None:
     with pytest.raises(InvalidRequest, match=told) as refused:
-        _read(payload)
+        parse(Selecting, payload)
     assert "pydantic" not in str(refused.value)
 
 
 def test_ids_and_filters_become_a_selection() -> None:
     filters = {"state": "dead", "source": "s", "rule": "r", "target": "t", "since": 5}
-    request, selection = _read({"ids": ["ev_1", "ev_2"], "filter": filters, "yes": True})
+    request = parse(Selecting, {"ids": ["ev_1", "ev_2"], "filter": filters, "yes": True})
     assert request.yes
     expected = Filter(state="dead", source="s", rule="r", target="t", since=5)
-    assert selection == Selection(ids=("ev_1", "ev_2"), filter=expected)
-    assert _read({"ids": []})[1] == Selection(ids=())
+    assert request.selection == Selection(ids=("ev_1", "ev_2"), filter=expected)
+    assert parse(Selecting, {"ids": []}).selection == Selection(ids=())
 
 
 anything = st.recursive(
@@ -172,8 +173,8 @@ anything = st.recursive(
 @given(anything)
 def test_any_json_is_a_selection_or_a_refusal(payload: Any) -> None:
     with contextlib.suppress(InvalidRequest):
-        request, selection = _read(payload)
-        assert selection.ids is not None or selection.filter != Filter()
+        request = parse(Selecting, payload)
+        assert request.selection.ids is not None or request.selection.filter != Filter()
         assert isinstance(request.yes, bool)
 
 

@@ -1,4 +1,4 @@
-"""What an operator does to events and webhooks: send again, discard, release, erase; and a preview of how much."""
+"""Operator actions in SQL: replay, discard, release and erase, with their previews."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Select, exists, func, select, update
 from bridge.errors import StoreError
 from bridge.model import EventState
 from bridge.store import target_states
+from bridge.store.batches import batch, size_of
 from bridge.store.deleting import delete_some
 from bridge.store.order import advance, key_of, to_the_end
-from bridge.store.portions import portion, size_of
 from bridge.store.reader import Filter, filtered_events, filtered_webhooks
 from bridge.store.tables import attempts, events, is_delivered_in_order, webhooks
 from bridge.target_state import TargetState
@@ -152,7 +152,7 @@ def ids_after(connection: Connection, query: Select[Any], cursor: int, count: in
     found = query.subquery()
     following = select(found.c.seq, found.c.id, size_of(found)).where(found.c.seq > cursor)
     rows = connection.execute(following.order_by(found.c.seq).limit(count + 1)).all()
-    some = portion(rows, count)
+    some = batch(rows, count)
     return (some[-1].seq if len(some) < len(rows) else None), [row.id for row in some]
 
 

@@ -1,4 +1,4 @@
-"""Attempts: what one showed is recorded, and its event moved, in one statement each."""
+"""Records attempts: each with the move of its event, in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""When SQLite empties its journal into the file: within the commit that makes it long, but not within a large one.
+"""SQLite checkpoints: within the commit that makes the journal long, but after a large one.
 
 Others then have a turn between the two, each of which takes as long as the other.
 """

@@ -1,4 +1,4 @@
-"""Claims: events leased for an attempt, given back unsent, or taken over from who will not finish."""
+"""Claims events: leases them for an attempt, gives them back unsent, takes over leases that ran out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the bridge's clocks stood when they were last looked at: the next run's running clock goes on from there."""
+"""The row of the clocks: where they stood last, so that the next run's running clock goes on from there."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Opening a database: one locked, writing owner of a SQLite file, any number of readers beside it."""
+"""Opens databases: one locked, writing owner of a SQLite file, any number of readers beside it."""
 
 import fcntl
 import os

@@ -1,10 +1,10 @@
-"""Deleting webhooks with all that came of them, a piece at a time, so that nobody waits long for the writer."""
+"""Deletes webhooks with all that came of them, a batch at a time."""
 
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, select, tuple_
 
-from bridge.store.portions import portion, size_of
+from bridge.store.batches import batch, size_of
 from bridge.store.prepared import Prepared
 from bridge.store.tables import attempts, dedupe, duplicates, events, webhooks
 
@@ -42,5 +42,5 @@ def _some(
     """As many of the rows as may go at once, and whether there are others."""
     query = select(table.c.seq, size_of(table), *columns).where(of_them).limit(_MOST + 1)
     rows = connection.execute(query).all()
-    some = portion(rows, _MOST)
+    some = batch(rows, _MOST)
     return some, len(some) < len(rows)

@@ -1,4 +1,4 @@
-"""Errors of a database's driver, as SQLAlchemy's own statements raise them."""
+"""Translates a database driver's errors to SQLAlchemy's."""
 
 from typing import Any
 

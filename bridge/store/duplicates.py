@@ -1,4 +1,4 @@
-"""What is known of the duplicates of a webhook: how many came and when, and how many brought another body."""
+"""Counts of the duplicates of a webhook: how many, when, and how many with another body."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The free space of a SQLite file, overwritten with zeros, so that what was deleted is gone from the disk as well.
+"""Overwrites the free space of a SQLite file with zeros, so that what was deleted is gone from the disk.
 
 `PRAGMA secure_delete` zeroes a row where it lies when it is deleted. But SQLite moves rows to other pages as pages fill
 up, and a page that it builds anew keeps what lay between its pointers and its rows: pieces of any row that was there.

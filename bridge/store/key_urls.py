@@ -1,4 +1,4 @@
-"""URLs that senders' keys came from which verified genuine webhooks: after a restart, they are asked before others."""
+"""Proven URLs of senders' keys: after a restart they are asked before others."""
 
 from collections.abc import Sequence
 

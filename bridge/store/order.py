@@ -1,4 +1,4 @@
-"""Events of one target, source and order key are sent one after another, in order of commit.
+"""Order keys: events of one target, source and key are sent one after another, in order of commit.
 
 Only the first of them is ever due. The others' `next_attempt_at` is `WAITING`, so a claim never has to look at them;
 whatever takes the first out of their way calls `advance`.

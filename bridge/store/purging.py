@@ -1,4 +1,4 @@
-"""Purging a SQLite file and its WAL of what deleted rows left behind, beside a writer that goes on writing.
+"""Purges a SQLite file and its WAL of what deleted rows left behind, beside a writer that goes on writing.
 
 First the WAL is emptied into the file, and SQLite is kept from doing so by itself: from then on nobody but us writes to
 the file, whose free space is overwritten in a thread of its own. In the end, between two transactions, the WAL is

@@ -1,4 +1,4 @@
-"""The record as people and scripts read it: webhooks and events as JSON values, through a read-only connection."""
+"""A read-only connection to the store, and webhooks and events as JSON values."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A row for each running instance, written to prove that a commit works: nobody else waits for it."""
+"""A row for each running instance, written to prove that a commit works."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

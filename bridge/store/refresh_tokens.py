@@ -1,4 +1,4 @@
-"""Refresh tokens that log-in services gave in place of the configured ones; sealed by whoever keeps them here."""
+"""Sealed refresh tokens, which log-in services gave in place of the configured ones."""
 
 from collections.abc import Sequence
 

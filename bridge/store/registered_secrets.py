@@ -1,4 +1,4 @@
-"""Secrets that senders handed over in a handshake: kept until the operator reads them, once."""
+"""Secrets that senders registered in a handshake: kept until the operator reads them, once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Today's mapping of a stored webhook in place of the earlier one: events keep their identity, and those sent stay."""
+"""Replaces the mapping of a stored webhook: events keep their identity, and those sent stay."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

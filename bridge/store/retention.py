@@ -1,4 +1,4 @@
-"""Deleting old webhooks in small transactions, so that nobody waits long for the writer."""
+"""Deletes webhooks that are older than they are kept, in small transactions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from bridge.model import EventState
+from bridge.store.batches import batch, size_of
 from bridge.store.deleting import delete_some
-from bridge.store.portions import portion, size_of
 from bridge.store.tables import events, webhooks
 
 _BATCH = 200
@@ -32,7 +32,7 @@ def _forget(connection: Connection, ask: Forget) -> tuple[int | None, int]:
     columns = (webhooks.c.seq, webhooks.c.id, stored_at, size_of(webhooks))
     query = select(*columns).where(webhooks.c.seq > ask.cursor)
     following = connection.execute(query.order_by(webhooks.c.seq).limit(_BATCH)).all()
-    rows = portion(following, _BATCH)
+    rows = batch(following, _BATCH)
     old = [row.id for row in rows if row.stored_at < ask.before]
     undecided = select(events.c.webhook_id).where(events.c.webhook_id.in_(old), events.c.state.in_(_UNDECIDED))
     forgotten = set(old) - set(connection.execute(undecided).scalars())

@@ -1,4 +1,4 @@
-"""The store as the other rooms see it: one owner of the database, every method one durable transaction."""
+"""The store's interface: every method is one durable transaction."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

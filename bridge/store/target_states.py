@@ -1,4 +1,4 @@
-"""The states of targets: whether one is paused, why, and how long it was in all. Instances share them."""
+"""The states of targets, shared by instances: read by a query, changed by compare-and-set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What was last said of the targets' tenants in SuperOffice Online, for people to see; nothing is decided by it."""
+"""The last known states of targets' tenants in SuperOffice Online, for people to see."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

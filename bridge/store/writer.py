@@ -1,4 +1,4 @@
-"""One thread that writes: whatever waits is committed together, so one fsync serves many callers (group commit)."""
+"""A writer thread with group commit: whatever waits is committed together, so one fsync serves many callers."""
 
 import asyncio
 import logging

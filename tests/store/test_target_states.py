@@ -99,13 +99,6 @@ async def test_pauses_from_before_the_migration_age_as_they_did(empty_url: str) 
     engine.dispose()
 
 
-def test_the_target_s_clock_stands_still_while_the_target_is_paused() -> None:
-    state = TargetState(name="crm", paused_at=NOW, paused_total=MINUTE)
-    assert state.clock(NOW - HOUR) == NOW - HOUR - MINUTE
-    assert state.clock(NOW) == state.clock(NOW + HOUR) == NOW - MINUTE
-    assert TargetState(name="crm", paused_total=MINUTE).clock(NOW + HOUR) == NOW + HOUR - MINUTE
-
-
 async def test_the_backlog_counts_pending_events_by_target_with_the_age_of_the_oldest(
     store: Store, look: Engine, hand: Hand
 ) -> None:

@@ -1,4 +1,4 @@
-"""How many rows one transaction touches where an operator or retention touches many: others wait for the writer."""
+"""Batch sizes: how many rows one transaction touches where an operator or retention touches many."""
 
 from collections.abc import Iterable
 from itertools import accumulate, islice
@@ -16,7 +16,7 @@ def size_of(rows: FromClause) -> ColumnElement[int]:
     return sum((func.coalesce(func.length(column), 0) for column in long), literal_column(str(_ROW))).label("size")
 
 
-def portion(rows: Iterable[Row[Any]], most: int) -> list[Row[Any]]:
+def batch(rows: Iterable[Row[Any]], most: int) -> list[Row[Any]]:
     """The first of some rows that have a `size`: at least one, if there is any, and at most so many."""
     first = list(islice(rows, most))
     before = accumulate((row.size for row in first), initial=0)

@@ -110,7 +110,7 @@ def _part_by_part(raw: bytes, limit: int, step: int, opened: Callable[[], _Strea
     stream = opened()
     while start < len(raw):
         if stream.eof:
-            if not raw[start:].strip(b"\0"):  # padding, which gzip's own tools leave out too
+            if not raw[start] and not raw[start:].strip(b"\0"):  # padding, which gzip's own tools leave out too
                 break
             parts += 1
             stream = opened()

@@ -1,11 +1,13 @@
 """Compressed bodies come out as they went in, and nothing that comes in makes more than the limit come out."""
 
 import gzip
+import random
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import brotli
 import pytest
@@ -157,3 +159,23 @@ def test_other_encodings_and_several_are_refused(name: str) -> None:
 def test_these_are_supported_and_nothing_stays_nothing(name: str) -> None:
     assert is_supported(name.encode())
     assert decompress(name, b"", LIMIT) == b""
+
+
+class Counted(bytes):
+    """Bytes that count how many of them are copied out."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        Counted.copied += len(part) if isinstance(part, bytes) else 0
+        return part
+
+
+@pytest.mark.parametrize("way", ["gzip", "zstd"])
+def test_however_many_members_there_are_each_byte_is_looked_at_a_few_times(way: str) -> None:
+    name, compress = WAYS[way]
+    raw = Counted(compress(b"") * 900 + compress(random.Random(1).randbytes(1 << 20)))
+    Counted.copied = 0
+    assert len(decompress(name, raw, 2 << 20)) == 1 << 20
+    assert Counted.copied < 3 * len(raw)

@@ -222,7 +222,7 @@ class Intake:
         try:
             try:
                 if size <= (_CARRIED_AT_ONCE if source.max_unverified_body else _HASHED_AT_ONCE):
-                    webhook = source.verifier.verify(request, request.received_at)
+                    webhook = _timed(source.verifier, request)
                 else:
                     webhook = await self._verified_aside(source, request)
             except KeyNeeded as needed:

@@ -40,7 +40,7 @@ def compiled_rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Pro
     for written in settings.sources.values():
         source = _as_its_sender_wants(written)
         sender = SENDERS.get(source.settings.verify.scheme) if source.settings else None
-        rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe if sender else "")
+        rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe_by_rules if sender else "")
         found += unseen.check(source, credential_filter_of(source))
         yield source, _for_its_bodies(rules, source, settings), list(_once(found, source, told))
 

@@ -28,6 +28,9 @@ _DISPOSITION, _TYPE, _TRANSFER = (
     for name in (b"disposition", b"type", b"transfer-encoding")
 )
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # a percent sign that stands for itself
+_PERCENT = ord("%")
+_PIECE = 64 << 10  # bytes
+_MULTIPART_BEGINS = re.compile(rb"--[^\r\n]{1,200}\r\ncontent-disposition[ \t]*:", re.IGNORECASE)
 _PART_OF_ANOTHER = re.compile(rb"\r\ncontent-disposition\s*:", re.IGNORECASE)
 _PARAMETER = re.compile(r""";\s*([\w*-]++)\s*=\s*(?:"((?:[^"\\]++|\\["\\]?)*+)"|([^;"\s]*))""", re.ASCII)
 
@@ -78,13 +81,40 @@ def _pairs(raw: bytes, most: int) -> Iterator[tuple[bytes, bytes]]:
     """Names and values as they stand there, escaped."""
     if raw.count(b"&") >= most:
         raise TooManyFields(most)
-    raw, stray = _STRAY.subn(b"%25", raw, MAX_FIELDS + 1)
-    if stray > MAX_FIELDS:
-        raise Unreadable("the form has too many percent signs that are no escapes")
-    for pair in raw.split(b"&"):
+    if _MULTIPART_BEGINS.match(raw):
+        raise Unreadable("the body is multipart, and its Content-Type says that it is not")
+    raw = _with_escapes_only(raw)
+    begin = 0
+    while begin < len(raw):
+        end = raw.find(b"&", begin)
+        pair = raw[begin : end if end >= 0 else len(raw)]
         if pair:
             name, _, value = pair.partition(b"=")
             yield name, value
+        begin += len(pair) + 1
+
+
+def _with_escapes_only(raw: bytes) -> bytes:
+    """With each percent sign that begins no escape escaped itself."""
+    pieces, stray = [], 0
+    for piece in _pieces(raw):
+        piece, found = _STRAY.subn(b"%25", piece)
+        pieces.append(piece)
+        stray += found
+        if stray > MAX_FIELDS:
+            raise Unreadable("the form has too many percent signs that are no escapes")
+    return b"".join(pieces)
+
+
+def _pieces(raw: bytes) -> Iterator[bytes]:
+    """In pieces that end in no escape: work on all of a long text in one call would hold up every other thread."""
+    begin = 0
+    while begin < len(raw):
+        end = begin + _PIECE
+        if end < len(raw):
+            end -= next((back for back in (1, 2) if raw[end - back] == _PERCENT), 0)
+        yield raw[begin:end]
+        begin = end
 
 
 def _unquoted(raw: bytes) -> bytes:
@@ -92,6 +122,8 @@ def _unquoted(raw: bytes) -> bytes:
 
     Forms may have to be read before anything is proven. Quoted-printable is the same but for its sign.
     """
+    if len(raw) > _PIECE:
+        return b"".join(map(_unquoted, _pieces(raw)))
     return a2b_qp(raw.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 

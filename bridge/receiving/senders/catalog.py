@@ -186,7 +186,7 @@ SENDERS: Mapping[str, Sender] = {
                 decoded="%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B",
             ),
             SignatureSpec(header="X-HubSpot-Signature", algorithm="sha256-concat", signed=("method", "url", "body")),
-            SignatureSpec(header="X-HubSpot-Signature", algorithm="sha256-concat"),
+            SignatureSpec(header="X-HubSpot-Signature", algorithm="sha256-concat", json_body=True),
         ),
         event="body[0].subscriptionType",
         status=200,
@@ -306,6 +306,7 @@ SENDERS: Mapping[str, Sender] = {
         proves="HMAC-SHA256 of the time and token that stand in the body; nothing else of the body is signed",
         dedupe="body.signature.token | default(body.token)",
         id_signed=True,
+        id_proven=True,
         event="body['event-data'].event",
         max_unverified_body=32 << 20,  # of mail, which has 25 MB, with its attachments
         replay="the signed time in the body, 24 h",

@@ -37,6 +37,7 @@ class Sender:
     url: bool = False  # whether a special proof needs the source's `public_url`
     keys: Mapping[str, str] = field(default_factory=dict)  # further keys of `verify`, with an example of each
     dedupe: str = ""
+    id_proven: bool = False  # whether the proof itself shows the delivery id, however the body is read
     id_signed: bool | None = None  # where the recipes do not tell
     signs: tuple[str, ...] | None = None  # headers, where no recipe tells; None: not even the body is signed
     event: str = ""
@@ -78,6 +79,11 @@ class Sender:
         """Where the delivery id is, as an expression; empty where there is none."""
         headers = (recipe.delivery_id.partition(":")[2].lower() for recipe in self.recipes if recipe.delivery_id)
         return self.dedupe or next((f"headers['{header}']" for header in headers), "")
+
+    @property
+    def dedupe_by_rules(self) -> str:
+        """The expression that rules compute the delivery id by, empty where verification finds it."""
+        return "" if self.id_proven else self.dedupe
 
     @property
     def own_headers(self) -> frozenset[str]:

@@ -100,6 +100,7 @@ class SignatureSpec:
     key: KeyForm = "utf8"
     delivery_id: str = ""
     decoded: str = ""  # percent-escapes of the URL that the sender may sign as the characters they stand for
+    json_body: bool = False  # the body must look like JSON: what another way of the sender signs before it does not
     redacted_headers: tuple[str, ...] = ()  # further headers that must not be stored
 
     @property

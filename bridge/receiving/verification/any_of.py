@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bridge.errors import NotVerified
 from bridge.model import Request
 from bridge.receiving.verification.request_headers import RequestHeaders
-from bridge.receiving.verification.verifier import Proof
+from bridge.receiving.verification.verifier import Proof, Proven
 
 
 class AnyOf:
@@ -24,7 +24,7 @@ class AnyOf:
         self.tolerance = max((proof.tolerance for _, proof in ways if proof.tolerance is not None), default=None)
         self.delivery_id = next((proof.delivery_id for _, proof in ways if proof.delivery_id), None)
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int | None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
         """As the proofs whose header is there; the first one's complaint where none is.
 
         Raises:

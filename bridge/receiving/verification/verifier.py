@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from msgspec import Struct
+
 from bridge.model import Request, Webhook, new_webhook_id
 from bridge.receiving.verification.credential_filter import CredentialFilter
 from bridge.receiving.verification.request_headers import RequestHeaders
@@ -15,6 +17,13 @@ if TYPE_CHECKING:  # it takes long to load, and most sources need none
     from bridge.receiving.verification.remote_keys import RemoteKeys
 
 LONGEST_DELIVERY_ID = 255
+
+
+class Proven(Struct, frozen=True):
+    """What a proof shows: the position, from 1, of the secret that matched; the delivery id, where that is proven."""
+
+    secret: int | None = None
+    delivery_id: bytes | None = None
 
 
 class Proof(Protocol):
@@ -26,14 +35,14 @@ class Proof(Protocol):
 
     @property
     def delivery_id(self) -> bytes | None:
-        """The header that holds the sender's delivery id."""
+        """The header that holds the sender's delivery id, where the proof itself shows none."""
 
     @property
     def tolerance(self) -> int | None:
         """How far a signed time may be off, in milliseconds; None where none is signed, or it says its own end."""
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int, /) -> int | None:
-        """The position, from 1, of the secret that matched; raises NotVerified."""
+    def prove(self, request: Request, headers: RequestHeaders, now: int, /) -> Proven:
+        """What it shows; raises NotVerified."""
 
     def sign(self, request: Request, delivery_id: str, /) -> dict[bytes, bytes]:
         """The headers that make the request genuine at its `received_at`."""
@@ -57,6 +66,7 @@ class Verifier:
         self.scheme = scheme
         self.tolerance = proof.tolerance
         self._proof = proof
+        self._delivery_id = proof.delivery_id
         self._credentials = credentials or CredentialFilter(name.decode() for name in proof.redacted_headers)
         self.remote_keys: RemoteKeys[Any] | None = proof.remote_keys if isinstance(proof, _Fetching) else None
         in_authorization = b"authorization" in proof.redacted_headers
@@ -73,8 +83,10 @@ class Verifier:
             NotVerified: it is not proven genuine; the reason is one of `Reason`.
         """
         headers = RequestHeaders(request.headers)
-        position = self._proof.prove(request, headers, now)
-        source = self._proof.delivery_id
+        proven = self._proof.prove(request, headers, now)
+        delivery_id = proven.delivery_id
+        if delivery_id is None and self._delivery_id is not None:
+            delivery_id = headers.get(self._delivery_id)
         return Webhook(
             id=new_webhook_id(request.received_at),
             source=request.source,
@@ -83,8 +95,8 @@ class Verifier:
             query=self._credentials.query(request.query.decode("latin-1")) if request.query else "",
             headers=headers.text(without=self._credentials.headers(headers.names)),
             body=request.body,
-            delivery_id=None if source is None else _bounded(headers.get(source)),
-            secret=position,
+            delivery_id=None if delivery_id is None else _bounded(delivery_id),
+            secret=proven.secret,
         )
 
     def sign(

@@ -253,3 +253,20 @@ def test_a_part_that_is_no_base64_as_it_says_is_unreadable() -> None:
     part = b"content-disposition: form-data; name=a\r\ncontent-transfer-encoding: base64\r\n\r\nw6V!"
     with pytest.raises(Unreadable, match="base64"):
         forms.multipart(MULTIPART, b"--b\r\n" + part + b"\r\n--b--")
+
+
+@given(st.integers(0, 5), st.lists(st.sampled_from([b"%41", b"%", b"+", b"a", b"%4", b"%zz", b"\xe5", b"%e5"])))
+def test_a_long_field_is_read_in_pieces_as_if_it_were_whole(shift: int, around_the_cut: list[bytes]) -> None:
+    value = b"x" * ((64 << 10) - shift) + b"".join(around_the_cut) + b"end"
+    latin_1 = media_type(f"{forms.URL_ENCODED}; charset=latin-1")
+    expected = unquote_to_bytes(value.replace(b"+", b" ")).decode("latin-1")
+    assert forms.url_encoded(latin_1, b"a=" + value) == {"a": expected}
+
+
+@pytest.mark.parametrize("first", [b"--b\r\nContent-Disposition: form-data; name=a", b"--b\r\ncontent-disposition :x"])
+def test_a_multipart_body_is_no_other_form_whatever_its_content_type_says(first: bytes) -> None:
+    raw = first + b"\r\n\r\nx&payload={}&\r\n--b--\r\n"
+    with pytest.raises(Unreadable, match="the body is multipart"):
+        forms.url_encoded(FORM, raw)
+    with pytest.raises(Unreadable, match="the body is multipart"):
+        forms.only(["payload"], FORM, raw, 100)

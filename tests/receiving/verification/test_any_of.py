@@ -5,6 +5,7 @@ from bridge.model import Request
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.verifier import Proven
 from receiving.verification.support import NOW, request
 
 
@@ -18,9 +19,9 @@ class Way:
         self.delivery_id = delivery_id
         self._header, self._word, self._reason = header.encode(), word, reason
 
-    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> Proven:
         if headers.get(self._header) == self._word:
-            return len(self._word)
+            return Proven(len(self._word))
         raise NotVerified(self._reason)
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
@@ -38,7 +39,7 @@ WITH_REST = AnyOf([(b"x-weak", WEAK), (b"", REST)])
 def proven(proof: AnyOf, headers: dict[str, str]) -> int | str | None:
     asked = request(b"", headers)
     try:
-        return proof.prove(asked, RequestHeaders(asked.headers), NOW)
+        return proof.prove(asked, RequestHeaders(asked.headers), NOW).secret
     except NotVerified as error:
         return error.reason
 

@@ -28,6 +28,7 @@ from bridge.receiving.verification.proofs.public_key import rsa_of
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 
@@ -81,7 +82,7 @@ class AwsSns:
         self.tolerance = tolerance
         self.remote_keys: RemoteKeys[Certificate] = RemoteKeys(CERTIFICATES, lambda pem: chain_of(pem)[0])
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
         if headers.get(b"x-amz-sns-rawdelivery").lower() == b"true":
             raise NotVerified(Reason.RAW_DELIVERY)
         message = unverified_body.members(request, headers, Message)
@@ -104,6 +105,7 @@ class AwsSns:
         at = timestamps.milliseconds(unverified_body.text(message.Timestamp).encode(), "rfc3339")
         timestamps.check(at, now, self.tolerance)
         self.remote_keys.proved(url)
+        return Proven()
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only Amazon can sign a message of SNS: publish one to the topic")

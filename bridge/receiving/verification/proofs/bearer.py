@@ -18,6 +18,7 @@ from bridge.receiving.verification.proofs import json_web_tokens
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.schema import Text
@@ -70,7 +71,7 @@ class Bearer:
         self._leeway = leeway
         self.remote_keys: RemoteKeys[Mapping[str, jwt.PyJWK]] = RemoteKeys(re.compile(re.escape(url)), key_set)
 
-    def prove(self, _request: Request, headers: RequestHeaders, now: int) -> None:
+    def prove(self, _request: Request, headers: RequestHeaders, now: int) -> Proven:
         _, encoded = json_web_tokens.shown(headers, "bearer")
         kid = json_web_tokens.key_id(encoded)
         keys = self.remote_keys.get(self._url)
@@ -89,6 +90,7 @@ class Bearer:
             raise NotVerified(Reason.CLAIM_MISMATCH)
         json_web_tokens.check_times(told, now, self._leeway)
         self.remote_keys.proved(self._url)
+        return Proven()
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only the identity provider issues tokens: get one, and send it by curl")

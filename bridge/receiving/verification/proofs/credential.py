@@ -12,6 +12,7 @@ from bridge.model import Request
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.secrets import Secret
 
 
@@ -29,13 +30,13 @@ class Token:
         self._secrets = tuple(secrets)
         self._word = word.encode()
 
-    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> Proven:
         shown = headers.one(self.header, Reason.CREDENTIAL_MISSING)
         if self._word:
             word, _, shown = shown.partition(b" ")
             if word.lower() != self._word.lower() or not shown:
                 raise NotVerified(Reason.CREDENTIAL_MALFORMED)
-        return _position(self._secrets, shown)
+        return _proven(self._secrets, shown)
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         begin = self._word + b" " if self._word else b""
@@ -53,7 +54,7 @@ class Parameter:
         self._name = name
         self._secrets = tuple(secrets)
 
-    def prove(self, request: Request, _headers: RequestHeaders, _now: int) -> int:
+    def prove(self, request: Request, _headers: RequestHeaders, _now: int) -> Proven:
         # A stranger's query may have thousands of pairs, so only those of this name are cut out.
         query = f"&{request.query.decode('latin-1')}&"
         _, *found = query.split(f"&{self._name}=")
@@ -62,15 +63,15 @@ class Parameter:
         if len(found) > 1 or f"&{self._name}&" in query:
             raise NotVerified(Reason.CREDENTIAL_MALFORMED)
         shown, _, _ = found[0].partition("&")
-        return _position(self._secrets, unquote_to_bytes(shown.replace("+", " ")))
+        return _proven(self._secrets, unquote_to_bytes(shown.replace("+", " ")))
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         return {}
 
 
-def _position(secrets: Sequence[Secret], shown: bytes) -> int:
+def _proven(secrets: Sequence[Secret], shown: bytes) -> Proven:
     genuine = (key_of("utf8", secret.reveal()) for secret in secrets)
-    return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
+    return Proven(position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH))
 
 
 class Basic:
@@ -84,7 +85,7 @@ class Basic:
         self._username = username
         self._secrets = tuple(secrets)
 
-    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> int:
+    def prove(self, _request: Request, headers: RequestHeaders, _now: int) -> Proven:
         word, _, encoded = headers.one(b"authorization", Reason.CREDENTIAL_MISSING).partition(b" ")
         try:
             shown = b64decode(encoded.strip(), validate=True)
@@ -93,7 +94,7 @@ class Basic:
         if word.lower() != b"basic" or not shown:
             raise NotVerified(Reason.CREDENTIAL_MALFORMED)
         genuine = (key_of("utf8", self._pair(secret)) for secret in self._secrets)
-        return position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH)
+        return Proven(position_of_match(genuine, (shown,), Reason.CREDENTIAL_MISMATCH))
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         return {b"authorization": b"Basic " + b64encode(self._pair(signing(self._secrets)).encode())}
@@ -110,8 +111,8 @@ class Anyone:
     tolerance = None
     delivery_id = None
 
-    def prove(self, _request: Request, _headers: RequestHeaders, _now: int) -> None:
-        return None
+    def prove(self, _request: Request, _headers: RequestHeaders, _now: int) -> Proven:
+        return Proven()
 
     def sign(self, _request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         return {}

@@ -20,6 +20,7 @@ from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import position_of_match, signing
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -53,7 +54,7 @@ class JiraConnect:
         self._base = urlsplit(base_url).path.rstrip("/")
         self._leeway = leeway
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
         word, encoded = json_web_tokens.shown(headers, "jwt", "bearer")
         wanted = ("exp", "qsh") if word == "jwt" else ("exp",)
         refusal = NotVerified(Reason.SECRET_UNUSABLE)
@@ -72,7 +73,7 @@ class JiraConnect:
                 # JSON may hold half a surrogate pair, which UTF-8 cannot write.
                 position_of_match((ours,), (told["qsh"].encode(errors="replace"),), Reason.CLAIM_MISMATCH)
             json_web_tokens.check_times(told, now, self._leeway)
-            return number
+            return Proven(number)
         raise refusal
 
     def sign(self, request: Request, _delivery_id: str) -> dict[bytes, bytes]:

@@ -23,6 +23,7 @@ from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import key_of, position_of_match
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -69,10 +70,10 @@ class Mailgun:
         self.tolerance = tolerance
         self._max_fields = max_fields
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
-        position, at = self._prove(request, headers)
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
+        proven, at = self._prove(request, headers)
         timestamps.check(at, now, self.tolerance)
-        return position
+        return proven
 
     def sign(self, request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         """No header: the signature must stand in the body already.
@@ -81,15 +82,14 @@ class Mailgun:
             CannotSign: it does not, or is not that of the first secret.
         """
         try:
-            position, at = self._prove(request, RequestHeaders(request.headers))
-            timestamps.check(at, request.received_at, self.tolerance)
+            position = self.prove(request, RequestHeaders(request.headers), request.received_at).secret
         except NotVerified:
-            position = 0
+            position = None
         if position != 1:
             raise CannotSign("the signature stands in the body, so the payload must be one that Mailgun signed lately")
         return {}
 
-    def _prove(self, request: Request, headers: RequestHeaders) -> tuple[int, int]:
+    def _prove(self, request: Request, headers: RequestHeaders) -> tuple[Proven, int]:
         signature = self._signature(request, headers)
         shown = unverified_body.text(signature.signature, Reason.SIGNATURE_MISSING).lower().encode()
         at = unverified_body.text(signature.timestamp, Reason.TIMESTAMP_MISSING).encode()
@@ -98,7 +98,7 @@ class Mailgun:
             raise NotVerified(Reason.BODY_MALFORMED)
         genuine = (_digest(secret, at + nonce) for secret in self._secrets)
         position = position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
-        return position, timestamps.milliseconds(at, "s")
+        return Proven(position, nonce), timestamps.milliseconds(at, "s")
 
     def _signature(self, request: Request, headers: RequestHeaders) -> _Signature:
         if _content(request, headers) is Content.JSON:

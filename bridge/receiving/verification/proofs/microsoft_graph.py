@@ -16,6 +16,7 @@ from bridge.receiving.verification.proofs import unverified_body
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import key_of, position_of_match
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -54,7 +55,7 @@ class MicrosoftGraph:
     def __init__(self, secrets: Sequence[Secret]) -> None:
         self._secrets = tuple(secrets)
 
-    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> Proven:
         if request.body.count(b"{") > MOST_ITEMS:
             raise NotVerified(Reason.BODY_MALFORMED)
         items = unverified_body.members(request, headers, _Notification).value
@@ -64,7 +65,7 @@ class MicrosoftGraph:
         if len(states) > MOST_STATES:
             raise NotVerified(Reason.CREDENTIAL_MISMATCH)
         position, *_ = [self._position(state) for state in states]
-        return position
+        return Proven(position)
 
     def sign(self, request: Request, _delivery_id: str) -> dict[bytes, bytes]:
         """No header: the clientState must stand in the body already.

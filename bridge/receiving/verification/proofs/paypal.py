@@ -23,6 +23,7 @@ from bridge.receiving.verification.proofs.public_key import DAY, PublicKeys, rsa
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.remote_keys import RemoteKeys
 from bridge.receiving.verification.request_headers import RequestHeaders
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 
@@ -72,7 +73,7 @@ class PayPal:
         self.redacted_headers = frozenset([b"paypal-transmission-sig", cloud_events.MARK.encode()])
         self.delivery_id = b"paypal-transmission-id"
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> None:
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
         headers.one(b"paypal-transmission-sig", Reason.SIGNATURE_MISSING)  # without one, no certificate is asked for
         url = headers.one(b"paypal-cert-url", Reason.SIGNED_HEADER_MISSING).decode("latin-1")
         key = trusted_key(self.remote_keys.get(url), self._roots or public_roots(), self._name, now)
@@ -80,6 +81,7 @@ class PayPal:
         summed = replace(request, body=str(zlib.crc32(request.body)).encode())
         PublicKeys(self._recipe, [lambda: check], self.tolerance).prove(summed, headers, now)
         self.remote_keys.proved(url)
+        return Proven()
 
     def sign(self, _request: Request, _delivery_id: str) -> NoReturn:
         raise CannotSign("only PayPal has the private key that signs: send an event from its webhooks simulator")

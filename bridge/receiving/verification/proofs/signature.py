@@ -6,6 +6,7 @@ import re
 from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from urllib.parse import unquote_to_bytes
 
 from bridge import jsontext
@@ -19,8 +20,10 @@ from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.secrets import Secret
 
+_JSON_BEGINS = (b"", b"[", b"{")
 MOST_ITEMS = 20  # of a signature header that are looked at: one digest is compared with each
 
 
@@ -40,6 +43,11 @@ class Signature:
         self._separator = recipe.separator.encode()
         self._marker = recipe.marker.encode()
         self._parts = tuple(map(Part.parse, recipe.signed))
+        self._followed_by = {
+            part: after.name
+            for part, after in pairwise(self._parts)
+            if part.kind in (Kind.HEADER, Kind.ITEM) and after.kind is Kind.LITERAL
+        }
         self._signs_body_only = self._parts == (Part(Kind.BODY),)
         self._timestamp = Part.source(recipe.timestamp) if recipe.timestamp else None
         self._tolerance = recipe.tolerance if tolerance is None else tolerance
@@ -53,8 +61,8 @@ class Signature:
         """The header of the signature, by which a request shows that it follows this recipe."""
         return self._header
 
-    def prove(self, request: Request, headers: RequestHeaders, now: int) -> int:
-        """The position, from 1, of the secret that signed the request.
+    def prove(self, request: Request, headers: RequestHeaders, now: int) -> Proven:
+        """The secret that signed the request.
 
         Raises:
             NotVerified: no secret did, or the signed timestamp is too far from `now`, in milliseconds.
@@ -69,7 +77,7 @@ class Signature:
         position = self._position(request, headers, items, candidates)
         if self._timestamp:
             self._check_time(self._timestamp, request, headers, items, now)
-        return position
+        return Proven(position)
 
     def sign(self, request: Request, delivery_id: str) -> dict[bytes, bytes]:
         """The headers that a sender with the first secret would add to a request at its `received_at`.
@@ -109,6 +117,8 @@ class Signature:
     def _position(self, request: Request, headers: RequestHeaders, items: list[bytes], candidates: list[bytes]) -> int:
         if self._recipe.algorithm == "sha256-concat" and not _is_text(request.body):
             raise NotVerified(Reason.SIGNATURE_MISMATCH)
+        if self._recipe.json_body and request.body.lstrip()[:1] not in _JSON_BEGINS:
+            raise NotVerified(Reason.SIGNATURE_MISMATCH)
         url = self._url.called(request)
         if self._decoded and b"%" in url:
             other = self._decoded.sub(lambda escape: unquote_to_bytes(escape[0]), url)
@@ -140,6 +150,13 @@ class Signature:
         return b"".join(content)
 
     def _read(self, part: Part, headers: RequestHeaders, items: Iterable[bytes]) -> bytes:
+        value = self._found(part, headers, items)
+        # With what separates it from the next part in it, its end could be taken for the beginning of that.
+        if (separator := self._followed_by.get(part)) and separator in value and part != self._timestamp:
+            raise NotVerified(Reason.SIGNATURE_MALFORMED)
+        return value
+
+    def _found(self, part: Part, headers: RequestHeaders, items: Iterable[bytes]) -> bytes:
         missing = Reason.TIMESTAMP_MISSING if part == self._timestamp else Reason.SIGNED_HEADER_MISSING
         if part.kind is Kind.HEADER:
             return headers.one(part.name, missing)

@@ -28,6 +28,7 @@ from bridge.receiving.verification.public_url import PublicUrl
 from bridge.receiving.verification.reasons import Reason
 from bridge.receiving.verification.request_headers import RequestHeaders
 from bridge.receiving.verification.secret_match import key_of, position_of_match, signing
+from bridge.receiving.verification.verifier import Proven
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Secret
@@ -61,7 +62,7 @@ class Twilio:
         self._url = PublicUrl(public_url)
         self._max_fields = max_fields
 
-    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> int:
+    def prove(self, request: Request, headers: RequestHeaders, _now: int) -> Proven:
         shown = headers.one(HEADER, Reason.SIGNATURE_MISSING)
         algorithm = _algorithm(headers)
         written = _written(request, headers, self._max_fields)
@@ -73,7 +74,7 @@ class Twilio:
             content = form.encode("latin-1") + (written or b"")
             genuine = (_signature(secret, content, algorithm) for secret in self._secrets)
             try:
-                return position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH)
+                return Proven(position_of_match(genuine, (shown,), Reason.SIGNATURE_MISMATCH))
             except NotVerified as error:
                 refusal = error
         raise refusal

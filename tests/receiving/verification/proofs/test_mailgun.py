@@ -2,15 +2,19 @@
 
 import hmac
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from operations.support import Configuration
 
 from bridge.model import Request
+from bridge.receiving.processing import process
 from receiving.verification.genuine import MAILGUN_SECRET, mailgun_signature, refusal, verified
 from receiving.verification.support import NOW, compiled, request
 
+JSON = {"Content-Type": "application/json"}
 VERIFIER = compiled({"scheme": "mailgun", "secrets": ["other", MAILGUN_SECRET]})
 GENUINE = mailgun_signature(NOW)
 
@@ -97,3 +101,17 @@ def test_a_body_that_rules_may_read_otherwise_than_its_proof_is_refused(body: st
     """Else one captured signature would be good for any number of bodies, each with a token of its own."""
     headers = {"Content-Type": content_type} if content_type else {}
     assert refusal(VERIFIER, request(body.encode(), headers)) == "body_malformed"
+
+
+@pytest.mark.parametrize("make", [as_json, as_form, as_mail])
+def test_the_proven_token_is_the_delivery_id(make: Any) -> None:
+    assert verified(VERIFIER, make(GENUINE)).delivery_id == GENUINE["token"]
+
+
+def test_a_token_is_good_for_one_body_even_where_that_cannot_be_read(tmp_path: Path) -> None:
+    configuration = Configuration(tmp_path, shop="verify: {scheme: mailgun, secrets: [key-mailgun]}\nrules: []\n")
+    _, rules = configuration.source()
+    webhook = verified(VERIFIER, request(as_json(GENUINE).body[:-1] + b', "x": 1e999}', JSON))
+    mapped = process(rules, webhook)
+    assert mapped.state == "unreadable"
+    assert mapped.dedupe_key == GENUINE["token"]

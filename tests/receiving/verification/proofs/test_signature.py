@@ -26,6 +26,7 @@ from receiving.verification.support import (
 
 VERIFIERS = {name: compiled(settings) for name, settings in SIGNING.items()}
 every_scheme = pytest.mark.parametrize("verifier", VERIFIERS.values(), ids=VERIFIERS.keys())
+URL = "https://hooks.example.com/webhooks/x"
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -244,3 +245,32 @@ def test_recipes_compute_what_the_vendors_describe() -> None:
     }
     hubspot = base64.b64encode(hmac.new(b"hubspot", b"POST" + body + str(NOW).encode(), hashlib.sha256).digest())
     assert dict(signed(compiled(MILLISECONDS), body))[b"x-hubspot-signature-v3"] == hubspot
+
+
+def test_what_one_way_of_hubspot_signs_is_no_body_by_another() -> None:
+    verifier = compiled({"scheme": "hubspot", "secrets": ["s"]}, URL)
+    body = b'[{"a": 1}]'
+    v2 = hashlib.sha256(b"sPOST" + URL.encode() + body).hexdigest()
+    v1 = hashlib.sha256(b"s" + body).hexdigest()
+    for shown in (v1, v2):
+        assert verifier.verify(request(body, {"X-HubSpot-Signature": shown}), NOW).body == body
+    other = b"POST" + URL.encode() + body
+    assert reason(verifier, [(b"x-hubspot-signature", v2.encode())], other) == "signature_mismatch"
+
+
+def test_the_end_of_a_signed_header_is_not_taken_for_the_beginning_of_the_body() -> None:
+    recipe = {
+        "scheme": "hmac",
+        "header": "X-Signature",
+        "signed": ["header:X-Time", "lit::", "header:X-Id", "lit::", "body"],
+        "timestamp": "header:X-Time",
+        "secrets": ["a secret"],
+    }
+    verifier, second = compiled(recipe), str(NOW // 1000)
+    genuine = hmac.new(b"a secret", f"{second}:42:".encode() + b"x:{}", hashlib.sha256).hexdigest()
+    headers = {"X-Signature": genuine, "X-Time": second, "X-Id": "42"}
+    assert verifier.verify(request(b"x:{}", headers), NOW).body == b"x:{}"
+    shifted = request(b"{}", headers | {"X-Id": "42:x"})
+    with pytest.raises(NotVerified) as refused:
+        verifier.verify(shifted, NOW)
+    assert refused.value.reason == "signature_malformed"

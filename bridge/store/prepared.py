@@ -45,7 +45,7 @@ class Prepared:
     def _run(
         self,
         connection: Connection,
-        do: Callable[[Any, str, Sequence[Any]], R],
+        do: Callable[[Any, str, Iterable[Any]], R],
         rows: Sequence[_Values],
     ) -> R:
         dialect: Any = connection.dialect
@@ -55,7 +55,7 @@ class Prepared:
         driver: Any = connection.connection.dbapi_connection
         cursor = driver.cursor()
         try:
-            return do(cursor, sql, rows if bind is None else [bind(row) for row in rows])
+            return do(cursor, sql, rows if bind is None else map(bind, rows))
         except dialect.loaded_dbapi.Error as error:
             raise as_sqlalchemys(error, connection, sql, cursor) from error
         finally:
@@ -89,8 +89,8 @@ class Insertion(Prepared):
         """Insert rows, if there are any."""
         insert_many, copied = dialects.of(connection).insert_many, ((*row, *self._same) for row in rows)
 
-        def do(cursor: Any, sql: str, bound: Sequence[Any]) -> None:
-            insert_many(cursor, sql, bound, self._copy, copied)
+        def do(cursor: Any, sql: str, bound: Iterable[Any]) -> None:
+            insert_many(cursor, len(rows), sql, bound, self._copy, copied)
 
         if rows:
             self._run(connection, do, rows)
@@ -102,13 +102,14 @@ def _same(value: int | bool) -> ColumnElement[Any]:
     return literal_column(str(value))
 
 
-def _change(cursor: Any, sql: str, rows: Sequence[Any]) -> int:
+def _change(cursor: Any, sql: str, rows: Iterable[Any]) -> int:
     cursor.executemany(sql, rows)
     changed: int = cursor.rowcount
     return changed
 
 
-def _rows(cursor: Any, sql: str, rows: Sequence[Any]) -> list[_Values]:
-    cursor.execute(sql, rows[0])
+def _rows(cursor: Any, sql: str, rows: Iterable[Any]) -> list[_Values]:
+    (values,) = rows
+    cursor.execute(sql, values)
     found: list[_Values] = cursor.fetchall()
     return found

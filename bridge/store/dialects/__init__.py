@@ -1,6 +1,6 @@
 """What differs between the kinds of databases that a store may be: a module for each, with the same names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,10 +34,12 @@ class Dialect(Protocol):
     def insert(self, table: Table) -> Any:
         """An INSERT that takes an ON CONFLICT."""
 
-    def insert_many(self, cursor: Any, sql: str, rows: Sequence[Any], copy: str, copied: Iterable[Any]) -> None:
-        """Insert rows by an INSERT, or, `copied`, by a COPY, whichever is faster for so many."""
+    def insert_many(
+        self, cursor: Any, count: int, sql: str, rows: Iterable[Any], copy: str, copied: Iterable[Any]
+    ) -> None:
+        """Insert so many rows by an INSERT, or, `copied`, by a COPY, whichever is faster. The other is not iterated."""
 
-    def change_each(self, cursor: Any, sql: str, rows: Sequence[Any]) -> list[int]:
+    def change_each(self, cursor: Any, sql: str, rows: Iterable[Any]) -> list[int]:
         """Run a statement for each of some rows; return for each how many rows of the database changed."""
 
     def lock_keys(self, connection: Connection, keys: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
 """PostgreSQL: a server that many processes may share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ def insert(table: Table) -> Any:
     return postgresql.insert(table)
 
 
-def insert_many(cursor: Any, sql: str, rows: Sequence[Any], copy: str, copied: Iterable[Any]) -> None:
-    if len(rows) < _MANY:
+def insert_many(cursor: Any, count: int, sql: str, rows: Iterable[Any], copy: str, copied: Iterable[Any]) -> None:
+    if count < _MANY:
         cursor.executemany(sql, rows)
         return
     with cursor.copy(copy) as copying:
@@ -63,7 +63,7 @@ def insert_many(cursor: Any, sql: str, rows: Sequence[Any], copy: str, copied: I
             copying.write_row(row)
 
 
-def change_each(cursor: Any, sql: str, rows: Sequence[Any]) -> list[int]:
+def change_each(cursor: Any, sql: str, rows: Iterable[Any]) -> list[int]:
     cursor.executemany(sql, rows, returning=True)  # psycopg's: one journey to the server for all of them
     changed = []
     while True:

@@ -1,7 +1,7 @@
 """SQLite: one file, one connection that writes."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -67,11 +67,11 @@ def insert(table: Table) -> Any:
     return sqlite.insert(table)
 
 
-def insert_many(cursor: Any, sql: str, rows: Sequence[Any], copy: str, copied: Iterable[Any]) -> None:
+def insert_many(cursor: Any, count: int, sql: str, rows: Iterable[Any], copy: str, copied: Iterable[Any]) -> None:
     cursor.executemany(sql, rows)
 
 
-def change_each(cursor: Any, sql: str, rows: Sequence[Any]) -> list[int]:
+def change_each(cursor: Any, sql: str, rows: Iterable[Any]) -> list[int]:
     changed = []
     for row in rows:
         cursor.execute(sql, row)

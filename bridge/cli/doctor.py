@@ -46,7 +46,7 @@ def doctor(
         if target in (None, name)
     ]
     found = asyncio.run(doctors.examine(patients))
-    found += [doctors.waiting(shown) for shown in _shown(context) if target in (None, shown["name"])]
+    found += [doctors.waiting(shown) for shown in _shown(built) if target in (None, shown["name"])]
     found.sort(key=lambda finding: finding.target)  # which keeps the order of each target's findings
     if as_json:
         print_json([finding.as_json() for finding in found])
@@ -58,12 +58,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _shown(context: typer.Context) -> list[dict[str, Any]]:
+def _shown(built: "Built") -> list[dict[str, Any]]:
     """What waits for each target; nothing where there is no store yet, or none that this version reads."""
-    from bridge.cli.record import queries
+    from bridge.operations.queries import Queries
+    from bridge.store.reader import Reader
 
+    urls = {name: target.url for name, target in built.settings.targets.items()}
     try:
-        return queries(context).targets()
+        return Queries(reader=Reader(built.store_url), rules={}, names=built.names, target_urls=urls).targets()
     except StoreError:
         return []
 

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from bridge.errors import Problem
     from bridge.mapping.rules import Rules
     from bridge.operations.queries import Queries
     from bridge.settings.configuration import Settings
+
+_LOADED = "bridge.configuration"  # its key among what a command keeps
 
 
 def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None, name: str = "") -> Any:
@@ -15,17 +18,17 @@ def ask(context: typer.Context, path: str, payload: dict[str, Any] | None = None
     from bridge.observing import logs
     from bridge.operations.actions import owner
     from bridge.operations.actions.requests import InvalidRequest
-    from bridge.settings.loading import load_admin
+    from bridge.settings.loading import admin_settings
 
     logs.configure_command()
-    settings, url = _load(context)
+    settings, problems = configuration(context)
     try:
         return owner.ask(
             path,
             payload,
-            store_url=url,
-            admin=lambda: load_admin(context.obj),
-            rules=lambda: _rules(settings),
+            store_url=_store_url(settings),
+            admin=lambda: admin_settings(settings),
+            rules=lambda: _rules(settings, problems),
             names=settings.names,
             targets=_target_urls(settings),
             name=name,
@@ -39,26 +42,38 @@ def queries(context: typer.Context) -> "Queries":
     from bridge.operations.queries import Queries
     from bridge.store.reader import Reader
 
-    settings, url = _load(context)
-    return Queries(reader=Reader(url), rules={}, names=settings.names, target_urls=_target_urls(settings))
+    settings, _ = configuration(context)
+    return Queries(
+        reader=Reader(_store_url(settings)), rules={}, names=settings.names, target_urls=_target_urls(settings)
+    )
 
 
-def _load(context: typer.Context) -> "tuple[Settings, str]":
-    from bridge.settings.loading import load, load_store
+def configuration(context: typer.Context) -> "tuple[Settings, list[Problem]]":
+    """What could be read of the configuration, and all problems: read once a command, no secret need be set."""
+    if _LOADED not in context.meta:
+        from bridge.settings.loading import load
+
+        context.meta[_LOADED] = load(context.obj, strict=False)
+    loaded: tuple[Settings, list[Problem]] = context.meta[_LOADED]
+    return loaded
+
+
+def _store_url(settings: "Settings") -> str:
+    from bridge.settings.loading import store_settings
     from bridge.store import database
 
-    return load(context.obj, strict=False)[0], database.located(load_store(context.obj).url, context.obj)
+    return database.located(store_settings(settings).url, settings.directory)
 
 
 def _target_urls(settings: "Settings") -> dict[str, str | None]:
     return {name: target.url for name, target, _ in settings.targets() if target}
 
 
-def _rules(settings: "Settings") -> "dict[str, Rules]":
+def _rules(settings: "Settings", problems: "list[Problem]") -> "dict[str, Rules]":
     """The rules of the files; what they make depends on their targets' settings, so all of these must be readable."""
     from bridge.service import composition
-    from bridge.service.rules import build_rules
+    from bridge.service.rules import rules_of
 
     if all(target for _, target, _ in settings.targets()):
-        return {source.name: rules for source, rules in build_rules(settings.directory)}
+        return {source.name: rules for source, rules in rules_of(settings, problems)}
     return {name: source.rules for name, source in composition.build(settings.directory).sources.items()}

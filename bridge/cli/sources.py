@@ -7,7 +7,7 @@ import typer
 from bridge.cli.actions import By, Note
 from bridge.cli.filters import AsJson
 from bridge.cli.output import fail, print_json, print_text
-from bridge.cli.record import ask
+from bridge.cli.record import ask, configuration
 
 app = typer.Typer()
 
@@ -22,9 +22,8 @@ def secrets(
 ) -> None:
     """Show the secrets that a sender handed over while its source says `registering: true`. They are shown once."""
     from bridge.operations.naming import unknown
-    from bridge.settings.loading import load
 
-    sources = load(context.obj, strict=False)[0].sources
+    sources = configuration(context)[0].sources
     if source not in sources:
         fail(unknown("source", source, sources))
     handed_over = ask(context, f"secrets/{source}", {"note": note}, by)

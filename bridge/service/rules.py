@@ -27,7 +27,15 @@ def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
     Raises:
         ConfigError: the configuration's shape or a rule is wrong.
     """
-    settings, problems = load(directory, strict=False)
+    return rules_of(*load(directory, strict=False))
+
+
+def rules_of(settings: Settings, problems: list[Problem]) -> list[tuple[Source, Rules]]:
+    """Compile the rules of what is loaded already, with its problems.
+
+    Raises:
+        ConfigError: the configuration's shape or a rule is wrong.
+    """
     built = list(compiled_rules(settings))
     refuse([*problems, *(problem for _, _, found in built for problem in found)])
     return [(source, rules) for source, rules, _ in built]

@@ -77,6 +77,7 @@ class Settings:
     bridge: BridgeSettings | None
     sources: dict[str, Source]
     every_file: bool  # whether each could be read
+    bridge_problems: tuple[Problem, ...]  # of `bridge.yaml` as it stands, without what other files make wrong in it
 
     def targets(self) -> Iterator[tuple[str, TargetSettings | None, Section]]:
         """Every target by name, with its place; None where its shape is wrong."""

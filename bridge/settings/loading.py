@@ -42,6 +42,7 @@ def load(
     environ = os.environ if environ is None else environ
     expansion = Expansion(environ, directory, strict=strict, read_again=read_again)
     section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
+    bridge_problems = tuple(problems)
     sources, found = _sources(directory / "sources", expansion)
     problems += found
     if section is not None and bridge is not None:
@@ -53,39 +54,53 @@ def load(
             problems.append(Problem(Location(_shown(directory / "sources")), "", message, hint, Severity.WARNING))
     problems.sort(key=lambda problem: (problem.location.file, problem.location.line, problem.location.column))
     every_file = all(problem.path or problem.severity is Severity.WARNING for problem in problems)
-    return Settings(directory, section, bridge, sources, every_file), problems
+    return Settings(directory, section, bridge, sources, every_file, bridge_problems), problems
 
 
 def load_store(directory: Path, environ: Mapping[str, str] | None = None) -> StoreSettings:
-    """Only where the store is: commands that look at the record need none of the other settings, nor their secrets.
+    """Only where the store is, for commands that need no other file.
 
     Raises:
         ConfigError: `bridge.yaml` cannot be read, or its `store` is wrong.
     """
-    return _load_part(directory, environ, "store", StoreSettings) or StoreSettings()
+    expansion = Expansion(os.environ if environ is None else environ, directory, strict=False)
+    section, bridge, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
+    return store_settings(Settings(directory, section, bridge, {}, False, tuple(problems)))
 
 
-def load_admin(directory: Path, environ: Mapping[str, str] | None = None) -> AdminSettings | None:
-    """Only the admin port and its token, for commands that ask a running bridge; None where it has none.
+def store_settings(settings: Settings) -> StoreSettings:
+    """Where the store is: commands that look at the record need none of the other settings, nor their secrets.
+
+    Raises:
+        ConfigError: `bridge.yaml` cannot be read, or its `store` is wrong.
+    """
+    return _part(settings, "store", StoreSettings) or StoreSettings()
+
+
+def admin_settings(settings: Settings) -> AdminSettings | None:
+    """The admin port and its token, for commands that ask a running bridge; None where it has none.
 
     Raises:
         ConfigError: `bridge.yaml` cannot be read, or its `admin` is wrong.
     """
-    return _load_part(directory, environ, "admin", AdminSettings)
+    return _part(settings, "admin", AdminSettings)
 
 
-def _load_part(directory: Path, environ: Mapping[str, str] | None, key: str, model: type[M]) -> M | None:
-    expansion = Expansion(os.environ if environ is None else environ, directory)
-    section, _, problems = _read(directory / "bridge.yaml", BridgeSettings, expansion)
-    if section is None:
-        raise ConfigError(problems)
-    if not isinstance(section.value, dict) or key not in section.value:
+def _part(settings: Settings, key: str, model: type[M]) -> M | None:
+    """One key of `bridge.yaml`, whatever is wrong elsewhere; what is unset in it is a problem here."""
+    root = settings.section
+    if root is None:
+        raise ConfigError(list(settings.bridge_problems))
+    if not isinstance(root.value, dict) or key not in root.value:
         return None
-    about_it = [problem for problem in problems if problem.path.split(".")[0] == key]
-    settings, found = parse(section[key], model)
-    if settings is None or about_it:
-        raise ConfigError(about_it or found)
-    return settings
+    unset = [
+        Section(root.document, (key, *path)).problem(text.message, text.hint) for path, text in _unset(root[key].value)
+    ]
+    about_it = [problem for problem in settings.bridge_problems if problem.path.split(".")[0] == key]
+    parsed, found = parse(root[key], model)
+    if parsed is None or unset or about_it:
+        raise ConfigError(unset or about_it or found)
+    return parsed
 
 
 def source_files(directory: Path) -> list[Path]:

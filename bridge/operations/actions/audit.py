@@ -25,7 +25,7 @@ NOBODY = Asker()
 
 
 @dataclass(slots=True)
-class Progress:
+class ActionProgress:
     """How much of a change is done; `ids` are the first of it."""
 
     count: int = 0
@@ -45,7 +45,7 @@ def audit(action: str, asker: Asker, **what: object) -> None:
 @contextmanager
 def audited(
     action: str, asker: Asker, selection: Selection, counted: Literal["events", "webhooks"]
-) -> Iterator[Progress]:
+) -> Iterator[ActionProgress]:
     """Write the line about a change that goes on for a while, when it ends: as it should, or because it broke off.
 
     Raises:
@@ -55,7 +55,7 @@ def audited(
     by = {"state": wanted.state, "source": wanted.source, "rule": wanted.rule, "target": wanted.target}
     chosen = {name: value for name, value in (by | {"since": wanted.since}).items() if value is not None}
     what = {"filter": chosen} if chosen else {}
-    done = Progress()
+    done = ActionProgress()
     try:
         yield done
     except BaseException as error:

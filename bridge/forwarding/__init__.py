@@ -1,1 +1,1 @@
-"""From the store to SuperOffice: claim, send, record; retries are rows that become due, not coroutines that sleep."""
+"""Delivery from the store to SuperOffice: claim, send, record. Retries are rows that become due, not sleeping tasks."""

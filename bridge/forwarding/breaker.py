@@ -1,4 +1,4 @@
-"""Whether a target is sent to: what pauses it, how it is probed, and what opens it again. Nothing here waits or stores.
+"""A circuit breaker for one target: when it pauses, is probed and opens again. Nothing here waits or stores.
 
 A set-up that is wrong pauses it at once; so do too many failures in a row, which may be anybody's fault.
 """

@@ -1,4 +1,4 @@
-"""Runs one worker a target: recovers what an earlier run left, wakes them, drains them at the end."""
+"""Runs one worker for each target: recovers interrupted attempts at a start, wakes workers, drains them at the end."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

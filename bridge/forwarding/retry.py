@@ -1,4 +1,4 @@
-"""What becomes of an event after an attempt: a decision, computed by tenacity's wait and stop objects.
+"""The retry policy: decides after each attempt what becomes of its event, by tenacity's wait and stop objects.
 
 Nothing waits here. The wait becomes the row's `next_attempt_at`, so it outlives the process.
 """

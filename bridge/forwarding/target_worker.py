@@ -1,4 +1,4 @@
-"""One target's way out: claim what is due while there is room, send it, record it; pause and probe when it must.
+"""The delivery loop of one target: claims due events while there is room, sends and records them, pauses and probes.
 
 A target's worker never waits for another's. Its work is a row in the store, so whatever is cut off here is found
 again there.

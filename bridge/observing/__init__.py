@@ -1,1 +1,1 @@
-"""What the bridge shows of itself: logs and metrics. Beneath all rooms, so that all may use it."""
+"""Logs and metrics. Beneath all rooms, so that all may use them."""

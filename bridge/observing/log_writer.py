@@ -1,4 +1,4 @@
-"""Lines on their way out: they wait in a bounded buffer for a thread that writes them, so nobody waits for a reader."""
+"""Writes log lines from a bounded buffer in a thread of its own, so that nobody waits for whoever reads them."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""Every log name in one place, and how a line looks: JSON on one line, or pretty on a terminal.
+"""All log names, and the format of log lines: JSON on one line, or pretty on a terminal.
 
 docs/logs.md lists each name with its fields, and a test keeps it true. A line never holds a body, a token or a
 signature: fields are ids, names, counts and our own words.

@@ -1,4 +1,4 @@
-"""Prometheus metrics, one registry for each bridge; what is counted where is said by the methods."""
+"""Prometheus metrics, in one registry for each bridge."""
 
 from collections.abc import Callable, Iterable, Iterator
 

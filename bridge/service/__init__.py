@@ -1,1 +1,1 @@
-"""The composition root: the only room that knows every other. `building` compiles, `running` runs."""
+"""The only room that knows every other: `composition` compiles a directory, `lifecycle` runs what came of it."""

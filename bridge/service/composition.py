@@ -1,4 +1,4 @@
-"""Settings into everything compiled, or into every room's problems. Nothing of it runs yet; `bridge check` is this."""
+"""Compiles a configuration directory, or collects every problem in it. Nothing runs yet; `bridge check` is this."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Open files: a process may mostly have 1,024 by default, and many targets have more connections than that."""
+"""Raises RLIMIT_NOFILE to fit all connections: a process may mostly open 1,024 files, and many targets need more."""
 
 import resource
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What would let a genuine request, sent again by somebody else, count once more; `check` warns of it."""
+"""Warnings of `check` about replay attacks: a genuine request, sent again by somebody else, that would count again."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The rules of a configuration, compiled. To try or test them loads nothing that receives, stores or sends."""
+"""Compiles the rules of a configuration. To try or test them loads nothing that receives, stores or sends."""
 
 from collections.abc import Iterator
 from dataclasses import replace

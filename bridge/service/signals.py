@@ -1,4 +1,4 @@
-"""What each signal means to a running bridge; deploy/README.md has the same as a table."""
+"""Signal handlers of a running bridge; deploy/README.md lists them in a table."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The targets that say `version: auto`, each with what its rules hope that its server knows."""
+"""Version checks of the targets with `version: auto`, against what their rules need of the server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

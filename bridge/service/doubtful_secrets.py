@@ -1,4 +1,4 @@
-"""Warnings of `check` about secrets: characters that look like a slip, and one secret in two sources. None is shown."""
+"""Warnings of `check` about secrets: odd characters, ones that can be guessed, one in two sources. None is shown."""
 
 from collections.abc import Iterator
 

@@ -246,12 +246,12 @@ class Bridge:
     def webhooks(self, **which: Any) -> list[dict[str, Any]]:
         """The store's webhooks, newest first, read beside the bridge or without one."""
         with reader.reading(self._store) as connection:
-            return reader.list_webhooks(connection, reader.Filter(**{"limit": 100_000, **which}))
+            return reader.list_webhooks(connection, reader.Filter(**which), 100_000)
 
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """The store's events, newest first, with the count of their attempts."""
         with reader.reading(self._store) as connection:
-            return reader.list_events(connection, reader.Filter(**{"limit": 100_000, **which}))
+            return reader.list_events(connection, reader.Filter(**which), 100_000)
 
     def event(self, id_: str) -> dict[str, Any]:
         """One event with its attempts."""

@@ -31,11 +31,10 @@ def act(
     **options: bool,
 ) -> None:
     """Ask for a change at `path` of the admin API: of these ids, or of what the options choose (`which`)."""
-    wanted = filter_of(*which)
-    chosen = {name: getattr(wanted, name) for name in ("state", "source", "rule", "target", "since")}
-    if not ids and not any(value is not None for value in chosen.values()):
+    chosen = filter_of(*which).chosen
+    if not ids and not chosen:
         raise typer.BadParameter("name ids, or choose by options such as --source or --target")
-    payload: dict[str, Any] = {"filter": {name: value for name, value in chosen.items() if value is not None}}
+    payload: dict[str, Any] = {"filter": chosen}
     if ids:
         payload["ids"] = ids
     answer = ask(context, path, payload | options | {"yes": yes, "note": note}, by)

@@ -30,8 +30,8 @@ def list_events(
     as_json: AsJson = False,
 ) -> None:
     """List events, newest first."""
-    wanted = filter_of(state, source, rule, target, since, limit)
-    print_rows(queries(context).list_events(wanted), COLUMNS, as_json=as_json)
+    wanted = filter_of(state, source, rule, target, since)
+    print_rows(queries(context).list_events(wanted, limit), COLUMNS, as_json=as_json)
 
 
 @app.command("show")

@@ -27,13 +27,12 @@ def filter_of(
     rule: str | None,
     target: str | None,
     since: str | None,
-    limit: int = 100,
 ) -> "Filter":
     """The options as a filter."""
     from bridge.store.reader import Filter
 
     wanted = state.value if state else None
-    return Filter(state=wanted, source=source, rule=rule, target=target, since=_moment(since), limit=limit)
+    return Filter(state=wanted, source=source, rule=rule, target=target, since=_moment(since))
 
 
 def _moment(text: str | None) -> int | None:

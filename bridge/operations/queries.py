@@ -15,7 +15,7 @@ from bridge.operations.pauses import UNKNOWN, WORDS
 from bridge.settings.configuration import Names
 from bridge.store import actions, reader, target_states, tenants, webhooks
 from bridge.store.actions import Action, Selection
-from bridge.store.reader import Filter, Reader
+from bridge.store.reader import LIMIT, Filter, Reader
 from bridge.store.target_states import Backlog, Sending
 from bridge.target_state import TargetState, TenantState
 from bridge.times import iso, iso_or_none
@@ -40,7 +40,7 @@ class Queries:
     target_urls: Mapping[str, str | None]
     note: Callable[[], str | None] = lambda: None
 
-    def list_events(self, filter_: Filter) -> list[dict[str, Any]]:
+    def list_events(self, filter_: Filter, limit: int = LIMIT) -> list[dict[str, Any]]:
         """Events, newest first, with a count of attempts.
 
         Raises:
@@ -48,9 +48,9 @@ class Queries:
         """
         with self.reader.reading() as connection:
             naming.check(connection, filter_, EventState, self.names)
-            return reader.list_events(connection, filter_)
+            return reader.list_events(connection, filter_, limit)
 
-    def list_webhooks(self, filter_: Filter) -> list[dict[str, Any]]:
+    def list_webhooks(self, filter_: Filter, limit: int = LIMIT) -> list[dict[str, Any]]:
         """Webhooks, newest first.
 
         Raises:
@@ -58,7 +58,7 @@ class Queries:
         """
         with self.reader.reading() as connection:
             naming.check(connection, filter_, WebhookState, self.names)
-            return reader.list_webhooks(connection, filter_)
+            return reader.list_webhooks(connection, filter_, limit)
 
     def event(self, event_id: str) -> dict[str, Any]:
         """One event with all its attempts.

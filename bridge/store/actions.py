@@ -38,7 +38,7 @@ FROM: dict[Action, tuple[EventState, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Events or webhooks, by id or by filter; the filter's limit does not count."""
+    """Events or webhooks, by id or by filter."""
 
     ids: tuple[str, ...] | None = None
     filter: Filter = field(default_factory=Filter)

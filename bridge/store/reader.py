@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import Column, Connection, Engine, Row, Select, func, select
 from sqlalchemy.exc import DatabaseError
 
@@ -18,6 +19,8 @@ from bridge.store.order import WAITING
 from bridge.store.tables import attempts, events, webhooks
 from bridge.times import iso, iso_or_none
 
+LATEST = 1 << 62  # milliseconds since 1970: what a database can hold
+LIMIT = 100  # rows of a list, where nothing else is said
 _PORTION = 10_000
 # What is shown of a webhook: of its body the size only, which neither kind of database reads a body for.
 _WEBHOOK = [
@@ -83,14 +86,18 @@ def _check_version(connection: Connection) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which rows a list shows; `since` in milliseconds since 1970."""
+    """Which events or webhooks are meant, from an operator's words to SQL; `since` in milliseconds since 1970."""
 
     state: str | None = None
     source: str | None = None
     rule: str | None = None
     target: str | None = None
-    since: int | None = None
-    limit: int = 100
+    since: Annotated[int | None, Field(ge=0, lt=LATEST)] = None
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What it is by, as a request and a line of the log say it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @contextmanager
@@ -101,7 +108,7 @@ def reading(url: str) -> Iterator[Connection]:
 
 
 def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
-    """The query, with a filter's conditions on events; its limit is left to the caller."""
+    """The query, with a filter's conditions on events."""
     for name in ("state", "source", "rule", "target"):
         if (wanted := getattr(filter_, name)) is not None:
             query = query.where(events.c[name] == wanted)
@@ -109,7 +116,7 @@ def filtered_events(query: Select[Any], filter_: Filter) -> Select[Any]:
 
 
 def filtered_webhooks(query: Select[Any], filter_: Filter) -> Select[Any]:
-    """The query, with a filter's conditions on webhooks; its limit is left to the caller."""
+    """The query, with a filter's conditions on webhooks."""
     for name in ("state", "source"):
         if (wanted := getattr(filter_, name)) is not None:
             query = query.where(webhooks.c[name] == wanted)
@@ -136,14 +143,14 @@ class Page:
     last: int | None
 
 
-def list_events(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
+def list_events(connection: Connection, filter_: Filter, limit: int = LIMIT) -> list[dict[str, Any]]:
     """Events, newest first, with a count of attempts."""
-    return events_page(connection, filter_).rows
+    return events_page(connection, filter_, limit=limit).rows
 
 
-def events_page(connection: Connection, filter_: Filter, after: int | None = None) -> Page:
-    """As many events as the filter's limit allows, those that come after a place."""
-    rows, last = _page(connection, filtered_events(select(events), filter_), events.c.seq, after, filter_.limit)
+def events_page(connection: Connection, filter_: Filter, after: int | None = None, *, limit: int = LIMIT) -> Page:
+    """As many events as the limit allows, those that come after a place."""
+    rows, last = _page(connection, filtered_events(select(events), filter_), events.c.seq, after, limit)
     results, ahead = _results(connection, [row.id for row in rows]), clock.ahead(connection)
     return Page([_event(row, results.get(row.id), row.attempts, ahead) for row in rows], last)
 
@@ -162,15 +169,15 @@ def show_event(connection: Connection, event_id: str) -> dict[str, Any]:
     return _event(row, _results(connection, [event_id]).get(event_id), tried, clock.ahead(connection))
 
 
-def list_webhooks(connection: Connection, filter_: Filter) -> list[dict[str, Any]]:
+def list_webhooks(connection: Connection, filter_: Filter, limit: int = LIMIT) -> list[dict[str, Any]]:
     """Webhooks, newest first."""
-    return webhooks_page(connection, filter_).rows
+    return webhooks_page(connection, filter_, limit=limit).rows
 
 
-def webhooks_page(connection: Connection, filter_: Filter, after: int | None = None) -> Page:
-    """As many webhooks as the filter's limit allows, those that come after a place."""
+def webhooks_page(connection: Connection, filter_: Filter, after: int | None = None, *, limit: int = LIMIT) -> Page:
+    """As many webhooks as the limit allows, those that come after a place."""
     query = filtered_webhooks(select(*_WEBHOOK), filter_)
-    rows, last = _page(connection, query, webhooks.c.seq, after, filter_.limit)
+    rows, last = _page(connection, query, webhooks.c.seq, after, limit)
     return Page(_webhooks(connection, rows), last)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -15,12 +16,12 @@ from bridge import jsontext
 from bridge.errors import StoreError, StoreUnavailable
 from bridge.observing.metrics import Metrics
 from bridge.operations.actions.operator import Operator
-from bridge.operations.actions.requests import LATEST, InvalidRequest, asker_name, read
+from bridge.operations.actions.requests import InvalidRequest, asker_name, read
 from bridge.operations.actions.table import perform
 from bridge.operations.naming import UnknownName
 from bridge.operations.queries import Queries
 from bridge.settings.secrets import Secret
-from bridge.store import reader
+from bridge.store.reader import LATEST, LIMIT, Filter
 from bridge.web.guard import Guard
 from bridge.web.problems import failed, not_served, problem, response
 
@@ -76,18 +77,19 @@ def application(
 def _records(queries: Queries, request: Request) -> Any:
     kind, id_ = request.path_params["kind"], request.path_params.get("id")
     if not id_ and kind == "events":
-        return queries.list_events(_filter(request))
+        return queries.list_events(*_filter_and_limit(request))
     if not id_ and kind == "webhooks":
-        return queries.list_webhooks(_filter(request))
+        return queries.list_webhooks(*_filter_and_limit(request))
     return read(queries, f"{kind}/{id_}" if id_ else kind)
 
 
-def _filter(request: Request) -> reader.Filter:
+def _filter_and_limit(request: Request) -> tuple[Filter, int]:
     given = dict(request.query_params)
     numbers = {name: _number(name, given.pop(name), *span) for name, span in _NUMBERS.items() if name in given}
-    if unknown := set(given) - {"state", "source", "rule", "target"}:
+    limit = numbers.pop("limit", LIMIT)
+    if unknown := set(given) - {field.name for field in fields(Filter)}:
         raise InvalidRequest(f"unknown filter {', '.join(sorted(unknown))[:100]}")
-    return reader.Filter(**given, **numbers)  # type: ignore[arg-type]
+    return Filter(**given, **numbers), limit  # type: ignore[arg-type]
 
 
 def _number(name: str, text: str, lowest: int, highest: int) -> int:

@@ -17,8 +17,8 @@ def since(text: str) -> int | None:
 
 def test_what_is_said_is_in_the_filter_and_nothing_else() -> None:
     assert filter_of(None, None, None, None, None) == Filter()
-    wanted = filter_of(EventState.DEAD, "s", "r", "t", "2026-11-24T08:00Z", 7)
-    assert wanted == Filter(state="dead", source="s", rule="r", target="t", since=1_795_507_200_000, limit=7)
+    wanted = filter_of(EventState.DEAD, "s", "r", "t", "2026-11-24T08:00Z")
+    assert wanted == Filter(state="dead", source="s", rule="r", target="t", since=1_795_507_200_000)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_backup_is_whole_and_made_while_the_bridge_runs(
         subprocess.run([sys.executable, *arguments[arguments.index("-c") :]], check=True, timeout=HANG)
         with reader.reading(f"sqlite:///{copy}") as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
-            (webhook,) = reader.list_webhooks(connection, reader.Filter(limit=10))
+            (webhook,) = reader.list_webhooks(connection, reader.Filter(), 10)
         assert webhook["dedupe_key"] == "the-one"
         assert copy.stat().st_mode & 0o777 == 0o600
     assert bridge.stop() == 0

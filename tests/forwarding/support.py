@@ -79,7 +79,7 @@ class Base:
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """All events with their attempts, in the order of their commit."""
         with reader.reading(self._url) as connection:
-            listed = reader.list_events(connection, reader.Filter(**{"limit": 10_000} | which))
+            listed = reader.list_events(connection, reader.Filter(**which), 10_000)
             return [reader.show_event(connection, event["id"]) for event in reversed(listed)]
 
     def states(self) -> list[str]:

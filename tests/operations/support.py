@@ -194,7 +194,7 @@ class Office:
     def events(self, **which: Any) -> list[dict[str, Any]]:
         """Events, oldest first."""
         with reader.reading(self.url) as connection:
-            return reader.list_events(connection, reader.Filter(**{"limit": 10_000, **which}))[::-1]
+            return reader.list_events(connection, reader.Filter(**which), 10_000)[::-1]
 
     def webhook(self, id_: str) -> dict[str, Any]:
         with reader.reading(self.url) as connection:

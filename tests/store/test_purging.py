@@ -109,10 +109,10 @@ def is_sound(path: Path) -> bool:
 def shown(path: Path) -> Any:
     """All that is on record."""
     with reader.reading(f"sqlite:///{path}") as connection:
-        everything = reader.Filter(limit=100_000)
-        events = reader.list_events(connection, everything)
+        everything = (reader.Filter(), 100_000)
+        events = reader.list_events(connection, *everything)
         whole = [reader.show_event(connection, event["id"]) for event in events]
-        return reader.list_webhooks(connection, everything), whole
+        return reader.list_webhooks(connection, *everything), whole
 
 
 @pytest.mark.anyio

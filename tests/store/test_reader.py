@@ -24,14 +24,14 @@ from store.support import HOUR, LEASE, MINUTE, NOW, WINDOW, a_webhook, an_attemp
 pytestmark = pytest.mark.anyio
 
 
-def _events(url: str, **wanted: Any) -> list[dict[str, Any]]:
+def _events(url: str, limit: int = 100, **wanted: Any) -> list[dict[str, Any]]:
     with reader.reading(url) as connection:
-        return reader.list_events(connection, Filter(**wanted))
+        return reader.list_events(connection, Filter(**wanted), limit)
 
 
-def _webhooks(url: str, **wanted: Any) -> list[dict[str, Any]]:
+def _webhooks(url: str, limit: int = 100, **wanted: Any) -> list[dict[str, Any]]:
     with reader.reading(url) as connection:
-        return reader.list_webhooks(connection, Filter(**wanted))
+        return reader.list_webhooks(connection, Filter(**wanted), limit)
 
 
 def _event(url: str, event_id: str) -> dict[str, Any]:
@@ -500,7 +500,7 @@ async def test_pages_give_each_row_once_newest_first_whatever_comes_meanwhile(st
         paged, after = [], None
         while True:
             with reader.reading(url) as connection:
-                found = page(connection, Filter(limit=3), after)
+                found = page(connection, Filter(), after, limit=3)
             paged += [row["id"] for row in found.rows]
             await store.accept(*one(), WINDOW)
             if found.last is None:
@@ -513,8 +513,8 @@ async def test_a_last_page_that_is_full_says_that_it_is_the_last(store: Store, u
     for _ in range(3):
         await store.accept(*one(), WINDOW)
     with reader.reading(url) as connection:
-        assert reader.webhooks_page(connection, Filter(limit=3)).last is None
-        assert reader.webhooks_page(connection, Filter(limit=2)).last is not None
+        assert reader.webhooks_page(connection, Filter(), limit=3).last is None
+        assert reader.webhooks_page(connection, Filter(), limit=2).last is not None
 
 
 def test_a_page_far_back_is_found_by_the_primary_key(sqlite_url: str) -> None:

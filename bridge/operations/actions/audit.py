@@ -51,9 +51,7 @@ def audited(
     Raises:
         StoreError: the store's, which says how much was done before.
     """
-    wanted = selection.filter
-    by = {"state": wanted.state, "source": wanted.source, "rule": wanted.rule, "target": wanted.target}
-    chosen = {name: value for name, value in (by | {"since": wanted.since}).items() if value is not None}
+    chosen = selection.filter.chosen
     what = {"filter": chosen} if chosen else {}
     done = ActionProgress()
     try:

@@ -9,7 +9,6 @@ from bridge.operations.queries import Queries
 from bridge.store.actions import Selection
 from bridge.store.reader import Filter
 
-LATEST = 1 << 62  # milliseconds since 1970: what a database can hold
 NAME_LENGTH = 64  # of whoever asks for a change
 NOTE_LENGTH = 200  # of their reason
 
@@ -18,16 +17,6 @@ A = TypeVar("A", bound="Arguments")
 
 class InvalidRequest(BridgeError):
     """The request is not one that can be performed; says what is wrong with it."""
-
-
-class _Filter(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    state: str | None = None
-    source: str | None = None
-    rule: str | None = None
-    target: str | None = None
-    since: int | None = Field(None, ge=0, lt=LATEST)
 
 
 class Arguments(BaseModel):
@@ -54,7 +43,7 @@ class Selecting(Arguments):
     model_config = ConfigDict(extra="forbid")
 
     ids: tuple[str, ...] | None = Field(None, max_length=10_000)
-    filter: _Filter = _Filter()
+    filter: Filter = Filter()
     yes: bool = False
     again: bool = False
 
@@ -65,7 +54,7 @@ class Selecting(Arguments):
     @property
     def selection(self) -> Selection:
         """The events or webhooks that are meant."""
-        return Selection(ids=self.ids, filter=Filter(**self.filter.model_dump()))
+        return Selection(ids=self.ids, filter=self.filter)
 
 
 def asker_name(name: str) -> str | None:
@@ -110,6 +99,6 @@ def parse(arguments: type[A], payload: Any) -> A:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
         raise InvalidRequest(told) from None
-    if isinstance(parsed, Selecting) and parsed.ids is None and parsed.filter == _Filter():
+    if isinstance(parsed, Selecting) and parsed.ids is None and parsed.filter == Filter():
         raise InvalidRequest("name ids, or a filter such as state or source, to say which ones")
     return parsed

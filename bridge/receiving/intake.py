@@ -1,4 +1,4 @@
-"""From a request to a receipt, or to the answer of a handshake. No HTTP in it; whoever speaks HTTP makes statuses."""
+"""From a request to a durable webhook: verify, map, store; no HTTP and no statuses."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Work that would hold the event loop for too long: done by one thread beside it, in fair turns.
+"""One worker thread for long work, taken in fair turns, so that the event loop stays free.
 
 Of each source one piece of work is under way; its others wait in line, so that a source whose work is slow waits behind
 itself. Sources take turns: who has a turn hands over a slice at a time, and the thread takes slices as they come.

@@ -1,6 +1,7 @@
-"""What a verified webhook means: its body is read, then mapped; whatever goes wrong is a state, not an error.
+"""Parses and maps a verified webhook; a failure becomes the webhook's state, not an exception.
 
-Most take less than a millisecond, on the event loop. What takes long goes on off the loop, from the step that it is at.
+Most webhooks take less than a millisecond, on the event loop. What takes long goes on off the loop, from the step that
+it is at.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Whether a source's rules read what is dropped before they see it, and whether it keeps what must not be stored."""
+"""Checks for rules that read redacted headers or query keys, and for kept ones that are credentials."""
 
 from collections.abc import Iterator
 

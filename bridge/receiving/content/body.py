@@ -1,4 +1,4 @@
-"""What a verified body says, by the content that its source declares: a value of JSON's types, whatever came.
+"""Parses a verified body by the content that its source declares, into values of JSON's types.
 
 Strict, bounded, no deeper than the rest of the bridge can carry. docs/content.md describes the values.
 """

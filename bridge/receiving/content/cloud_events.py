@@ -1,6 +1,6 @@
-"""CloudEvents in HTTP's binary mode as the object that structured mode has in its body.
+"""Turns CloudEvents in HTTP's binary mode into the object of the structured mode.
 
-So rules are the same for both. Facts: the CloudEvents HTTP protocol binding 1.0.2, sections 3.1 and 3.2.
+Rules are the same for both. Facts: the CloudEvents HTTP protocol binding 1.0.2, sections 3.1 and 3.2.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Forms as objects: a field is its text, a field that stands there more than once the list of its texts.
+"""Parses forms, urlencoded and multipart, into objects of texts and lists of texts.
 
 An uploaded file is `{"name", "type", "size", "text"}`: its text only where it is text in UTF-8 and short, else null.
 """

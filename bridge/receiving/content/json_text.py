@@ -1,4 +1,4 @@
-"""JSON as senders write it: in UTF-8 whatever its Content-Type says (RFC 8259, 8.1), and what some get wrong, repaired.
+"""Parses JSON as senders write it: UTF-8 whatever its Content-Type says (RFC 8259, 8.1), common mistakes repaired.
 
 What is right costs nothing: only where the plain reading fails is anything else tried.
 """

@@ -1,4 +1,4 @@
-"""XML as a plain structure: objects, lists and text.
+"""Parses XML into objects, lists and text.
 
 The body is an object with the root element's name as its only key. An element is its text, where it has neither
 attributes nor elements in it; else an object: `@name` for an attribute, the name for an element in it (a list where

@@ -1,1 +1,1 @@
-"""What senders ask of a URL beside their webhooks, and what is answered."""
+"""Handshakes: requests that senders make of a URL beside their webhooks, and the answers."""

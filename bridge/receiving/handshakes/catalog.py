@@ -1,4 +1,4 @@
-"""What senders ask of a URL beside their webhooks, and what they want to hear: one row of `HANDSHAKES` for each.
+"""The catalogue of handshakes: requests that senders make beside their webhooks, one row of `HANDSHAKES` each.
 
 Nothing here has effects. What must be done before an answer is given (a secret kept, a URL called) stands in the
 `Reply`, and the intake does it. A stranger can ask most of this: what is echoed is short, plain text, never HTML.

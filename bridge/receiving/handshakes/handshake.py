@@ -1,4 +1,4 @@
-"""What a handshake is: a request that is told from webhooks, and the answer to it, before anything has effects."""
+"""A handshake: a request of a sender that is no webhook, and the answer to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""What strangers may do before they are trusted: sizes, rates, addresses, and how many log lines they cause."""
+"""Limits for strangers: sizes, rates, addresses and sampled log lines."""

@@ -1,4 +1,4 @@
-"""How often requests of one address may fail verification, so that forgers take no time from the genuine.
+"""Limits failed verifications for each address, so that forgers take no time from the genuine.
 
 Senders share addresses with forgers: Amazon, Microsoft and Mailgun send everybody's messages from the same ones. So an
 address that a genuine webhook came from lately has a reserve of time. A request may take a part of it only: a

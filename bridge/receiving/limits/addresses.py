@@ -1,4 +1,4 @@
-"""Who calls: the address of the client, also behind proxies, and whether a source takes requests from it.
+"""The address of a client, also behind proxies, and the addresses that a source allows.
 
 Proxies are believed only where the configuration names them. What they say is read from the right, since everything to
 the left of what a trusted proxy wrote may be the client's own: the client is the first address that is no trusted

@@ -1,4 +1,4 @@
-"""Which of the log lines that strangers cause are written: a flood must not fill the disk, nor hide in silence."""
+"""Samples log lines that strangers cause: a flood must not fill the disk, nor hide in silence."""
 
 import time
 from collections.abc import Callable

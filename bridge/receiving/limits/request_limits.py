@@ -1,4 +1,4 @@
-"""How much a stranger may send, and how long that may take, before anything about it is proven.
+"""Limits of size and time for requests that are not yet verified.
 
 docs/configuration.md lists these limits. They are settings only for tests: what they allow is far beyond any webhook.
 What ops set for a source stands elsewhere: the size of a body (`max_body`, `max_unverified_body`), `failures`,

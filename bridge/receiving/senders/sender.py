@@ -1,4 +1,4 @@
-"""What the bridge knows of one sender: how it proves itself, what it wants answered, and how well we know that."""
+"""A sender: its signature, the answers that it wants, and how well both are known."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How a sender signs with a shared secret, as data, and what makes such data sound.
+"""A signature specification: how a sender signs with a shared secret, as data, and checks that the data is sound.
 
 The rows of `senders` and the YAML of `scheme: hmac` say the same things by the same words.
 """

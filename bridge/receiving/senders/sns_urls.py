@@ -1,4 +1,4 @@
-"""Where Amazon keeps what messages of SNS point to: whole URLs, so that a message chooses no other host."""
+"""URLs of AWS SNS as whole patterns, so that a message chooses no other host."""
 
 import re
 

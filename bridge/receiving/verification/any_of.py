@@ -1,4 +1,4 @@
-"""One sender, several ways to prove: the first header that a request brings decides, so that nothing is tried weaker.
+"""A scheme with several alternatives: the first header that a request has decides, and nothing weaker is tried.
 
 A request that brings the stronger header must pass by it: what is stripped or stale there is not made good elsewhere.
 Ways that share a header are tried one after another.

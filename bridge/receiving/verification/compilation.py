@@ -1,4 +1,4 @@
-"""What the compile functions of schemes share: keys that stand in several, and problems at their places."""
+"""Settings and located problems that the schemes' compile functions share."""
 
 from collections.abc import Callable
 from typing import Annotated

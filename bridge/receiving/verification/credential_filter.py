@@ -1,4 +1,4 @@
-"""What of a webhook is never stored, nor seen by a rule: what its scheme proves it by, and what is named like a secret.
+"""Removes credentials and signatures from headers and query before rules and store see them.
 
 Names of headers and of query parameters are looked at alike, whatever their values are: a name is words with anything
 else between them, a leading X does not count. docs/configuration.md lists the words.

@@ -1,4 +1,4 @@
-"""The URL that a sender called, as the sender knows it: from the configuration, never from what a request says."""
+"""The public URL of a source: from the configuration, never from a request."""
 
 from bridge.model import Request
 

@@ -1,4 +1,4 @@
-"""Why a request is not verified: a closed set of words, safe to log, none of them the sender's own."""
+"""Reasons why a request is not verified: a closed set of words that are safe to log."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""Keys that a sender publishes at a URL: fetched from the sender's own hosts only, bounded, and kept for a while.
+"""Fetches and caches keys that senders publish at a URL: from their own hosts only, bounded.
 
 Proofs do no I/O. One that lacks a key raises `KeyNeeded`; whoever may wait awaits its `fetch` and verifies again.
 

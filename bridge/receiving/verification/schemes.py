@@ -1,4 +1,4 @@
-"""What ops may write under `verify`, and its meaning: a source's mapping becomes a Verifier, or located problems."""
+"""Compiles a source's `verify` mapping into a Verifier, or located problems."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""From the text of a secret to the bytes that it stands for, and the one comparison with what a stranger shows."""
+"""Decodes the text of a secret, and compares it with what a request shows in constant time."""
 
 import hmac
 from base64 import b64decode

@@ -1,4 +1,4 @@
-"""Schemes that no recipe describes, by name. Their modules are loaded by the first that asks: most sources need none.
+"""A registry of schemes with code of their own; a module is imported when its scheme is first used.
 
 (cryptography, PyJWT and httpx take a quarter of a second and 12 MB, which `bridge test` has better uses for.)
 """

@@ -1,4 +1,4 @@
-"""When a sender says that it signed: read strictly, and held against the clock."""
+"""Parses timestamps of signatures strictly, and checks them against the clock."""
 
 import re
 from datetime import datetime

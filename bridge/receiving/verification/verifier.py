@@ -1,6 +1,6 @@
-"""The only maker of a `Webhook` from a request: asks for the proof, then strips what must not be stored.
+"""Verifies a request and makes the Webhook, without what must not be stored; nothing else makes one.
 
-`credentials` says what that is.
+`credential_filter` says what that is.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A bearer token of an identity provider, by the keys that it publishes: Entra ID and whoever speaks OpenID Connect.
+"""Verifies bearer tokens by an identity provider's published keys: Entra ID and any OpenID Connect.
 
 It proves who calls, not what was sent.
 """

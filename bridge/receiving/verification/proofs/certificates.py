@@ -1,4 +1,4 @@
-"""X.509 certificates that a sender signs with: read from PEM, held against the clock and against whom we trust."""
+"""Parses X.509 signing certificates, and checks their dates and their chain of trust."""
 
 import functools
 import re

@@ -1,4 +1,4 @@
-"""Schemes that show a credential instead of signing: a token in a header, HTTP Basic, and none at all.
+"""Schemes without a signature: a token in a header, HTTP Basic, and none at all.
 
 They prove who called, not what was sent: they rest on TLS all the way to the bridge.
 """

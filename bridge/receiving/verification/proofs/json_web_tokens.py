@@ -1,4 +1,4 @@
-"""JSON web tokens (RFC 7519) in the Authorization header: read by PyJWT, with time and algorithms from us alone."""
+"""Verifies JSON web tokens (RFC 7519) of the Authorization header with PyJWT; algorithms and time are ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

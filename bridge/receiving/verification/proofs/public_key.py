@@ -1,4 +1,4 @@
-"""Senders that sign by a private key: a recipe whose signatures are verified by public keys, of which we have no other.
+"""Verifies signatures made with a sender's private key, by its public keys.
 
 The keys stand in `secrets`, where a sender's secrets would, though they are none.
 """

@@ -1,4 +1,4 @@
-"""Carries out a recipe: a keyed hash of the raw bytes, compared in constant time; the same data signs and verifies."""
+"""Verifies and makes HMAC signatures by a signature specification."""
 
 import hashlib
 import hmac

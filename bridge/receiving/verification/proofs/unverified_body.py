@@ -1,4 +1,4 @@
-"""A body that its own proof stands in: before it is proven, only the fields of the proof are looked for.
+"""Parses bodies that contain their own signature, before verification: only the fields of the proof.
 
 All else is passed over, which takes some milliseconds for a MiB, however it is made. What is read here serves the proof
 alone; nothing of it is stored or logged. Rules read the whole body anew, and must find the same fields: so where it

@@ -3,10 +3,11 @@
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, PauseReason, RetryAt
+from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
+from bridge.observing.transitions import EventStopped, TargetPaused, TargetResumed, Transitions
 from bridge.superoffice import payloads
 from bridge.target_state import TargetState
 from bridge.times import iso
@@ -14,16 +15,18 @@ from bridge.times import iso
 _TAKEN: Final = Outcome.DELIVERED
 _DELIVERED: Final = EventState.DELIVERED
 _SLOW = 3000  # milliseconds from which SuperOffice itself calls a request slow
-_PASSING = (PauseReason.BREAKER, PauseReason.TENANT)  # what mostly ends without anybody's help
 
 
 class Reporter:
     """Tells of one target; `answers`: also what it said of an event that it did not take, in its own words."""
 
-    def __init__(self, target: str, metrics: Metrics, clock: Clock, *, answers: bool = False) -> None:
+    def __init__(
+        self, target: str, metrics: Metrics, clock: Clock, transitions: Transitions, *, answers: bool = False
+    ) -> None:
         self._target = target
         self._metrics = metrics
         self._clock = clock
+        self._transitions = transitions
         self._answers = answers
 
     def attempt(self, claim: Claim, attempt: Attempt, decision: Decision, target: TargetState, *, late: bool) -> None:
@@ -75,20 +78,17 @@ class Reporter:
             return
         said = payloads.error_message(payloads.members(attempt.result)) if self._answers and attempt else None
         more = {"message": said} if said else {}
-        log.error(logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD, **fields, **more)
+        self._transitions.publish(EventStopped(state=state, fields=fields | more))
 
     def changed(self, before: TargetState, after: TargetState, detail: str) -> None:
         """The target is in another state than before; a probe that only failed again is no news."""
         if after.paused_at is None:
             paused_for = (self._clock.running() - (before.paused_at or 0)) / 1000
-            log.warning(logs.TARGET_RESUMED, target=self._target, reason=before.reason, seconds=paused_for)
+            self._transitions.publish(TargetResumed(target=self._target, reason=before.reason, seconds=paused_for))
         elif after.reason != before.reason:
-            (log.warning if after.reason in _PASSING else log.error)(
-                logs.TARGET_PAUSED,
-                target=self._target,
-                reason=after.reason,
-                detail=detail,
-                next_probe_at=self._shown(after.next_probe_at),
+            next_probe_at = self._shown(after.next_probe_at)
+            self._transitions.publish(
+                TargetPaused(target=self._target, reason=after.reason, detail=detail, next_probe_at=next_probe_at)
             )
 
     def _wait(self, decision: Decision, target: TargetState) -> tuple[str | None, str | None]:

@@ -20,6 +20,7 @@ from bridge.model import Attempt, Claim, Dead, Decision, EventState, Held, Pause
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
+from bridge.observing.transitions import LOGGED, Transitions
 from bridge.rate import Bucket
 from bridge.store.attempts import Recorded
 from bridge.store.store import Store
@@ -49,6 +50,7 @@ class TargetWorker:
         lease: int,
         store: Store,
         metrics: Metrics,
+        transitions: Transitions = LOGGED,
         log_answers: bool = False,
     ) -> None:
         self.name = name
@@ -59,7 +61,7 @@ class TargetWorker:
         self._room = max_in_flight
         self.lease = lease
         self._store = store
-        self._tell = Reporter(name, metrics, store.clock, answers=log_answers)
+        self._tell = Reporter(name, metrics, store.clock, transitions, answers=log_answers)
         self._clock = store.clock
         self._state = TargetState(name=name)  # as it was last read, or decided on here
         self._unsaved: TargetState | None = None  # what was read before it was decided on, until that is stored

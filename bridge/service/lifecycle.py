@@ -20,6 +20,7 @@ from bridge.forwarding.target_worker import TargetWorker
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
+from bridge.observing.transitions import Transitions, log_transition
 from bridge.operations import retention, timekeeping
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
@@ -80,6 +81,7 @@ class _Bridge:
         self._reader = Reader(built.store_url, kept=_READERS)
         self._metrics = Metrics()
         self._metrics.watch(self._gauges)
+        self._transitions = Transitions(log_transition)
         self._versions = version_watches(built)
         self._remembering: set[asyncio.Task[None]] = set()
         target_workers = {
@@ -112,6 +114,7 @@ class _Bridge:
             lease=2 * settings.timeout + 10_000,
             store=self._store,
             metrics=self._metrics,
+            transitions=self._transitions,
             log_answers=settings.log_answers,
         )
 
@@ -163,6 +166,7 @@ class _Bridge:
             wake=self._forwarder.wake,
             changed=self._forwarder.changed,
             processor=processor,
+            transitions=self._transitions,
         )
 
     async def _drain(self, serving: list[Serving]) -> None:

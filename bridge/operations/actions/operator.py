@@ -12,6 +12,7 @@ from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import Mapped, PauseReason, Webhook
 from bridge.observing import logs
 from bridge.observing.logs import log
+from bridge.observing.transitions import LOGGED, TargetPaused, TargetResumed, Transitions
 from bridge.operations.actions import remapping
 from bridge.operations.actions.audit import NOBODY, Asker, audit, audited
 from bridge.operations.queries import LISTED, Queries
@@ -40,6 +41,7 @@ class Operator:
     wake: Callable[[Iterable[str]], None]
     changed: Callable[[TargetTransition], None]
     processor: Processor = field(default_factory=Processor)
+    transitions: Transitions = LOGGED
 
     async def events(self, action: Action, selection: Selection, asker: Asker = NOBODY) -> dict[str, Any]:
         """Replay, discard or release events.
@@ -159,7 +161,7 @@ class Operator:
         """
         await asyncio.to_thread(self.queries.target, name)
         await self._change(name, lambda state: state.paused(self.store.clock.running(), PauseReason.OPERATOR))
-        log.warning(logs.TARGET_PAUSED, target=name, reason=PauseReason.OPERATOR, detail=None, next_probe_at=None)
+        self.transitions.publish(TargetPaused(target=name, reason=PauseReason.OPERATOR))
         audit("pause", asker, target=name)
         return await asyncio.to_thread(self.queries.target, name)
 
@@ -175,7 +177,7 @@ class Operator:
         if transition:
             before = transition.before
             paused_for = (moment - (before.paused_at or moment)) / 1000
-            log.warning(logs.TARGET_RESUMED, target=name, reason=before.reason, seconds=paused_for)
+            self.transitions.publish(TargetResumed(target=name, reason=before.reason, seconds=paused_for))
             audit("resume", asker, target=name)
             self.wake([name])
         return await asyncio.to_thread(self.queries.target, name)

@@ -6,21 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, thread_time
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.mapping.rules import Rules
 from bridge.model import Mapped, Receipt, Request, Webhook, WebhookState
-from bridge.observing import logs
-from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.receiving.handshakes.handshake import Asked, Handshake, HandshakeRefusal, Reply, refused
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.address_limiter import AddressLimiter
 from bridge.receiving.limits.addresses import Callers
-from bridge.receiving.limits.log_limiter import LogLimiter
 from bridge.receiving.limits.request_limits import Largest
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
@@ -34,11 +32,6 @@ _FETCHES = FailureSettings.model_validate({"at_once": 5, "rate": "5/m"})  # of k
 _SITE = 56  # bits of an IPv6 network that is one address to them: to have many /64 is easy
 _CARRIED_AT_ONCE = 64 << 10  # bytes that are verified in a millisecond or two, where the proof stands in the body
 _HASHED_AT_ONCE = 1 << 20  # and where the body is hashed
-_AS_BEFORE = "the same as when it first came, which `bridge webhooks show` tells"  # of a duplicate that is not mapped
-_WHY_LENGTH = 300  # characters of a log line's `why`
-
-_MAPPED: Final = WebhookState.MAPPED  # as attributes of their class, each look at them costs more than a call
-_IGNORED: Final = WebhookState.IGNORED
 _MAPPED_AGAIN: Final = (WebhookState.FAILED, WebhookState.UNREADABLE)  # when a duplicate comes
 
 
@@ -89,14 +82,13 @@ class Intake:
     ) -> None:
         self.sources = sources
         self._store = store
-        self._metrics = metrics
         self._wake = wake
         self._download = download
         self._off_loop = off_loop or OffLoop()
         self._processor = Processor(self._off_loop)
         self._address_limiter = AddressLimiter(monotonic)
         self._fetches = AddressLimiter(monotonic, _SITE)
-        self._log_limiter = LogLimiter(monotonic)
+        self._reporter = IntakeReporter(metrics, monotonic)
         rates = {name: source.settings.rate for name, source in sources.items()}
         self._rates = {
             name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
@@ -146,14 +138,13 @@ class Intake:
                 receipt = replace(await self._store.remap(stored, mapping), differs=receipt.differs)
                 self._wake(source.rules.targets)  # what a discarded event kept waiting may be for any of them
         except (NotVerified, Refused) as error:
-            self.refused(request.source, error.reason, request.client, len(request.body))
+            self._reporter.refused(request.source, error.reason, request.client, len(request.body))
             raise
         except StoreError as error:
-            self._metrics.refused[request.source, "store_unavailable"].inc()
-            log.error(logs.WEBHOOK_UNSTORED, source=request.source, client=request.client, error=str(error))
+            self._reporter.unstored(request, error)
             raise StoreUnavailable(str(error)) from error
         self._wake({event.target for event in mapping.events})
-        self._tell(request, webhook, mapping, receipt, perf_counter() - started)
+        self._reporter.accepted(request, webhook, mapping, receipt, perf_counter() - started)
         return receipt
 
     async def _call_off(self, webhook: Webhook, key: str) -> None:
@@ -178,7 +169,7 @@ class Intake:
         try:
             secret = (await self._verified(source, request)).secret if step.signed else None
         except (NotVerified, Refused) as error:
-            self.refused(request.source, error.reason, request.client, len(request.body))
+            self._reporter.refused(request.source, error.reason, request.client, len(request.body))
             raise
         reply = step.answer(Asked(request=request, keys=handshake.keys, secret=secret))
         if reply is None:
@@ -187,16 +178,7 @@ class Intake:
             self._address_limiter.add(source.name, request.client, source.settings.failures)
         else:
             reply = await self._carried_out(reply, request)
-        outcome = reply.refused or "answered"
-        self._metrics.handshakes[request.source, outcome].inc()
-        left_out = self._log_limiter.left_out(request.source, outcome)
-        if left_out is not None:
-            fields = {"source": request.source, "handshake": handshake.name, "client": request.client}
-            more = {"left_out": left_out} if left_out else {}
-            if reply.refused:
-                log.warning(logs.HANDSHAKE_REFUSED, **fields, **more, reason=reply.refused)
-            else:
-                log.info(logs.HANDSHAKE_ANSWERED, **fields, **more, kept=bool(reply.keep))
+        self._reporter.handshake(request, handshake.name, reply)
         return reply
 
     async def _carried_out(self, reply: Reply, request: Request) -> Reply:
@@ -258,54 +240,15 @@ class Intake:
             )  # others failed while this waited
             return await self._off_loop.run(partial(_timed, source.verifier, request))
 
+    def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:
+        """Report a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
+        self._reporter.refused(source, reason, client, size, path)
+
     def _keep_to_rate(self, source: str) -> None:
         if bucket := self._rates.get(source):
             if not bucket.available():
                 raise Refused("too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
             bucket.take(1)
-
-    def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:
-        """Tell of a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
-        self._metrics.refused[source or "", reason].inc()
-        left_out = self._log_limiter.left_out(source or "", reason)
-        if left_out is not None:
-            more = ({"left_out": left_out} if left_out else {}) | ({"path": path} if path is not None else {})
-            log.warning(logs.WEBHOOK_REFUSED, source=source, reason=reason, client=client, size=size, **more)
-
-    def _tell(self, request: Request, webhook: Webhook, mapping: Mapped, receipt: Receipt, seconds: float) -> None:
-        if receipt.duplicate:
-            self._metrics.duplicates[request.source].inc()
-            if receipt.differs:
-                self._metrics.differing[request.source].inc()
-        else:
-            self._metrics.webhooks[request.source, receipt.state].inc()
-        self._metrics.intake[request.source].observe(seconds)
-        more: dict[str, Any] = {"differs": True} if receipt.differs else {}
-        if receipt.state is not _MAPPED:
-            more = {**more, "why": _because(receipt.state, mapping) or _AS_BEFORE}
-            if receipt.state is not _IGNORED:
-                more = {**more, "failed_rules": [why.rule for why in mapping.why if why.error][:10]}
-        if mapping.repaired:
-            more = {**more, "repaired": True}
-        is_as_it_may_be = (receipt.state is _MAPPED or receipt.state is _IGNORED) and not receipt.differs
-        (log.info if is_as_it_may_be else log.warning)(
-            logs.WEBHOOK_ACCEPTED,
-            webhook_id=receipt.webhook_id,
-            source=request.source,
-            state=receipt.state,
-            events=len(receipt.event_ids),
-            duplicate=receipt.duplicate,
-            secret=webhook.secret,
-            size=len(request.body),
-            client=request.client,
-            duration_ms=round(seconds * 1000, 1),
-            **more,
-        )
-        for event in mapping.events:
-            if not event.send and not receipt.duplicate:
-                log.info(logs.EVENT_DISCARDED, event_id=event.id, reason="shadow")
-        for event_id in receipt.discarded:
-            log.info(logs.EVENT_DISCARDED, event_id=event_id, reason="remapped")
 
 
 def _timed(verifier: Verifier, request: Request) -> Webhook:
@@ -315,12 +258,3 @@ def _timed(verifier: Verifier, request: Request) -> Webhook:
     except NotVerified as error:
         error.took = (thread_time() - begun) * 1000
         raise
-
-
-def _because(state: WebhookState, mapping: Mapped) -> str:
-    """What was false of the first rules, or what broke: in the rules' own words, never with values of a body."""
-    if state is _IGNORED:
-        told = [f"{why.rule}: {why.clause}" for why in mapping.why if why.clause]
-    else:
-        told = [f"{why.rule}: {why.logged}" for why in mapping.why if why.logged] or [mapping.error or ""]
-    return "; ".join(told)[:_WHY_LENGTH]

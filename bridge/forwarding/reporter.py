@@ -7,7 +7,7 @@ from bridge.model import Attempt, Claim, Decision, EventState, Outcome, Pause, R
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Metrics
-from bridge.observing.transitions import EventStopped, TargetPaused, TargetResumed, Transitions
+from bridge.observing.transitions import EventStopped, TargetPaused, TargetResumed, Transitions, fields_of_end
 from bridge.superoffice import payloads
 from bridge.target_state import TargetState
 from bridge.times import iso
@@ -63,22 +63,13 @@ class Reporter:
         self._metrics.events[self._target, state].inc()
         if delivered:
             self._metrics.delivery_seconds[self._target].observe(seconds)
-        fields = {
-            "event_id": claim.event_id,
-            "webhook_id": claim.webhook_id,
-            "source": claim.source,
-            "rule": claim.rule,
-            "target": claim.target,
-            "attempts": claim.attempt,
-            "reason": reason,
-            "seconds": seconds,
-        }
         if delivered:
-            log.info(logs.EVENT_DELIVERED, **fields)
+            log.info(logs.EVENT_DELIVERED, **fields_of_end(claim, reason, seconds))
             return
         said = payloads.error_message(payloads.members(attempt.result)) if self._answers and attempt else None
-        more = {"message": said} if said else {}
-        self._transitions.publish(EventStopped(state=state, fields=fields | more))
+        self._transitions.publish(
+            EventStopped(claim=claim, state=state, reason=reason, seconds=seconds, message=said or None)
+        )
 
     def changed(self, before: TargetState, after: TargetState, detail: str) -> None:
         """The target is in another state than before; a probe that only failed again is no news."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.model import EventState, PauseReason
+from bridge.model import Claim, EventState, PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
 
@@ -33,10 +33,13 @@ class TargetResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStopped:
-    """An event is dead or held. `fields` are those of its log line: ids, names, the reason, never a body."""
+    """An event is dead or held, seconds after it was stored. `message`: SuperOffice's, where it may be logged."""
 
+    claim: Claim
     state: EventState
-    fields: dict[str, Any]
+    reason: str | None
+    seconds: float
+    message: str | None = None
 
 
 Transition = TargetPaused | TargetResumed | EventStopped
@@ -63,8 +66,24 @@ def log_transition(transition: Transition) -> None:
             level(logs.TARGET_PAUSED, target=target, reason=reason, detail=detail, next_probe_at=next_probe_at)
         case TargetResumed(target=target, reason=reason, seconds=seconds):
             log.warning(logs.TARGET_RESUMED, target=target, reason=reason, seconds=seconds)
-        case EventStopped(state=state, fields=fields):
-            log.error(logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD, **fields)
+        case EventStopped(state=state, message=message):
+            fields = fields_of_end(transition.claim, transition.reason, transition.seconds)
+            more = {"message": message} if message else {}
+            log.error(logs.EVENT_DEAD if state is EventState.DEAD else logs.EVENT_HELD, **fields, **more)
+
+
+def fields_of_end(claim: Claim, reason: str | None, seconds: float) -> dict[str, Any]:
+    """The fields that the line of every event's end has."""
+    return {
+        "event_id": claim.event_id,
+        "webhook_id": claim.webhook_id,
+        "source": claim.source,
+        "rule": claim.rule,
+        "target": claim.target,
+        "attempts": claim.attempt,
+        "reason": reason,
+        "seconds": seconds,
+    }
 
 
 LOGGED: Final = Transitions(log_transition)

@@ -1,9 +1,11 @@
 """One publisher of transitions: whoever subscribes learns of each, and the log has its line."""
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.model import EventState, PauseReason
+from bridge.model import Claim, EventState, PauseReason
 from bridge.observing import logs
 from bridge.observing.transitions import (
     EventStopped,
@@ -42,6 +44,12 @@ def test_a_pause_that_needs_somebody_is_an_error_in_the_log(reason: PauseReason,
 
 @pytest.mark.parametrize(("state", "name"), [(EventState.DEAD, logs.EVENT_DEAD), (EventState.HELD, logs.EVENT_HELD)])
 def test_an_event_that_is_dead_or_held_is_an_error_with_its_fields(state: EventState, name: str) -> None:
+    values: dict[str, Any] = dict.fromkeys(Claim.__struct_fields__, "") | {"event_id": "ev_1", "attempt": 3}
+    claim = Claim(**values)
     with capture_logs() as lines:
-        log_transition(EventStopped(state=state, fields={"event_id": "ev_1", "reason": "unknown"}))
-    assert lines == [{"event": name, "log_level": "error", "event_id": "ev_1", "reason": "unknown"}]
+        log_transition(EventStopped(claim=claim, state=state, reason="unknown", seconds=2.5, message="no"))
+    (line,) = lines
+    assert (
+        line.items()
+        >= {"event": name, "log_level": "error", "event_id": "ev_1", "attempts": 3, "message": "no"}.items()
+    )

@@ -1,4 +1,4 @@
-"""From a request to a durable webhook: verify, map, store; no HTTP and no statuses."""
+"""From a request to a durable webhook: verify, map, store."""
 
 import contextlib
 import time

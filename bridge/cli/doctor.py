@@ -10,7 +10,7 @@ from bridge.cli.output import fail, print_json, print_text
 from bridge.errors import StoreError
 
 if TYPE_CHECKING:
-    from bridge.service.composition import Built
+    from bridge.service.composition import Generation
 
 app = typer.Typer()
 
@@ -58,7 +58,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _shown(built: "Built") -> list[dict[str, Any]]:
+def _shown(built: "Generation") -> list[dict[str, Any]]:
     """What waits for each target; nothing where there is no store yet, or none that this version reads."""
     from bridge.operations.queries import Queries
     from bridge.store.reader import Reader
@@ -70,7 +70,7 @@ def _shown(built: "Built") -> list[dict[str, Any]]:
         return []
 
 
-def _keeps_token(built: "Built", target: str) -> bool:
+def _keeps_token(built: "Generation", target: str) -> bool:
     """Whether the store keeps a refresh token that the target's log-in service gave in place of the configured one."""
     from bridge.store import reader, refresh_tokens
 

@@ -1,5 +1,6 @@
 """Commands for who writes rules: check, test, try, send, schema."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from bridge import jsontext
 from bridge.cli.filters import AsJson
 from bridge.cli.output import fail, print_json, print_note, print_problems, print_text, print_why
-from bridge.errors import ConfigError, Severity
+from bridge.errors import ConfigError, Problem, Severity
 
 app = typer.Typer()
 
@@ -33,7 +34,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     try:
         built = composition.build(context.obj)
     except ConfigError as error:
-        problems = error.problems
+        problems: Sequence[Problem] = error.problems
     else:
         problems = built.problems
         rules = sum(len(source.rules.rules) for source in built.sources.values())
@@ -108,15 +109,14 @@ def try_(
     from bridge.operations.naming import unknown
     from bridge.operations.rules.dry_run import as_json as dry_run_as_json
     from bridge.operations.rules.dry_run import dry_run
-    from bridge.receiving.verification.schemes import credential_filter_of
     from bridge.service.rules import build_rules
 
-    built = {found.name: (found, rules) for found, rules in build_rules(context.obj)}
+    built = {known.source.name: known for known in build_rules(context.obj)}
     if source not in built:
         fail(unknown("source", source, built))
-    found, rules = built[source]
+    known = built[source]
     given = (_headers(header), _query(query))
-    mapping = dry_run(source, rules, payload.read_bytes(), *given, credentials=credential_filter_of(found))
+    mapping = dry_run(source, known.rules, payload.read_bytes(), *given, credentials=known.credentials)
     told = dry_run_as_json(mapping)
     if as_json:
         print_json(told)

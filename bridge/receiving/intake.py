@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter, thread_time
 from typing import Final
@@ -11,20 +10,19 @@ from typing import Final
 from msgspec.structs import replace
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
-from bridge.mapping.rules import Rules
 from bridge.model import Mapped, Receipt, Request, Webhook, WebhookState
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
-from bridge.receiving.handshakes.handshake import Asked, Handshake, HandshakeRefusal, Reply, refused
+from bridge.receiving.handshakes.handshake import Asked, HandshakeRefusal, Reply, refused
 from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.address_limiter import AddressLimiter
-from bridge.receiving.limits.addresses import Callers
-from bridge.receiving.limits.request_limits import Largest
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
+from bridge.receiving.sources import CompiledSource
 from bridge.receiving.verification import Verifier
 from bridge.receiving.verification.remote_keys import Download, KeyNeeded, download
-from bridge.settings.source_schema import FailureSettings, SourceSettings
+from bridge.settings.parsing import Rate
+from bridge.settings.source_schema import FailureSettings
 from bridge.store.registered_secrets import RegisteredSecret
 from bridge.store.store import Store
 
@@ -33,27 +31,6 @@ _SITE = 56  # bits of an IPv6 network that is one address to them: to have many 
 _CARRIED_AT_ONCE = 64 << 10  # bytes that are verified in a millisecond or two, where the proof stands in the body
 _HASHED_AT_ONCE = 1 << 20  # and where the body is hashed
 _MAPPED_AGAIN: Final = (WebhookState.FAILED, WebhookState.UNREADABLE)  # when a duplicate comes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledSource:
-    """A source, ready to receive."""
-
-    name: str
-    settings: SourceSettings
-    verifier: Verifier
-    rules: Rules
-    callers: Callers
-    handshake: Handshake | None = None
-    bodiless: bool = False  # its sender wants no body in an answer
-    max_unverified_body: int = 0  # of a sender whose bodies carry their own proof; 0 of all others
-
-    def largest(self, otherwise: int) -> Largest:
-        """The largest body that is read, of at most `otherwise` bytes where the source says nothing."""
-        most = self.settings.max_body or otherwise
-        if self.max_unverified_body and self.max_unverified_body < most:
-            return Largest(self.max_unverified_body, "max_unverified_body")
-        return Largest(most)
 
 
 class _Repeated(BridgeError):
@@ -65,14 +42,14 @@ class _Repeated(BridgeError):
 
 
 class Intake:
-    """Takes requests for its sources. `wake` hears which targets have new events; `download` fetches for proofs.
+    """Takes requests for sources. `wake` hears which targets have new events; `download` fetches for proofs.
 
-    `off_loop` does what would hold the event loop for too long.
+    `off_loop` does what would hold the event loop for too long. A source comes with each request, as its configuration
+    has it then; what is remembered of one, such as who failed there, goes by its name and outlives that.
     """
 
     def __init__(
         self,
-        sources: Mapping[str, CompiledSource],
         store: Store,
         metrics: Metrics,
         wake: Callable[[Iterable[str]], None],
@@ -80,7 +57,6 @@ class Intake:
         off_loop: OffLoop | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.sources = sources
         self._store = store
         self._wake = wake
         self._download = download
@@ -89,19 +65,17 @@ class Intake:
         self._address_limiter = AddressLimiter(monotonic)
         self._fetches = AddressLimiter(monotonic, _SITE)
         self._reporter = IntakeReporter(metrics, monotonic)
-        rates = {name: source.settings.rate for name, source in sources.items()}
-        self._rates = {
-            name: Bucket(rate.count, rate.per, monotonic, rate.count) for name, rate in rates.items() if rate
-        }
+        self._monotonic = monotonic
+        self._rates: dict[str, tuple[Rate, Bucket]] = {}
 
-    async def start(self) -> None:
+    async def start(self, sources: Mapping[str, CompiledSource]) -> None:
         """Remember which senders' keys were where."""
         for name, urls in (await self._store.load_key_urls()).items():
-            if (source := self.sources.get(name)) and source.verifier.remote_keys:
+            if (source := sources.get(name)) and source.verifier.remote_keys:
                 source.verifier.remote_keys.remember(urls)
 
-    def admit(self, source: CompiledSource, client: str, headers: Mapping[bytes, bytes], most: int) -> None:
-        """Say early, before a body of at most so many bytes is read, whether this client's requests are taken at all.
+    def admit(self, source: CompiledSource, client: str, headers: Mapping[bytes, bytes]) -> None:
+        """Say early, before a body is read, whether this client's requests are taken at all.
 
         Raises:
             Refused: it calls from elsewhere than the source's addresses, or too many of its requests failed.
@@ -109,24 +83,22 @@ class Intake:
         if not source.callers.allows(client):
             raise Refused("address_not_allowed", "requests of this address are not taken")
         if self._address_limiter.used_up(source.name, client):
-            self._address_limiter.check(source.name, client, int(headers.get(b"content-length", most)))
+            self._address_limiter.check(source.name, client, int(headers.get(b"content-length", source.largest.size)))
 
-    async def receive(self, request: Request) -> Receipt:
+    async def receive(self, source: CompiledSource, request: Request) -> Receipt:
         """Accept one request: verified, mapped and durable once this returns.
 
         Raises:
-            KeyError: there is no such source.
             NotVerified: it is not proven genuine; nothing is stored.
             Refused: there are too many, of the source or of those that failed; nothing is stored.
             StoreUnavailable: it may not be durable; the sender should try again.
         """
         started = perf_counter()
-        source = self.sources[request.source]
         try:
             webhook = await self._verified(source, request)
-            self._keep_to_rate(source.name)
+            self._keep_to_rate(source)
             try:
-                mapping = await self._processor.process(source.rules, webhook, self._call_off)
+                mapping = await self._processor.process(source.rules, webhook, partial(self._call_off, source))
                 receipt = await self._store.accept(webhook, mapping, source.settings.dedupe_window)
             except _Repeated as repeated:
                 receipt = repeated.first
@@ -147,21 +119,18 @@ class Intake:
         self._reporter.accepted(request, webhook, mapping, receipt, perf_counter() - started)
         return receipt
 
-    async def _call_off(self, webhook: Webhook, key: str) -> None:
+    async def _call_off(self, source: CompiledSource, webhook: Webhook, key: str) -> None:
         """Have no duplicate mapped that would take long."""
-        window = self.sources[webhook.source].settings.dedupe_window
-        if first := await self._store.repeated(webhook, key, window):
+        if first := await self._store.repeated(webhook, key, source.settings.dedupe_window):
             raise _Repeated(first)
 
-    async def shake(self, request: Request) -> Reply | None:
+    async def shake(self, source: CompiledSource, request: Request) -> Reply | None:
         """Answer a request that is a handshake of its sender; None where it is not. Nothing of it becomes a webhook.
 
         Raises:
-            KeyError: there is no such source.
             NotVerified: it is one that must be proven genuine, and is not.
             Refused: too many requests of its address failed.
         """
-        source = self.sources[request.source]
         handshake = source.handshake
         step = handshake.step(request) if handshake else None
         if handshake is None or step is None:
@@ -203,7 +172,7 @@ class Intake:
         self._address_limiter.check(source.name, request.client, size)  # others may have failed while its body came in
         try:
             try:
-                if size <= (_CARRIED_AT_ONCE if source.max_unverified_body else _HASHED_AT_ONCE):
+                if size <= (_CARRIED_AT_ONCE if source.carries_proof else _HASHED_AT_ONCE):
                     webhook = _timed(source.verifier, request)
                 else:
                     webhook = await self._verified_aside(source, request)
@@ -244,8 +213,12 @@ class Intake:
         """Report a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
         self._reporter.refused(source, reason, client, size, path)
 
-    def _keep_to_rate(self, source: str) -> None:
-        if bucket := self._rates.get(source):
+    def _keep_to_rate(self, source: CompiledSource) -> None:
+        if rate := source.settings.rate:
+            known, bucket = self._rates.get(source.name, (None, None))
+            if bucket is None or known != rate:
+                bucket = Bucket(rate.count, rate.per, self._monotonic, rate.count)
+                self._rates[source.name] = rate, bucket
             if not bucket.available():
                 raise Refused("too_many_webhooks", "too many webhooks, please send it again", bucket.delay())
             bucket.take(1)

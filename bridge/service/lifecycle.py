@@ -30,7 +30,7 @@ from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
 from bridge.service import file_limits
-from bridge.service.composition import Built, build
+from bridge.service.composition import Generation, build
 from bridge.service.signals import Signals
 from bridge.service.version_watches import version_watches
 from bridge.settings.fingerprint import fingerprint
@@ -55,15 +55,14 @@ def serve(directory: Path) -> None:
         ConfigError, BridgeError: why it cannot start.
     """
     signals = Signals()
-    as_written = fingerprint(directory)  # before it is read: what changes meanwhile is found to differ
-    built = build(directory, _read_again)
+    built = build(directory, _read_again, fingerprint(directory))
     logs.configure(built.settings.log.level, built.settings.log.format)
     for problem in built.problems:
         log.warning(logs.CONFIG_WARNED, problem=str(problem))
     if told := file_limits.allow(built.settings.targets.values()):
         log.warning(logs.CONFIG_WARNED, problem=told)
     with owned(built.store_url) as engine, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Bridge(built, Store(engine), lambda: fingerprint(directory) != as_written).run(signals))
+        runner.run(_Bridge(built, Store(engine), lambda: fingerprint(directory)).run(signals))
 
 
 def _read_again(file: Path, wrong: str) -> None:
@@ -71,28 +70,31 @@ def _read_again(file: Path, wrong: str) -> None:
 
 
 class _Bridge:
-    """One run, from settling what the last run left to the drained end. `differs`: whether the files do from it."""
+    """One run, from settling what the last run left to the drained end. `fingerprint` is that of the files now.
 
-    def __init__(self, built: Built, store: Store, differs: Callable[[], bool]) -> None:
-        self._built = built
-        self._differs = differs
-        self._settings = built.settings
+    `_generation` is the configuration in force: to exchange it here is to exchange it for all that comes from then on.
+    """
+
+    def __init__(self, generation: Generation, store: Store, fingerprint: Callable[[], str | None]) -> None:
+        self._generation = generation
+        self._fingerprint = fingerprint
+        self._settings = generation.settings
         self._store = store
-        self._reader = Reader(built.store_url, kept=_READERS)
+        self._reader = Reader(generation.store_url, kept=_READERS)
         self._metrics = Metrics()
         self._metrics.watch(self._gauges)
         self._transitions = Transitions(log_transition)
-        self._versions = version_watches(built)
+        self._versions = version_watches(generation)
         self._remembering: set[asyncio.Task[None]] = set()
         target_workers = {
             name: self._target_worker(name, superoffice, self._settings.targets[name])
-            for name, superoffice in built.targets.items()
+            for name, superoffice in generation.targets.items()
         }
         self._forwarder = Forwarder(store, target_workers)
         self._off_loop = OffLoop()
-        self._intake = Intake(built.sources, store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
+        self._intake = Intake(store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
         self._webhooks = public.Webhooks(
-            self._intake, self._settings.listen.max_body, callers=Callers(self._settings.trusted_proxies)
+            self._intake, lambda: self._generation.sources, callers=Callers(self._settings.trusted_proxies)
         )
         self._passed = inherited_listener()
         self._proven_at = -_READY_FOR
@@ -121,7 +123,7 @@ class _Bridge:
     async def run(self, signals: Signals) -> None:
         signals.listen()
         await self._store.start()
-        await self._intake.start()
+        await self._intake.start(self._generation.sources)
         settled = await self._forwarder.recover()
         serving = self._open()
         self._forwarder.start()
@@ -145,19 +147,20 @@ class _Bridge:
         serving = [Serving(application, listener, self._webhooks.connections)]
         if self._settings.admin:
             listener = listen(self._settings.admin.host, self._settings.admin.port)
-            guarded = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator())
+            guarded = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator)
             serving.append(Serving(guarded, listener, guarded.connections))
         for one in serving:
             one.start()
         return serving
 
     def _operator(self) -> Operator:
+        generation = self._generation
         queries = Queries(
             reader=self._reader,
-            rules={name: source.rules for name, source in self._built.sources.items()},
-            names=self._built.names,
-            target_urls={name: target.url for name, target in self._settings.targets.items()},
-            note=lambda: _DIFFER if self._differs() else None,
+            rules={name: source.rules for name, source in generation.sources.items()},
+            names=generation.names,
+            target_urls={name: target.url for name, target in generation.settings.targets.items()},
+            note=lambda: _DIFFER if self._fingerprint() != generation.fingerprint else None,
         )
         processor = Processor(self._off_loop)
         return Operator(
@@ -179,7 +182,7 @@ class _Bridge:
         self._webhooks.closing = True
         unfinished = await self._forwarder.drain(timeout)
         await asyncio.gather(*(one.stop() for one in serving))
-        await asyncio.gather(*(superoffice.close() for superoffice in self._built.targets.values()))
+        await asyncio.gather(*(superoffice.close() for superoffice in self._generation.targets.values()))
         self._off_loop.close()
         self._reader.close()
         await asyncio.to_thread(self._store.close)
@@ -218,13 +221,13 @@ class _Bridge:
             backlog, states = target_states.backlog(connection), target_states.load(connection)
         return Gauges(
             backlog={name: (its.pending, (moment - its.oldest_stored_at) / 1000) for name, its in backlog.items()},
-            paused={name: target_states.of(states, name).paused_at is not None for name in self._built.targets},
+            paused={name: target_states.of(states, name).paused_at is not None for name in self._generation.targets},
         )
 
     def _warn_of_unknown_targets(self) -> None:
         with self._reader.reading() as connection:
             for name, its in target_states.backlog(connection).items():
-                if name not in self._built.targets:
+                if name not in self._generation.targets:
                     log.error(logs.TARGET_UNKNOWN, target=name, pending=its.pending)
 
     def _report(self, serving: list[Serving]) -> dict[str, Any]:
@@ -233,11 +236,11 @@ class _Bridge:
             "version": __version__,
             "listen": serving[0].address,
             "admin": serving[1].address if len(serving) > 1 else None,
-            "store": str(database.sqlite_path(self._built.store_url)),
+            "store": str(database.sqlite_path(self._generation.store_url)),
             "schema": database.newest_version(),
             "sources": [
                 {"name": source.name, "scheme": source.verifier.scheme, "rules": len(source.rules.rules)}
-                for source in self._built.sources.values()
+                for source in self._generation.sources.values()
             ],
             "targets": [{"name": name, "url": target.place} for name, target in self._settings.targets.items()],
             "libraries": {name: version(name) for name in ("starlette", "uvicorn", "httpx", "httptools", "sqlalchemy")},

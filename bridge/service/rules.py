@@ -1,27 +1,22 @@
 """Compiles the rules of a configuration. To try or test them loads nothing that receives, stores or sends."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bridge.errors import ConfigError, Location, Problem, Severity
 from bridge.mapping.attributes import Style
-from bridge.mapping.compilation import UNKNOWN_TARGET, compile_rules
+from bridge.mapping.compilation import UNKNOWN_TARGET
 from bridge.mapping.pairs import escaping
-from bridge.mapping.rules import Rules, TargetFacts
-from bridge.model import Content
-from bridge.receiving import unseen
-from bridge.receiving.senders.catalog import SENDERS
-from bridge.receiving.verification.schemes import credential_filter_of
+from bridge.mapping.rules import TargetFacts
+from bridge.receiving.sources import SourceRules, compile_source_rules
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.document import Section
 from bridge.settings.loading import load
-from bridge.settings.schema import ListenSettings, TargetSettings
+from bridge.settings.schema import TargetSettings
 from bridge.superoffice.event_types import event_types
 
 
-def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
+def build_rules(directory: Path) -> list[SourceRules]:
     """Load and compile the rules. They need no secret, so what is unset or cannot be read stays unset.
 
     Raises:
@@ -30,27 +25,24 @@ def build_rules(directory: Path) -> list[tuple[Source, Rules]]:
     return rules_of(*load(directory, strict=False))
 
 
-def rules_of(settings: Settings, problems: list[Problem]) -> list[tuple[Source, Rules]]:
+def rules_of(settings: Settings, problems: list[Problem]) -> list[SourceRules]:
     """Compile the rules of what is loaded already, with its problems.
 
     Raises:
         ConfigError: the configuration's shape or a rule is wrong.
     """
     built = list(compiled_rules(settings))
-    refuse([*problems, *(problem for _, _, found in built for problem in found)])
-    return [(source, rules) for source, rules, _ in built]
+    refuse([*problems, *(problem for _, found in built for problem in found)])
+    return [known for known, _ in built]
 
 
-def compiled_rules(settings: Settings) -> Iterator[tuple[Source, Rules, list[Problem]]]:
+def compiled_rules(settings: Settings) -> Iterator[tuple[SourceRules, list[Problem]]]:
     """The rules of each source, with all that is wrong with them."""
     facts = {name: _facts(target, section) for name, target, section in settings.targets()}
     told: set[tuple[Location, str]] = set()
     for written in settings.sources.values():
-        source = _as_its_sender_wants(written)
-        sender = SENDERS.get(source.settings.verify.scheme) if source.settings else None
-        rules, found = compile_rules(source, facts, settings.default_target, sender.dedupe_by_rules if sender else "")
-        found += unseen.check(source, credential_filter_of(source))
-        yield source, _for_its_bodies(rules, source, settings), list(_once(found, source, told))
+        known, found = compile_source_rules(written, facts, settings.default_target, settings.bridge)
+        yield known, list(_once(found, known.source, told))
 
 
 def _once(found: list[Problem], source: Source, told: set[tuple[Location, str]]) -> Iterator[Problem]:
@@ -61,34 +53,6 @@ def _once(found: list[Problem], source: Source, told: set[tuple[Location, str]])
         elif (place := (problem.location, problem.path)) not in told:
             told.add(place)
             yield problem
-
-
-def _for_its_bodies(rules: Rules, source: Source, settings: Settings) -> Rules:
-    if source.settings is None:
-        return rules
-    listen = settings.bridge.listen if settings.bridge else ListenSettings()
-    content = Content(source.settings.content or Content.JSON)
-    max_body = source.settings.max_body or listen.max_body
-    return replace(
-        rules,
-        content=content,
-        max_body=max_body,
-        max_depth=source.settings.max_depth,
-        max_events_size=source.settings.max_events_size,
-    )
-
-
-def _as_its_sender_wants(source: Source) -> Source:
-    """A source with its sender's own defaults, where it says nothing else."""
-    settings = source.settings
-    sender = SENDERS.get(settings.verify.scheme) if settings else None
-    if settings is None or sender is None:
-        return source
-    update: dict[str, Any] = {"methods": sender.methods, "content": sender.content}
-    update = {key: value for key, value in update.items() if key not in settings.model_fields_set}
-    if "accepted" not in settings.respond.model_fields_set:
-        update["respond"] = settings.respond.model_copy(update={"accepted": sender.status})
-    return replace(source, settings=settings.model_copy(update=update))
 
 
 def in_order(problems: list[Problem]) -> list[Problem]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from bridge.errors import BridgeError
-from bridge.service.composition import Built
+from bridge.service.composition import Generation
 from bridge.superoffice.event_types import AUTO
 from bridge.superoffice.send_event import SuperOffice
 from bridge.superoffice.version import VersionWatch, read_version
@@ -12,7 +12,7 @@ from bridge.superoffice.version import VersionWatch, read_version
 _AT_ONCE = 8  # questions to as many targets
 
 
-def version_watches(built: Built) -> dict[str, VersionWatch]:
+def version_watches(built: Generation) -> dict[str, VersionWatch]:
     """What asks those targets for their version, by name."""
     turns = asyncio.Semaphore(_AT_ONCE)
     return {
@@ -22,7 +22,7 @@ def version_watches(built: Built) -> dict[str, VersionWatch]:
     }
 
 
-def named_types(built: Built, target: str) -> set[str]:
+def named_types(built: Generation, target: str) -> set[str]:
     """The event types of the rules that name a target outright."""
     rules = (rule for source in built.sources.values() for rule in source.rules.rules)
     return {rule.type for rule in rules if target in rule.named}

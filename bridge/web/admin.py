@@ -29,9 +29,12 @@ _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
 
 def application(
-    token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]], operator: Operator
+    token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]], operator: Callable[[], Operator]
 ) -> Guard:
-    """The admin port's application. `reasons` says why the bridge is not ready; nothing to say means it is."""
+    """The admin port's application. `reasons` says why the bridge is not ready; nothing to say means it is.
+
+    `operator` gives who acts by the configuration that is in force.
+    """
 
     async def readyz(_: Request) -> Response:
         unready = await reasons()
@@ -43,14 +46,14 @@ def application(
 
     async def records(request: Request) -> Response:
         """`GET /api/events|webhooks[/ID]` with the commands' filters, `/api/targets[/NAME]`, `/api/explain/ID`."""
-        return JSONResponse(await asyncio.to_thread(_records, operator.queries, request))
+        return JSONResponse(await asyncio.to_thread(_records, operator().queries, request))
 
     async def change(request: Request) -> Response:
         """`POST /api/events/replay` and the like: what the commands ask for."""
         body = await request.body()
         payload = jsontext.decode(body) if body else {}
         name = asker_name(_text(request, b"x-operator"))
-        return JSONResponse(await perform(operator, request.path_params["path"], payload, name))
+        return JSONResponse(await perform(operator(), request.path_params["path"], payload, name))
 
     served = Starlette(
         routes=[

@@ -3,7 +3,7 @@
 The endpoint is raw ASGI, since everything a sender waits for passes here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
@@ -19,9 +19,10 @@ from bridge.model import Receipt, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.receiving.handshakes.handshake import Reply
-from bridge.receiving.intake import CompiledSource, Intake
+from bridge.receiving.intake import Intake
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.request_limits import Limits
+from bridge.receiving.sources import CompiledSource
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import now
 from bridge.web.bodies import BodyReader
@@ -49,21 +50,21 @@ class _Unread(Exception):
 class Webhooks:
     """The ASGI application at `/webhooks/{source}`. `closing` set: it asks senders to come again.
 
-    `max_body` is the most bytes of one body, where the source sets none; `callers` tells clients where none is called;
+    `sources` gives those of the configuration that is in force; `callers` tells clients where none of them is called;
     `connections` are those to serve it on.
     """
 
     def __init__(
         self,
         intake: Intake,
-        max_body: int,
+        sources: Callable[[], Mapping[str, CompiledSource]],
         clock: Callable[[], int] = now,
         limits: Limits = _LIMITS,
         callers: Callers = _ANY,
     ) -> None:
         self._intake = intake
         self._clock = clock
-        self._max_body = max_body
+        self._sources = sources
         self._callers = callers
         self.bodies = BodyReader(limits)
         self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
@@ -90,7 +91,7 @@ class Webhooks:
             return unavailable("the bridge is stopping, please send it again")
         source = scope["path"][len(_WEBHOOKS) :]
         headers = tuple(scope["headers"])
-        compiled = self._intake.sources.get(source)
+        compiled = self._sources().get(source)
         client = (compiled.callers if compiled else self._callers).client(_peer(scope), headers)
         if compiled is None or not compiled.settings.enabled:
             known = source if compiled else None
@@ -101,9 +102,9 @@ class Webhooks:
         if not sends and (handshake is None or scope["method"] not in handshake.methods):
             raise _Unread(self._no_such_method(compiled, scope, client))
         try:
-            largest = compiled.largest(self._max_body)
-            self._intake.admit(compiled, client, scope[FIELDS], largest.size)
-            body = await self.bodies.read(scope, headers, receive, client, largest, compiled.settings.max_headers)
+            self._intake.admit(compiled, client, scope[FIELDS])
+            most_headers = compiled.settings.max_headers
+            body = await self.bodies.read(scope, headers, receive, client, compiled.largest, most_headers)
         except Refused as error:
             self._intake.refused(source, error.reason, client, 0)
             raise _Unread(for_error(error, compiled.verifier.challenge)) from None
@@ -118,10 +119,10 @@ class Webhooks:
             client=client,
         )
         try:
-            if handshake is not None and (reply := await self._intake.shake(request)):
+            if handshake is not None and (reply := await self._intake.shake(compiled, request)):
                 answer = _replied(reply)
             elif sends:
-                answer = _accepted(await self._intake.receive(request), compiled.settings.respond)
+                answer = _accepted(await self._intake.receive(compiled, request), compiled.settings.respond)
             else:
                 answer = self._no_such_method(compiled, scope, client)
         except BridgeError as error:
@@ -129,7 +130,7 @@ class Webhooks:
         except Exception as error:
             log.error(logs.WEBHOOK_UNSTORED, source=source, client=client, **logs.where(error))
             answer = unavailable("the bridge itself failed, please send it again")
-        return _bodiless(answer) if compiled.bodiless else answer
+        return _bodiless(answer) if compiled.is_answered_empty else answer
 
     def not_served(self, request: HTTPConnection, error: Exception) -> Response:
         """Answer and tell of a request for what the port does not have: mostly a URL that was mistyped at a sender."""

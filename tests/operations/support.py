@@ -28,6 +28,7 @@ from bridge.model import (
 from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.receiving.processing import process
+from bridge.receiving.sources import SourceRules
 from bridge.service.rules import build_rules
 from bridge.settings.configuration import Names, Source
 from bridge.settings.loading import load
@@ -79,7 +80,7 @@ class Configuration:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
-    def built(self) -> list[tuple[Source, Rules]]:
+    def built(self) -> list[SourceRules]:
         return build_rules(self.directory)
 
     def names(self) -> Names:

@@ -27,12 +27,13 @@ from bridge.mapping.steps import Steps
 from bridge.model import Content, Request, WebhookState
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
-from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.processing import process
+from bridge.receiving.sources import CompiledSource
 from bridge.service import composition
 from bridge.settings.parsing import Rate
 from bridge.store import reader
 from bridge.store.store import Store, owned
+from receiving.support import Receiving
 
 NOW = 1_800_000_000_000
 BRIDGE = {
@@ -66,9 +67,9 @@ class House:
         self.woken: list[set[str]] = []
         self.intake = self.with_rules(source.rules)
 
-    def with_rules(self, rules: Rules) -> Intake:
+    def with_rules(self, rules: Rules) -> Receiving:
         source = dataclasses.replace(self.source, rules=rules)
-        return Intake({"github": source}, self.store, self.metrics, lambda names: self.woken.append(set(names)))
+        return Receiving({"github": source}, self.store, self.metrics, lambda names: self.woken.append(set(names)))
 
     def webhooks(self) -> list[dict[str, Any]]:
         with reader.reading(self.url) as connection:
@@ -170,12 +171,6 @@ async def test_nothing_of_an_unproven_request_is_stored(house: House) -> None:
     assert house.webhooks() == []
     assert house.woken == []
     assert house.count("webhooks_refused", source="github", reason="signature_mismatch") == 1
-
-
-@pytest.mark.anyio
-async def test_a_source_that_is_none_is_the_callers_mistake(house: House) -> None:
-    with pytest.raises(KeyError):
-        await house.intake.receive(replace(request(b"{}"), source="gitlab"))
 
 
 @pytest.mark.anyio
@@ -353,7 +348,7 @@ async def test_an_unreadable_webhook_is_read_again_from_what_came_when_its_conte
 async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_delivery_id(house: House) -> None:
     settings_ = house.source.settings.model_copy(update={"rate": Rate(1, 1000)})
     moment = 0.0
-    intake = Intake(
+    intake = Receiving(
         {"github": dataclasses.replace(house.source, settings=settings_)},
         house.store,
         house.metrics,

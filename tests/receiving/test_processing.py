@@ -16,9 +16,9 @@ from bridge.mapping.rules import Rules
 from bridge.mapping.steps import Steps
 from bridge.model import Content, Receipt, Webhook, WebhookState
 from bridge.observing import logs
-from bridge.receiving.intake import Intake
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor, process, steps
+from receiving.support import Receiving
 from receiving.test_intake import House, house_in, request
 
 pytestmark = pytest.mark.anyio
@@ -48,14 +48,14 @@ class Long(Rules):
         return (yield from super().steps(webhook, body, explain=explain))
 
 
-def long_intake(house: House, off_loop: OffLoop) -> tuple[Intake, type[Long]]:
+def long_intake(house: House, off_loop: OffLoop) -> tuple[Receiving, type[Long]]:
     kind = type("Long", (Long,), {"ended": []})
     rules = house.source.rules
     source = dataclasses.replace(
         house.source, rules=kind(**{name: getattr(rules, name) for name in rules.__dataclass_fields__})
     )
     sources = {"github": source, "other": dataclasses.replace(house.source, name="other")}
-    return Intake(sources, house.store, house.metrics, lambda _: None, off_loop=off_loop), kind
+    return Receiving(sources, house.store, house.metrics, lambda _: None, off_loop=off_loop), kind
 
 
 async def test_what_takes_long_waits_behind_its_own_source_and_others_do_not(house: House, off_loop: OffLoop) -> None:

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from bridge.errors import KeyUnavailable, NotVerified, Refused
 from bridge.model import Request
 from bridge.observing.metrics import Metrics
-from bridge.receiving.intake import Intake
 from bridge.receiving.verification.remote_keys import Download, download
 from bridge.service import composition
 from bridge.store import reader
 from bridge.store.store import Store, owned
+from receiving.support import Receiving
 
 from .verification.genuine import AMAZON, CERT_OF_SNS, PUBLISHED, SCHEMES, TOPIC, signed_by_amazon, sns_message
 from .verification.support import NOW, request
@@ -37,10 +37,10 @@ RULES = [{"name": "all", "event": {"type": "Run", "attributes": {"id": "{{ body.
 class House:
     """An intake for messages of SNS, and what it stored."""
 
-    def __init__(self, directory: Path, store: Store, built: composition.Built, fetch: Download) -> None:
+    def __init__(self, directory: Path, store: Store, built: composition.Generation, fetch: Download) -> None:
         self._url = f"sqlite:///{directory}/bridge.db"
         self._metrics = Metrics()
-        self.intake = Intake(built.sources, store, self._metrics, lambda _: None, fetch)
+        self.intake = Receiving(built.sources, store, self._metrics, lambda _: None, fetch)
 
     async def receive(self, asked: Request) -> str:
         """The state of the webhook, or why it is none."""

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from bridge.errors import NotVerified, Refused
 from bridge.model import Request, WebhookState
 from bridge.observing.metrics import Metrics
-from bridge.receiving.intake import Intake
 from bridge.receiving.off_loop import OffLoop
 from bridge.service import composition
 from bridge.store.store import Store, owned
+from receiving.support import Receiving
 
 from .test_intake import BRIDGE
 from .verification.genuine import MAILGUN_SECRET, mailgun_signature
@@ -35,7 +35,7 @@ class House:
     def __init__(self, directory: Path, store: Store) -> None:
         self.off_loop = OffLoop()
         sources = composition.build(directory / "config").sources
-        self.intake = Intake(
+        self.intake = Receiving(
             sources, store, Metrics(), lambda _: None, off_loop=self.off_loop, monotonic=lambda: 1000.0
         )
 
@@ -47,7 +47,7 @@ class House:
             return error.reason
 
     def failed(self, client: str) -> float:
-        return self.intake._address_limiter.spent("mail", client)
+        return self.intake.intake._address_limiter.spent("mail", client)
 
 
 @pytest.fixture

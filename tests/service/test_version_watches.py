@@ -6,7 +6,7 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.sandbox.superoffice import Sandbox, serving
-from bridge.service.composition import Built, build
+from bridge.service.composition import Generation, build
 from bridge.service.version_watches import _asking, named_types, version_watches
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ rules:
 """
 
 
-def built(directory: Path, url: str, source: str = SOURCE) -> Built:
+def built(directory: Path, url: str, source: str = SOURCE) -> Generation:
     (directory / "sources").mkdir(exist_ok=True)
     (directory / "bridge.yaml").write_text(BRIDGE.replace("URL", url))
     (directory / "sources" / "shop.yaml").write_text(source)

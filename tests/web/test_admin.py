@@ -99,7 +99,7 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
                 target_urls={"crm": "http://127.0.0.1:1/api"},
             )
             operator = Operator(store=store, queries=queries, wake=wake, changed=lambda _: None)
-            guarded = admin.application(Secret(TOKEN), port.metrics, reasons, operator)
+            guarded = admin.application(Secret(TOKEN), port.metrics, reasons, lambda: operator)
             serving = Serving(guarded, listener, guarded.connections)
             serving.start()
             yield port

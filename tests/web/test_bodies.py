@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
     """A public port with a small room, whose clients say where they are by X-Forwarded-For."""
     (tmp_path / "config" / "sources").mkdir(parents=True)
-    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | {"listen": {"max_body": MAX_BODY}}))
     more = "failures: {at_once: 100000}\ntrusted_proxies: [127.0.0.1]\n"
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE + more)
     (tmp_path / "config" / "sources" / "large.yaml").write_text(LARGE_SOURCE + more)
@@ -49,9 +49,9 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(sources, store, metrics, lambda _: None)
+        intake = Intake(store, metrics, lambda _: None)
         callers = Callers((ip_network("127.0.0.1"),))
-        webhooks = public.Webhooks(intake, MAX_BODY, limits=Limits(bodies=ROOM, linger=0.2), callers=callers)
+        webhooks = public.Webhooks(intake, lambda: sources, limits=Limits(bodies=ROOM, linger=0.2), callers=callers)
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

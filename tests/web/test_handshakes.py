@@ -130,7 +130,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
     tmp_path = tmp_path_factory.mktemp("handshakes")
     (tmp_path / "config" / "sources").mkdir(parents=True)
-    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | {"listen": {"max_body": 100_000}}))
     for name, verify in VERIFY.items():
         (tmp_path / "config" / "sources" / f"{name}.yaml").write_text(f"verify: {verify}\n{RULES}")
     sources = composition.build(tmp_path / "config").sources
@@ -147,8 +147,8 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bri
         async def from_amazon(url: str) -> bytes:
             return await download(url, Elsewhere(published.port, AUTHORITY))
 
-        intake = Intake(sources, store, Metrics(), lambda _: None, from_amazon)
-        webhooks = public.Webhooks(intake, 100_000)
+        intake = Intake(store, Metrics(), lambda _: None, from_amazon)
+        webhooks = public.Webhooks(intake, lambda: sources)
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

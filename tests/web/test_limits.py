@@ -87,9 +87,9 @@ async def house(
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(built.sources, store, metrics, lambda _: None, monotonic=hand)
+        intake = Intake(store, metrics, lambda _: None, monotonic=hand)
         callers = Callers(built.settings.trusted_proxies)
-        webhooks = public.Webhooks(intake, built.settings.listen.max_body, callers=callers)
+        webhooks = public.Webhooks(intake, lambda: built.sources, callers=callers)
         listener = listen(host, 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

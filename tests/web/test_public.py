@@ -102,7 +102,7 @@ async def until(enough: Callable[[], bool]) -> None:
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
     (tmp_path / "config" / "sources").mkdir(parents=True)
-    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | {"listen": {"max_body": MAX_BODY}}))
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE)
     sources = composition.build(tmp_path / "config").sources
     url = sqlite_at(tmp_path / "bridge.db")
@@ -112,8 +112,8 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(sources, store, metrics, lambda _: None)
-        webhooks = public.Webhooks(intake, MAX_BODY, limits=Limits(body_within=WITHIN, linger=WITHIN))
+        intake = Intake(store, metrics, lambda _: None)
+        webhooks = public.Webhooks(intake, lambda: sources, limits=Limits(body_within=WITHIN, linger=WITHIN))
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

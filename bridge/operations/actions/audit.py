@@ -1,6 +1,6 @@
 """The audit line of an operator's change: who asked for it and why, what was chosen, and how much was changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,11 +37,6 @@ class ActionProgress:
         self.ids += ids[: _LISTED - len(self.ids)]
 
 
-def audit(action: str, asker: Asker, **what: object) -> None:
-    """Write the line about a change that is made at once."""
-    log.warning(logs.OPERATOR_CHANGED, action=action, by=asker.name, note=asker.note, **what)
-
-
 @contextmanager
 def audited(
     action: str, asker: Asker, selection: Selection, counted: Literal["events", "webhooks"]
@@ -52,13 +47,42 @@ def audited(
         StoreError: the store's, which says how much was done before.
     """
     chosen = selection.filter.chosen
-    what = {"filter": chosen} if chosen else {}
     done = ActionProgress()
     try:
         yield done
     except BaseException as error:
-        audit(action, asker, **what, ids=done.ids, **{counted: done.count}, broke_off=type(error).__name__)
+        audit(action, asker, chosen=chosen, ids=done.ids, counted={counted: done.count}, broke_off=type(error).__name__)
         if isinstance(error, StoreError):
             raise type(error)(f"it broke off after {done.count} {counted} were done: {error}") from error
         raise
-    audit(action, asker, **what, ids=done.ids, **{counted: done.count})
+    audit(action, asker, chosen=chosen, ids=done.ids, counted={counted: done.count})
+
+
+def audit(
+    action: str,
+    asker: Asker,
+    *,
+    chosen: dict[str, str | int] | None = None,
+    ids: Sequence[str] | None = None,
+    counted: Mapping[str, int] | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    broke_off: str | None = None,
+) -> None:
+    """Write the line about a change. `counted`: how many events, webhooks or secrets it was of."""
+    counts = counted or {}
+    what = {
+        name: value
+        for name, value in {
+            "filter": chosen or None,
+            "ids": ids,
+            "events": counts.get("events"),
+            "webhooks": counts.get("webhooks"),
+            "secrets": counts.get("secrets"),
+            "source": source,
+            "target": target,
+            "broke_off": broke_off,
+        }.items()
+        if value is not None
+    }
+    log.warning(logs.OPERATOR_CHANGED, action=action, by=asker.name, note=asker.note, **what)

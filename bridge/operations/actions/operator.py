@@ -150,7 +150,7 @@ class Operator:
         if not taken:
             hint = "with registering: true in its file, let the sender hand one over"
             raise StoreError(f"there is no secret for source {source[:100]} that nobody has read yet, {hint}")
-        audit("secrets", asker, source=source, secrets=len(taken))
+        audit("secrets", asker, source=source, counted={"secrets": len(taken)})
         return [{"secret": one.secret, "client": one.client, "received_at": iso(one.received_at)} for one in taken]
 
     async def pause(self, name: str, asker: Asker = NOBODY) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import httpx
 
 from bridge.errors import BridgeError
 from bridge.receiving.content.body import USUAL_TYPES
-from bridge.receiving.intake import CompiledSource
+from bridge.receiving.sources import CompiledSource
 from bridge.settings.schema import ListenSettings
 from bridge.times import now
 

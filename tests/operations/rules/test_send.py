@@ -15,7 +15,7 @@ from running import answering
 
 from bridge.errors import BridgeError, CannotSign
 from bridge.operations.rules.send import reachable, send
-from bridge.receiving.intake import CompiledSource
+from bridge.receiving.sources import CompiledSource
 from bridge.service import composition
 from bridge.settings.schema import ListenSettings
 from operations.support import Configuration

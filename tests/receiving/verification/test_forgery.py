@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from bridge.model import Request
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.content import cloud_events
-from bridge.receiving.intake import CompiledSource, Intake
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.senders.signature_spec import SignatureSpec
+from bridge.receiving.sources import CompiledSource
 from bridge.receiving.verification import Reason
 from bridge.receiving.verification.proofs.public_key import STANDARD_V1
 from bridge.receiving.verification.schemes import credential_filter_of
@@ -30,6 +30,7 @@ from bridge.settings.configuration import Source
 from bridge.settings.document import Document, Section
 from bridge.store.store import Store, owned
 from bridge.web.problems import for_error
+from receiving.support import Receiving
 
 from .genuine import PUBLISHED, SCHEMES, Genuine, verified, with_header
 from .support import NOW, compiled, request
@@ -95,12 +96,12 @@ LISTS = {name for name, sender in SENDERS.items() if any(recipe.separator for re
 class House:
     """All schemes' sources on one store."""
 
-    sources: dict[str, CompiledSource]
+    sources: Mapping[str, CompiledSource]
     store: Store
     connection: sqlite3.Connection
 
-    def intake(self) -> Intake:
-        return Intake(self.sources, self.store, Metrics(), lambda _: None, _download)
+    def intake(self) -> Receiving:
+        return Receiving(self.sources, self.store, Metrics(), lambda _: None, _download)
 
     def stored(self) -> int:
         count: int = self.connection.execute("SELECT count(*) FROM webhooks").fetchone()[0]

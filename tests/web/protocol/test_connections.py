@@ -46,7 +46,7 @@ BOTH_LOOPS = pytest.mark.parametrize(
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
     """A public port with limits that a test can reach."""
     (tmp_path / "config" / "sources").mkdir(parents=True)
-    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE))
+    (tmp_path / "config" / "bridge.yaml").write_text(json.dumps(BRIDGE | {"listen": {"max_body": MAX_BODY}}))
     (tmp_path / "config" / "sources" / "github.yaml").write_text(SOURCE + "failures: {at_once: 100000}\n")
     sources = composition.build(tmp_path / "config").sources
     url = sqlite_at(tmp_path / "bridge.db")
@@ -56,7 +56,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        webhooks = public.Webhooks(Intake(sources, store, metrics, lambda _: None), MAX_BODY, limits=SMALL)
+        webhooks = public.Webhooks(Intake(store, metrics, lambda _: None), lambda: sources, limits=SMALL)
         listener = listen("127.0.0.1", 0)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that answers left unread are soon felt
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)

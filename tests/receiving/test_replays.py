@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from service.test_composition import write
 
 from bridge.service import composition
-from service.test_composition import write
 
 BRIDGE = """\
 default_target: crm

@@ -8,9 +8,11 @@ from bridge.forwarding.target_worker import TargetWorker
 from bridge.model import Attempt, Claim, Held, OnUnknown, Outcome, RetryAt
 from bridge.observing import logs
 from bridge.observing.logs import log
+from bridge.observing.supervisor import Supervisor
 from bridge.store.store import Store
 from bridge.target_state import TargetTransition
 
+_SWEEP = "leases"
 _SWEEP_EVERY = 10.0  # seconds between looks for leases that ran out
 
 
@@ -18,12 +20,16 @@ class Forwarder:
     """Runs the workers of all targets."""
 
     def __init__(
-        self, store: Store, target_workers: Mapping[str, TargetWorker], sweep_every: float = _SWEEP_EVERY
+        self,
+        store: Store,
+        target_workers: Mapping[str, TargetWorker],
+        sweep_every: float = _SWEEP_EVERY,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._store = store
         self._target_workers = target_workers
         self._sweep_every = sweep_every
-        self._tasks: list[asyncio.Task[None]] = []
+        self._supervisor = supervisor or Supervisor()
 
     async def recover(self) -> int:
         """Decide on every attempt that the last run was cut off in; return how many there were.
@@ -39,11 +45,9 @@ class Forwarder:
 
     def start(self) -> None:
         """Begin to send."""
-        self._tasks = [
-            asyncio.create_task(target_worker.run(), name=f"target {name}")
-            for name, target_worker in self._target_workers.items()
-        ]
-        self._tasks.append(asyncio.create_task(self._sweep(), name="leases"))
+        for name, target_worker in self._target_workers.items():
+            self._supervisor.start(_task_of(name), target_worker.run)
+        self._supervisor.start(_SWEEP, self._sweep)
 
     def wake(self, targets: Iterable[str]) -> None:
         """There are new events for these targets."""
@@ -61,10 +65,8 @@ class Forwarder:
         unfinished = await asyncio.gather(
             *(target_worker.drain(within) for target_worker in self._target_workers.values())
         )
-        for task in self._tasks:
-            if task.get_name() == "leases":
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._supervisor.ended(*map(_task_of, self._target_workers))
+        await self._supervisor.stop(_SWEEP)
         return sum(unfinished)
 
     async def _sweep(self) -> None:
@@ -96,3 +98,7 @@ class Forwarder:
             decision = Held("unknown") if hold else RetryAt(self._store.clock.running(), counts=False)
             await self._store.record(claim, attempt, decision)
             log.warning(logs.TARGET_UNKNOWN, target=claim.target, pending=1)
+
+
+def _task_of(target: str) -> str:
+    return f"target {target}"

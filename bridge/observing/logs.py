@@ -26,6 +26,7 @@ CONFIG_WARNED: Final = "config.warned"
 SECRET_READ: Final = "secret.read"  # noqa: S105 -- a name
 RELOAD_REFUSED: Final = "reload.refused"
 CLOCK_STEPPED: Final = "clock.stepped"
+TASK_FAILED: Final = "task.failed"
 STORE_MIGRATED: Final = "store.migrated"
 STORE_EXPOSED: Final = "store.exposed"
 STORE_PRUNED: Final = "store.pruned"

@@ -38,9 +38,12 @@ class Metrics:
         self.delivery_seconds = histograms(
             "bridge_delivery_seconds", "From the accepted webhook to the delivered event", ("target",), _LONG
         )
+        self.task_failures = counters(
+            "bridge_task_failures", "Failures of long-running tasks, each of which was begun anew", ("task",)
+        )
         came = (self.webhooks, self.duplicates, self.differing, self.refused, self.handshakes, self.intake)
         sent = (self.attempts, self.attempt_seconds, self.events, self.delivery_seconds)
-        self.registry.register(Counted((*came, *sent, self.admin_refused)))
+        self.registry.register(Counted((*came, *sent, self.admin_refused, self.task_failures)))
         self.registry.register(_LogLines())
 
     def watch(self, gauges: Callable[[], "Gauges"]) -> None:

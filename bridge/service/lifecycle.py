@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -20,6 +21,7 @@ from bridge.forwarding.target_worker import TargetWorker
 from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.observing.metrics import Gauges, Metrics
+from bridge.observing.supervisor import Supervisor
 from bridge.observing.transitions import Transitions, log_transition
 from bridge.operations import retention, timekeeping
 from bridge.operations.actions.operator import Operator
@@ -90,7 +92,8 @@ class _Bridge:
             name: self._target_worker(name, superoffice, self._settings.targets[name])
             for name, superoffice in generation.targets.items()
         }
-        self._forwarder = Forwarder(store, target_workers)
+        self._supervisor = Supervisor(lambda name: self._metrics.task_failures[name].inc())
+        self._forwarder = Forwarder(store, target_workers, supervisor=self._supervisor)
         self._off_loop = OffLoop()
         self._intake = Intake(store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
         self._webhooks = public.Webhooks(
@@ -127,9 +130,10 @@ class _Bridge:
         settled = await self._forwarder.recover()
         serving = self._open()
         self._forwarder.start()
-        beside = [asyncio.create_task(retention.run(self._store, self._settings.store.keep))]
-        beside.append(asyncio.create_task(timekeeping.run(self._store)))
-        beside += [asyncio.create_task(watch.run()) for watch in self._versions.values()]
+        self._supervisor.start("retention", partial(retention.run, self._store, self._settings.store.keep))
+        self._supervisor.start("timekeeping", partial(timekeeping.run, self._store))
+        for name, watch in self._versions.items():
+            self._supervisor.start(f"version {name}", watch.run)
         self._ready = True
         log.info(logs.BRIDGE_STARTED, **self._report(serving), settled=settled)
         self._warn_of_unknown_targets()
@@ -137,8 +141,6 @@ class _Bridge:
         gc.freeze()  # what was loaded so far stays for good: no collection need look at it again
         gc.set_threshold(20_000, 20, 20)  # a webhook's values are no cycles: to look for some every 700 costs 5 %
         await signals.stop.wait()
-        for task in beside:
-            task.cancel()
         await self._drain(serving)
 
     def _open(self) -> list[Serving]:
@@ -147,7 +149,9 @@ class _Bridge:
         serving = [Serving(application, listener, self._webhooks.connections)]
         if self._settings.admin:
             listener = listen(self._settings.admin.host, self._settings.admin.port)
-            guarded = admin.application(self._settings.admin.token, self._metrics, self._reasons, self._operator)
+            guarded = admin.application(
+                self._settings.admin.token, self._metrics, self._reasons, self._operator, self._supervisor.failing
+            )
             serving.append(Serving(guarded, listener, guarded.connections))
         for one in serving:
             one.start()
@@ -183,6 +187,7 @@ class _Bridge:
         unfinished = await self._forwarder.drain(timeout)
         await asyncio.gather(*(one.stop() for one in serving))
         await asyncio.gather(*(superoffice.close() for superoffice in self._generation.targets.values()))
+        await self._supervisor.stop()
         self._off_loop.close()
         self._reader.close()
         await asyncio.to_thread(self._store.close)

@@ -29,16 +29,21 @@ _NUMBERS = {"since": (0, LATEST - 1), "limit": (1, 100_000)}
 
 
 def application(
-    token: Secret, metrics: Metrics, reasons: Callable[[], Awaitable[list[str]]], operator: Callable[[], Operator]
+    token: Secret,
+    metrics: Metrics,
+    reasons: Callable[[], Awaitable[list[str]]],
+    operator: Callable[[], Operator],
+    failing: Callable[[], list[str]] = list,
 ) -> Guard:
     """The admin port's application. `reasons` says why the bridge is not ready; nothing to say means it is.
 
-    `operator` gives who acts by the configuration that is in force.
+    `operator` gives who acts by the configuration that is in force, `failing` the long-running tasks that fail.
     """
 
     async def readyz(_: Request) -> Response:
         unready = await reasons()
-        return JSONResponse({"ready": not unready, "reasons": unready}, 503 if unready else 200)
+        tasks = {"failing_tasks": failing()} if failing() else {}
+        return JSONResponse({"ready": not unready, "reasons": unready, **tasks}, 503 if unready else 200)
 
     async def show_metrics(_: Request) -> Response:
         text = await asyncio.to_thread(metrics.render)

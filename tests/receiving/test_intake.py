@@ -364,6 +364,27 @@ async def test_over_the_rate_a_genuine_webhook_is_refused_before_it_claims_its_d
     assert len(house.webhooks()) == 2
 
 
+@pytest.mark.anyio
+async def test_another_configuration_maps_otherwise_and_forgets_nobody(house: House) -> None:
+    rate_ = {"rate": Rate(1, 1000)}
+    before = dataclasses.replace(house.source, settings=house.source.settings.model_copy(update=rate_))
+    after = dataclasses.replace(before, rules=rules("name: new, event: {type: Run}"))
+    intake = house.intake.intake
+    forged = replace(request(b"{}"), body=b"[]", client="203.0.113.9")
+    for _ in range(400):
+        with pytest.raises((NotVerified, Refused)):
+            await intake.receive(before, forged)
+    with pytest.raises(Refused):
+        await intake.receive(after, forged)  # who failed under the one is known under the other
+    first = await intake.receive(before, request(b'{"number": 7}', "one"))
+    with pytest.raises(Refused, match="too many webhooks"):
+        await intake.receive(after, request(b'{"number": 7}', "two"))
+    unbounded = dataclasses.replace(after, settings=house.source.settings)
+    second = await intake.receive(unbounded, request(b'{"number": 7}', "two"))
+    assert [event["rule"] for event in house.events() if event["id"] in second.event_ids] == ["new"]
+    assert first.event_ids != second.event_ids
+
+
 # what the line says
 
 

@@ -37,6 +37,7 @@ class Port:
     store: Store
     url: str
     reasons: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     woken: list[set[str]] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -99,7 +100,7 @@ async def port(sqlite_url: str) -> AsyncIterator[Port]:
                 target_urls={"crm": "http://127.0.0.1:1/api"},
             )
             operator = Operator(store=store, queries=queries, wake=wake, changed=lambda _: None)
-            guarded = admin.application(Secret(TOKEN), port.metrics, reasons, lambda: operator)
+            guarded = admin.application(Secret(TOKEN), port.metrics, reasons, lambda: operator, lambda: port.failing)
             serving = Serving(guarded, listener, guarded.connections)
             serving.start()
             yield port
@@ -172,6 +173,11 @@ async def test_targets_are_listed_and_shown(port: Port) -> None:
     (target,) = await port.get("/api/targets")
     assert (target["name"], target["state"], target["pending"]) == ("crm", "open", 1)
     assert await port.get("/api/targets/crm") == target
+
+
+async def test_a_task_that_fails_is_named_and_makes_nothing_unready(port: Port) -> None:
+    port.failing.append("retention")
+    assert await port.get("/readyz") == {"ready": True, "reasons": [], "failing_tasks": ["retention"]}
 
 
 async def test_readiness_is_told_with_its_reasons(port: Port) -> None:

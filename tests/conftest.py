@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -22,18 +23,50 @@ _MEANT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("bridge", deadline=None, suppress_health_check=_MEANT)
 settings.load_profile("bridge")
 
+_TESTS = Path(__file__).parent
+
 # What tests prove survives no power cut, and need not: they write to memory where there is enough of it.
 _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 1 << 30:
     tempfile.tempdir = os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
 
 
+_QUICK_ROOMS = ("mapping", "observing", "receiving", "settings")  # that read, decide and map
+_SERVERS = {"sandbox", "make_bridge", "postgresql", "postgresql_url"}
+_PROCESSES = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn")
+_running_quick = False
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever needs a real process waits for it."""
+    """Whoever needs a real process waits for it; what is quick needs neither that nor a database server."""
     for item in items:
-        if {"sandbox", "make_bridge"}.intersection(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"sandbox", "make_bridge"} & fixtures:
             item.add_marker(pytest.mark.timing)
+        starts_processes = hasattr(getattr(item, "module", None), "subprocess")
+        is_slow = item.get_closest_marker("timing") or item.get_closest_marker("faults") or starts_processes
+        if item.path.relative_to(_TESTS).parts[0] in _QUICK_ROOMS and not is_slow and not _SERVERS & fixtures:
+            item.add_marker(pytest.mark.quick)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """No quick test starts a process: that is found where it happens."""
+    global _running_quick
+    _running_quick = item.get_closest_marker("quick") is not None
+    try:
+        return (yield)
+    finally:
+        _running_quick = False
+
+
+def _no_process(event: str, _arguments: tuple[Any, ...]) -> None:
+    if _running_quick and event in _PROCESSES:
+        raise AssertionError(f"a quick test starts a process ({event}): mark it timing, or move it")
+
+
+sys.addaudithook(_no_process)
 
 
 def pytest_collection_finish() -> None:

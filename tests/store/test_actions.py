@@ -193,7 +193,6 @@ async def test_events_are_selected_by_ids_by_every_filter_and_by_what_the_action
     assert await replayed(target="erp") == [erp]
     assert await replayed(source="forms") == [forms]
     assert await replayed(since=NOW + 1) == [late, delivered]
-    assert await replayed(limit=1) == everything
     assert await replayed(state="dead", since=NOW + 1) == [late]
     both = Selection(ids=(dead, erp, pending), filter=Filter(target="erp"))
     assert await selected(store, url, Action.REPLAY, both) == [erp]

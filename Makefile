@@ -1,6 +1,6 @@
 # Every command sets up what it needs: a virtual environment in .venv, from the lock files.
 # PYTHON: the newest that is there of those that the bridge runs on.
-PYTHON ?= $(notdir $(firstword $(foreach minor,14 13 12 11,$(shell command -v python3.$(minor)))) python3)
+PYTHON ?= $(or $(firstword $(foreach minor,14 13 12 11,$(shell python3.$(minor) -c 'print("python3.$(minor)")' 2>&-))),python3)
 BIN := .venv/bin
 NPM := $(patsubst %package-lock.json,%node_modules/.package-lock.json,$(wildcard tests/*/package-lock.json))
 

@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 for minor in 11 12 13 14; do
-	python=$(command -v "python3.$minor" || true)
-	[ -n "$python" ] || continue
+	export PYENV_VERSION=3.$minor  # where pyenv has it; nobody else looks at that
+	python=python3.$minor
+	"$python" -c "" 2>/dev/null || continue  # not here, or only the name of it
 	venv=.venv
 	if [ "$(.venv/bin/python -c 'import sys; print(sys.version_info.minor)')" != "$minor" ]; then
 		venv=.venv/python3.$minor

@@ -26,7 +26,7 @@ from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.special import SPECIAL
 from bridge.sandbox.logins import pem
 from bridge.service import composition
-from bridge.settings import schema, source_schema
+from bridge.settings import schema, source_schema, target_schema
 from bridge.settings.document import Section
 from bridge.settings.loading import load
 from bridge.settings.tls_and_proxy import ProxySettings, TlsSettings
@@ -63,10 +63,10 @@ def documented(page: str) -> set[str]:
         (schema.StoreSettings, "store."),
         (schema.LogSettings, "log."),
         (schema.DrainSettings, "drain."),
-        (schema.TargetSettings, ""),
-        (schema.RetrySettings, "retry."),
-        (schema.OnlineSettings, "online."),
-        (schema.BreakerSettings, "breaker."),
+        (target_schema.TargetSettings, ""),
+        (target_schema.RetrySettings, "retry."),
+        (target_schema.OnlineSettings, "online."),
+        (target_schema.BreakerSettings, "breaker."),
         (TlsSettings, "tls."),
         (ProxySettings, "proxy."),
         *((model, "authorization.") for model in SCHEMES.values()),

@@ -26,7 +26,7 @@ from bridge.model import (
     Unclear,
     WaitBy,
 )
-from bridge.settings.schema import RetrySettings
+from bridge.settings.target_schema import RetrySettings
 
 _DELIVERED: Final = Outcome.DELIVERED
 _DONE = Delivered()

@@ -8,6 +8,7 @@ from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping import pairs
 from bridge.mapping.expressions.expression import Scope, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.translation import translate_all
 from bridge.mapping.rule_errors import with_field
 from bridge.settings.document import Section, dotted
@@ -27,7 +28,7 @@ class Style:
 
 
 def compile_attributes(
-    section: Section, names: Collection[str], styles: Collection[Style]
+    section: Section, registry: Registry, styles: Collection[Style]
 ) -> tuple[Value, Section | None, list[Problem]]:
     """A rule's `attributes:` (an object, or one text) -> what makes their values from a scope.
 
@@ -48,7 +49,7 @@ def compile_attributes(
                 for name in value
                 if pairs.always(name)
             ]
-    careful, shape = _compile(section, names, problems)
+    careful, shape = _compile(section, registry, problems)
     doubtful = None
     if isinstance(shape, dict):
         if any(style.format == "pairs" and style.escape is None for style in styles):
@@ -65,7 +66,7 @@ def compile_attributes(
     def values(scope: Scope) -> Any:
         """All at once, since a call for each takes longer than the attributes; made for who comes a second time."""
         if len(made) < 2:
-            made.append(translate_all(shape, names) if made else careful)
+            made.append(translate_all(shape, registry) if made else careful)
         try:
             return made[-1](scope)
         except Exception:
@@ -74,22 +75,22 @@ def compile_attributes(
     return values, doubtful, problems
 
 
-def _compile(section: Section, names: Collection[str], problems: list[Problem]) -> tuple[Value, Any]:
+def _compile(section: Section, registry: Registry, problems: list[Problem]) -> tuple[Value, Any]:
     """What makes the values and says which one failed; and their shape: objects and lists of trees and constants."""
     match section.value:
         case str(text):
             try:
-                template = compile_template(text, names)
+                template = compile_template(text, registry)
             except ExpressionError as error:
                 problems.append(section.problem(error.message, error.hint, at=error.position))
                 return _constant(None)
             return _constant(_plain(template({}))) if template.constant else (_named(template, section), template.node)
         case dict(children):
-            fields = {name: _compile(section[name], names, problems) for name in children}
+            fields = {name: _compile(section[name], registry, problems) for name in children}
             shape = {name: part for name, (_, part) in fields.items()}
             return lambda scope: {name: field(scope) for name, (field, _) in fields.items()}, shape
         case list(items):
-            values = [_compile(section[number], names, problems) for number in range(len(items))]
+            values = [_compile(section[number], registry, problems) for number in range(len(items))]
             return lambda scope: [value(scope) for value, _ in values], [part for _, part in values]
         case constant:
             return _constant(constant)

@@ -10,9 +10,11 @@ from bridge.errors import ExpressionError, MappingError, Problem, Severity
 from bridge.jsontext import type_name
 from bridge.mapping.attributes import Style, Value, compile_attributes
 from bridge.mapping.expressions.expression import Expression, Scope, compile_expression, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.why import Explanation
 from bridge.mapping.headers import compile_headers
-from bridge.mapping.rules import MAX_TARGETS, Condition, Dedupe, Rule, Rules, TargetFacts
+from bridge.mapping.rule import Condition, Rule, TargetFacts
+from bridge.mapping.rules import MAX_TARGETS, Dedupe, Rules
 from bridge.model import Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
@@ -22,8 +24,8 @@ from bridge.settings.source_schema import DefaultsSettings, RuleSettings
 # A target whose own settings are wrong, or that is none: what a rule says of it cannot be checked.
 UNKNOWN_TARGET = TargetFacts(style=Style("json"), event_types=None, max_age=0)
 
-_WEBHOOK_NAMES = frozenset({"body", "headers", "query", "source", "webhook"})
-_DEDUPE_NAMES = frozenset({"body", "headers", "query", "source"})
+_OF_WEBHOOKS = Registry.of("body", "headers", "query", "source", "webhook")
+_OF_DEDUPE = Registry.of("body", "headers", "query", "source")
 
 
 def compile_rules(
@@ -50,8 +52,8 @@ class _Compiling:
     problems: list[Problem]
 
     def rule(self, settings: RuleSettings, section: Section) -> Rule:
-        names = _WEBHOOK_NAMES | ({"item"} if settings.for_each else set())
-        named, choose, chosen_by = self.target(settings, section, names)
+        registry = _OF_WEBHOOKS.and_names("item") if settings.for_each else _OF_WEBHOOKS
+        named, choose, chosen_by = self.target(settings, section, registry)
         event = section["event"]
         defaults = self.defaults or DefaultsSettings()
         facts = [self.targets.get(name, UNKNOWN_TARGET) for name in named]
@@ -60,21 +62,21 @@ class _Compiling:
         attributes: Value = _no_attributes
         if "attributes" in event.value:
             styles = [one.style for one in facts]
-            attributes, doubtful, found = compile_attributes(event["attributes"], names | {"event"}, styles)
+            attributes, doubtful, found = compile_attributes(event["attributes"], registry.and_names("event"), styles)
             self.problems.extend(found)
             if doubtful:
                 self.problems.extend(_unescaped(one.place, doubtful) for one in facts if one.place and _refuses(one))
         headers = None
         if settings.headers:
-            headers, found = compile_headers(section["headers"], names | {"event"})
+            headers, found = compile_headers(section["headers"], registry.and_names("event"))
             self.problems.extend(found)
         return Rule(
             name=settings.name,
             identity=settings.was or settings.name,
-            when=self.condition(section, "when", settings.when, names),
-            for_each=self.condition(section, "for_each", settings.for_each, _WEBHOOK_NAMES),
-            key=self.expression(section, "key", settings.key, names),
-            order_by=self.expression(section, "order_by", settings.order_by, names),
+            when=self.condition(section, "when", settings.when, registry),
+            for_each=self.condition(section, "for_each", settings.for_each, _OF_WEBHOOKS),
+            key=self.expression(section, "key", settings.key, registry),
+            order_by=self.expression(section, "order_by", settings.order_by, registry),
             targets=choose,
             named=tuple(named),
             chosen_by=tuple(chosen_by),
@@ -90,7 +92,7 @@ class _Compiling:
         )
 
     def target(
-        self, settings: RuleSettings, section: Section, names: Collection[str]
+        self, settings: RuleSettings, section: Section, registry: Registry
     ) -> tuple[list[str], Callable[[Scope], list[str]], list[Expression]]:
         """The targets that a rule names outright, what tells all of them for a webhook, and by which expressions."""
         default = self.defaults.target if self.defaults else None
@@ -107,7 +109,7 @@ class _Compiling:
             written = place if isinstance(wanted, str) else place[number]
             given = written.value if written.exists else text
             try:
-                template = compile_template(given if isinstance(given, Expanded) else text, names)
+                template = compile_template(given if isinstance(given, Expanded) else text, registry)
                 constant = _chosen([template], {}) if template.constant else []
             except ExpressionError as error:
                 self.problems.append(written.problem(error.message, error.hint, at=error.position))
@@ -140,19 +142,19 @@ class _Compiling:
         """What tells a webhook's key. `sha256(body)` is that of the raw body, which no expression sees."""
         if text is not None and text.replace(" ", "") == "sha256(body)":
             return lambda webhook, _: "sha256:" + hashlib.sha256(webhook.body).hexdigest()
-        expression = self.expression(self.source.section, "dedupe", text, _DEDUPE_NAMES)
+        expression = self.expression(self.source.section, "dedupe", text, _OF_DEDUPE)
         return None if expression is None else lambda _, scope: expression(scope)
 
-    def condition(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Condition | None:
-        expression = self.expression(section, field, text, names)
-        return None if expression is None else Condition(expression, Explanation(expression, names))
+    def condition(self, section: Section, field: str, text: str | None, registry: Registry) -> Condition | None:
+        expression = self.expression(section, field, text, registry)
+        return None if expression is None else Condition(expression, Explanation(expression, registry))
 
-    def expression(self, section: Section, field: str, text: str | None, names: Collection[str]) -> Expression | None:
+    def expression(self, section: Section, field: str, text: str | None, registry: Registry) -> Expression | None:
         if text is None:
             return None
         written = section.value.get(field)
         try:
-            return compile_expression(written if isinstance(written, Expanded) else text, names)
+            return compile_expression(written if isinstance(written, Expanded) else text, registry)
         except ExpressionError as error:
             self.problems.append(section[field].problem(error.message, error.hint, at=error.position))
             return None

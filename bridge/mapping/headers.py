@@ -3,12 +3,13 @@
 No value can end its header and begin another: what a header cannot hold breaks the rule for that webhook.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from bridge import jsontext
 from bridge.errors import ExpressionError, MappingError, Problem
 from bridge.mapping.expressions.expression import Expression, Scope, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.settings.document import Section
 from bridge.settings.headers import MAX_VALUE, is_value
 
@@ -17,13 +18,13 @@ HeaderTemplates = Callable[[Scope], dict[str, str]]
 _HINT = f"send plain ASCII of at most {MAX_VALUE:,} characters, without blanks around it"
 
 
-def compile_headers(section: Section, names: Collection[str]) -> tuple[HeaderTemplates | None, list[Problem]]:
+def compile_headers(section: Section, registry: Registry) -> tuple[HeaderTemplates | None, list[Problem]]:
     """A rule's `headers:` -> what makes them from a scope, None where there are none, and what is wrong with them."""
     templates: dict[str, Expression] = {}
     problems = []
     for name, text in section.value.items():
         try:
-            templates[name] = compile_template(text, names)
+            templates[name] = compile_template(text, registry)
             if templates[name].constant:
                 _text(templates[name]({}))
         except ExpressionError as error:

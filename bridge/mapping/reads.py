@@ -7,11 +7,12 @@ from jinja2 import nodes
 
 from bridge.errors import ExpressionError
 from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section
 from bridge.settings.secrets import Expanded
 
-_NAMES = frozenset({"body", "event", "headers", "item", "query", "source", "webhook"})
+_ALL = Registry.of("body", "event", "headers", "item", "query", "source", "webhook")
 _READ = ("headers", "query")
 _EXPRESSIONS = ("when", "for_each", "key", "order_by")
 
@@ -69,7 +70,7 @@ def _in(place: Section, *, template: bool) -> Iterator[Lookup]:
     if not any(kind in text for kind in _READ):
         return
     try:
-        expression = (compile_template if template else compile_expression)(text, _NAMES)
+        expression = (compile_template if template else compile_expression)(text, _ALL)
     except ExpressionError:  # told where it is compiled
         return
     for kind, name in _looked_up(expression):

@@ -1,11 +1,10 @@
 """A source's rules: a verified webhook in, its events and one Why for each rule out. Values only, no I/O.
 
 A rule or an item that breaks is a value (`failed`, with the reason), never an exception: the others' events are still
-made. Only a bound on what one webhook may make or take fails it as a whole. `compiling` makes the rules from settings.
+made. Only a bound on what one webhook may make or take fails it as a whole. `compilation` makes them from settings.
 """
 
-import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from time import perf_counter
@@ -17,20 +16,18 @@ from msgspec.structs import replace
 from bridge import jsontext
 from bridge.attribute_text import untold
 from bridge.errors import Exceeded, MappingError
-from bridge.mapping.attributes import Style, Value, final_text
-from bridge.mapping.bounds import MAX_ITEMS, Allowance
-from bridge.mapping.expressions.expression import Expression, Scope
+from bridge.mapping.attributes import final_text
+from bridge.mapping.bounds import Allowance
+from bridge.mapping.expressions.expression import Scope
 from bridge.mapping.expressions.unparse import spell
-from bridge.mapping.expressions.why import Explanation
-from bridge.mapping.headers import HeaderTemplates
+from bridge.mapping.items import bounded, identity_of, items
+from bridge.mapping.rule import Rule, TargetFacts
 from bridge.mapping.rule_errors import Errors, in_field, logged, told, with_field
 from bridge.mapping.steps import Steps, to_the_end
-from bridge.model import Content, Event, Mapped, OnUnknown, Webhook, WebhookState, Why, event_id
-from bridge.settings.document import Section
+from bridge.model import Content, Event, Mapped, Webhook, WebhookState, Why, event_id
 from bridge.times import iso
 
 MAX_TARGETS = 100  # of one event
-_KEY_LENGTH = 255
 
 Dedupe = Callable[[Webhook, Scope], Any]
 
@@ -38,51 +35,6 @@ Dedupe = Callable[[Webhook, Scope], Any]
 _MAPPED: Final = WebhookState.MAPPED
 _IGNORED: Final = WebhookState.IGNORED
 _FAILED: Final = WebhookState.FAILED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetFacts:
-    """What the rules must know of a target. `event_types` None: any name may be sent; `max_age` in milliseconds.
-
-    `place` is where its settings stand, for what a rule finds missing in them.
-    """
-
-    style: Style
-    event_types: frozenset[str] | None
-    max_age: int
-    place: Section | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A rule's `when`, and what explains it where it is false."""
-
-    expression: Expression
-    explanation: Explanation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A compiled rule. `identity` is the name that its events' ids are made from."""
-
-    name: str
-    identity: str
-    when: Condition | None
-    for_each: Condition | None
-    key: Expression | None
-    order_by: Expression | None
-    targets: Callable[[Scope], list[str]]
-    named: tuple[str, ...]  # the targets that it names outright
-    chosen_by: tuple[Expression, ...]  # what tells the others
-    type: str
-    attributes: Value
-    names_attributes: bool  # the rule itself: else the webhook has a say in their names
-    headers: HeaderTemplates | None
-    on_unknown: OnUnknown
-    max_age: int | None
-    send: bool
-    stop: bool
-    unmatched: Why  # made once: most rules do not match most webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +111,7 @@ class Rules:
             value = self.dedupe(webhook, scope)
         except MappingError:  # no key, no dedupe; never a refusal
             return None
-        return None if value is None or value == "" else _bounded(jsontext.as_text(value))
+        return None if value is None or value == "" else bounded(jsontext.as_text(value))
 
     def _explain(self, whys: list[Why], scope: Scope, left: Allowance) -> Generator[str, None, list[Why]]:
         explained: list[Why] = []
@@ -181,10 +133,10 @@ class Rules:
         matched = False
         occurrences: dict[str, int] = {}
         try:
-            for place, item_scope in _items(rule, scope):
+            for place, item_scope in items(rule, scope):
                 if perf_counter() > left.until:
                     yield left.key
-                identity = _identity(rule, item_scope, occurrences)
+                identity = identity_of(rule, item_scope, occurrences)
                 try:
                     if rule.when is not None and not in_field("when", rule.when.expression, item_scope):
                         continue
@@ -244,7 +196,7 @@ class Rules:
             rest=rest,
             on_unknown=rule.on_unknown,
             max_age=facts.max_age if rule.max_age is None else rule.max_age,
-            order_key=None if order_by is None else _bounded(jsontext.as_text(order_by)),
+            order_key=None if order_by is None else bounded(jsontext.as_text(order_by)),
             send=rule.send,
             headers=(rule.headers(event_scope) or None) if rule.headers else None,
         )
@@ -285,55 +237,12 @@ def _is_out(rule: Rule, scope: Scope, left: Allowance) -> bool:
         return False
 
 
-def _items(rule: Rule, scope: Scope) -> Iterable[tuple[str, Scope]]:
-    """The scope of each item, with words for its place; without a for_each there is one, the webhook itself."""
-    if rule.for_each is None:
-        return (("", scope),)
-    items = in_field("for_each", rule.for_each.expression, scope)
-    if not isinstance(items, list):
-        message = f"`{spell(rule.for_each.expression.node)}` gives {jsontext.type_name(items)}, and must give a list"
-        raise with_field("for_each", MappingError(message))
-    if len(items) > MAX_ITEMS:
-        given = f"`{spell(rule.for_each.expression.node)}` gives {len(items):,} items"
-        raise with_field("for_each", Exceeded(f"{given}, at most {MAX_ITEMS:,} are allowed"))
-    return ((f"item {number}: ", {**scope, "item": item}) for number, item in enumerate(items))
-
-
-def _identity(rule: Rule, scope: Scope, occurrences: dict[str, int]) -> tuple[str, int] | MappingError:
-    """An item's key and how many items before it have the same, or why it has no key.
-
-    Every item counts, whatever becomes of it: so its events stay the same when a repaired rule runs again.
-    """
-    if rule.for_each is None:
-        return "", 0
-    try:
-        key = _item_key(rule, scope)
-    except MappingError as error:
-        return error
-    occurrence = occurrences.get(key, 0)
-    occurrences[key] = occurrence + 1
-    return key, occurrence
-
-
-def _item_key(rule: Rule, scope: Scope) -> str:
-    if rule.key is None:
-        return hashlib.sha256(jsontext.encode(scope["item"])).hexdigest()[:32]
-    return _bounded(jsontext.as_text(in_field("key", rule.key, scope)))
-
-
-def _bounded(key: str) -> str:
-    """A key as a database's text: short, and without the characters that PostgreSQL refuses."""
-    if len(key) <= _KEY_LENGTH and "\0" not in key:
-        return key
-    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
-
-
 def _explained(rule: Rule, why: Why, scope: Scope) -> Why:
     """The same, with the clause that was false: of the first item that there is, where the rule is for each item."""
     if why.matched or why.error or why.clause:
         return why
     try:
-        item_scope = next((item_scope for _, item_scope in _items(rule, scope)), None)
+        item_scope = next((item_scope for _, item_scope in items(rule, scope)), None)
         if item_scope is None and rule.for_each is not None:
             values = rule.for_each.explanation.values(None, scope)
             return Why(

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from bridge.errors import Problem, Severity
 from bridge.mapping.expressions.expression import Expression
-from bridge.mapping.rules import Rule, Rules
+from bridge.mapping.rule import Rule
+from bridge.mapping.rules import Rules
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.senders.sender import HASH
 from bridge.receiving.verification import Verifier

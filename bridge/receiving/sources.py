@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from bridge.errors import Problem
 from bridge.mapping.compilation import compile_rules
-from bridge.mapping.rules import Rules, TargetFacts
+from bridge.mapping.rule import TargetFacts
+from bridge.mapping.rules import Rules
 from bridge.model import Content
 from bridge.receiving import unseen
 from bridge.receiving.handshakes.catalog import compile_handshake

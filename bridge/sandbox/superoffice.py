@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 from uvicorn import Config
 from uvicorn.loops.auto import auto_loop_factory
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 from bridge.sandbox import logins
 from bridge.sandbox.answers import HttpAnswer, page
 from bridge.sandbox.creators import CREATORS
+from bridge.sandbox.endpoint import MAX_BODY, FaultyEndpoint
 from bridge.sandbox.faults import Fault, faults_from_json
 from bridge.sandbox.state import RecordedEvent, Sandbox
 from bridge.sandbox.tenants import STATE
@@ -34,7 +35,6 @@ __all__ = ["RecordedEvent", "Sandbox", "application", "run", "serving"]
 
 _AGENT = "/api/v1/Agents/Workflow/"
 _SEND_EVENT = _AGENT + "SendEvent"
-_MAX_BODY = 4 * 1024 * 1024  # bytes of a SendEvent
 _MAX_SCRIPT_BODY = 1024 * 1024
 _MAX_URL = 2048  # bytes of path and query
 _IDLE = 120  # seconds until an unused connection is closed
@@ -108,7 +108,7 @@ def application(sandbox: Sandbox) -> Starlette:
         return _response(sandbox.create(tenant, request.headers.raw, creator, await request.body()))
 
     def take_event(tenant: str, scope: Scope, body: bytes) -> HttpAnswer:
-        if len(body) > _MAX_BODY:
+        if len(body) > MAX_BODY:
             return page(413)
         if len(scope["raw_path"]) + len(scope["query_string"]) > _MAX_URL:
             return page(414)
@@ -117,18 +117,18 @@ def application(sandbox: Sandbox) -> Starlette:
     def tenant_state(tenant: str, scope: Scope, _: bytes) -> HttpAnswer:
         return sandbox.tenants.state(tenant, f"http://{Headers(scope=scope).get('host', '')}")
 
-    def log_in(answer: Callable[[bytes], HttpAnswer]) -> _Endpoint:
-        return _Endpoint(
-            sandbox, lambda _, __, body: page(413) if len(body) > _MAX_BODY else answer(body), logins.CALLED
+    def log_in(answer: Callable[[bytes], HttpAnswer]) -> FaultyEndpoint:
+        return FaultyEndpoint(
+            sandbox, lambda _, __, body: page(413) if len(body) > MAX_BODY else answer(body), logins.CALLED
         )
 
-    send_event = _Endpoint(sandbox, take_event)
+    send_event = FaultyEndpoint(sandbox, take_event)
     return Starlette(
         routes=[
             Route(logins.TOKENS, log_in(sandbox.log_ins.tokens), methods=["POST"]),
             Route(logins.AUTHENTICATE, log_in(sandbox.log_ins.authenticate), methods=["POST"]),
             Route(logins.JWKS, log_in(lambda _: sandbox.log_ins.jwks())),
-            Route(STATE + "{tenant}", _Endpoint(sandbox, tenant_state, "state/{tenant}"), methods=["GET"]),
+            Route(STATE + "{tenant}", FaultyEndpoint(sandbox, tenant_state, "state/{tenant}"), methods=["GET"]),
             Route("/sandbox/tenants", get_tenants),
             Route("/sandbox/tenants", post_tenants, methods=["POST"], max_body_size=_MAX_SCRIPT_BODY),
             Route("/sandbox/tenants", delete_tenants, methods=["DELETE"]),
@@ -233,104 +233,9 @@ class _Protocol(HttpToolsProtocol):
         self.scope["state"]["transport"] = self.transport
 
 
-class _Endpoint:
-    """An endpoint that shows faults, bare ASGI since load tests measure against it.
-
-    `usual` answers (tenant, scope, body). One that is `called` something, which may hold `{tenant}`, is not SendEvent:
-    its requests are counted under that name, and only faults for that name are for it.
-    """
-
-    def __init__(self, sandbox: Sandbox, usual: Callable[[str, Scope, bytes], HttpAnswer], called: str = "") -> None:
-        self._sandbox = sandbox
-        self._usual = usual
-        self._called = called
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tenant = scope["path_params"].get("tenant") or "default"
-        name = self._called.format(tenant=tenant) if self._called else tenant
-        body = await _body(receive)
-        if body is None:
-            return
-        fault = self._sandbox.script.take(name, by_name=bool(self._called))
-        if fault is None:
-            answer = self._usual(tenant, scope, body)
-            self._sandbox.count(name, str(answer.status))
-            await _respond(send, answer)
-            return
-        self._sandbox.count(name, fault.fault)
-        if (instead := fault.answer()) is not None:
-            await _respond(send, instead)
-            return
-        if (guise := fault.guise) is not None:
-            await _respond(send, guise(self._usual(tenant, scope, body)))
-            return
-        transport: asyncio.Transport = scope["state"]["transport"]
-        left = asyncio.ensure_future(_disconnect(receive))
-        if not await self._misbehave(fault, lambda: self._usual(tenant, scope, body), left, transport, send):
-            transport.abort()
-        if transport.is_closing():
-            await left  # uvicorn takes an application that ends before for a broken one, and logs it
-        left.cancel()
-
-    async def _misbehave(
-        self,
-        fault: Fault,
-        usual: Callable[[], HttpAnswer],
-        left: asyncio.Future[None],
-        transport: asyncio.Transport,
-        send: Send,
-    ) -> bool:
-        """Carry out a fault that lies in the manner of answering. False: the connection is to be cut."""
-        match fault.fault:
-            case "slow":
-                answer = usual()
-                if not await self._sandbox.pause(left, fault.seconds):
-                    return False
-                await _respond(send, answer)
-            case "hang":
-                if not await self._sandbox.pause(left, None):
-                    return False
-                await _respond(send, usual())
-            case "cut-middle":
-                answer = usual()
-                await _respond(send, answer, len(answer.body) // 2)
-                transport.close()  # sends what is written before it closes, which an abort need not
-            case "cut-after":
-                usual()
-                return False
-            case "cut-before":
-                return False
-        return True
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The body of a request, None where the client left. What exceeds the limit is read, but only its start is kept."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        if len(body) <= _MAX_BODY:
-            body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return body
-
-
 async def _ended(tasks: set[asyncio.Task[None]]) -> None:
     if tasks:
         await asyncio.wait(tuple(tasks), timeout=_GOODBYE)
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _respond(send: Send, answer: HttpAnswer, only: int | None = None) -> None:
-    """Send an answer, or its head and the first `only` bytes of its body."""
-    headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body[:only], "more_body": only is not None})
 
 
 def _response(answer: HttpAnswer) -> Response:

@@ -3,7 +3,7 @@
 import resource
 from collections.abc import Iterable
 
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 
 _BESIDES = 2048  # what the ports, the store and log-ins may open
 

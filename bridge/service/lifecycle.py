@@ -36,7 +36,7 @@ from bridge.service.composition import Generation, build
 from bridge.service.signals import Signals
 from bridge.service.version_watches import version_watches
 from bridge.settings.fingerprint import fingerprint
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.store import database, target_states
 from bridge.store.reader import Reader
 from bridge.store.store import Store, owned

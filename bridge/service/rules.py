@@ -7,12 +7,12 @@ from bridge.errors import ConfigError, Location, Problem, Severity
 from bridge.mapping.attributes import Style
 from bridge.mapping.compilation import UNKNOWN_TARGET
 from bridge.mapping.pairs import escaping
-from bridge.mapping.rules import TargetFacts
+from bridge.mapping.rule import TargetFacts
 from bridge.receiving.sources import SourceRules, compile_source_rules
 from bridge.settings.configuration import Settings, Source
 from bridge.settings.document import Section
 from bridge.settings.loading import load
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.event_types import event_types
 
 

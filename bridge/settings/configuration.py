@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from bridge.errors import Problem, Severity
 from bridge.settings.document import Section
 from bridge.settings.parsing import is_loopback, parse
-from bridge.settings.schema import BridgeSettings, TargetSettings
+from bridge.settings.schema import BridgeSettings
 from bridge.settings.secrets import Unset
 from bridge.settings.source_schema import DefaultsSettings, RuleSettings, SourceSettings, TestSettings
+from bridge.settings.target_schema import TargetSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from bridge.settings.parsing import (
     size,
     wrong,
 )
-from bridge.settings.schema import SchemeSettings, Text
+from bridge.settings.schema import Text
+from bridge.settings.target_schema import SchemeSettings
 
 
 def _target_names(value: Any) -> Any:

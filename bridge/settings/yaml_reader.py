@@ -27,6 +27,7 @@ from bridge import jsontext
 from bridge.errors import Location, Problem, Severity
 from bridge.settings.document import Document, Numeral, Path, dotted
 from bridge.settings.secrets import CURLY_QUOTES
+from bridge.settings.yaml_errors import CURLY, NO_BLANK, syntax_problem
 
 DEEPEST = 50
 MOST_NODES = 100_000
@@ -43,19 +44,6 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0
 _LONGEST_FLOAT = 300
 _BLANK_WITH_TABS = re.compile(r"^[ \t]*\t[ \t]*$", re.MULTILINE)
 _QUOTES = ("'", '"')
-_WORDS = {
-    "did not find expected key": "the indentation does not fit the lines above, or a key is missing",
-    "did not find expected '-' indicator": "the indentation does not fit the lines above",
-    "did not find expected node content": "expected a value",
-    "did not find expected ": "expected ",
-    "mapping values are not allowed in this context": "a colon is not allowed here",
-    "found unexpected end of stream": "found the end of the file",
-    "found invalid Unicode character escape code": "this escape is no character",
-}
-_CURLED = re.compile("[" + "".join(CURLY_QUOTES) + "]")
-_CURLY = ("stands in typographic quotes, which become part of the text", 'quotes are straight here: write "text"')
-_NO_BLANK = ("a no-break space is no blank in YAML", "use plain spaces")
-_SYNTAX_HINT = "check the indentation, and put text that holds `: `, ` #`, `{` or `[` in quotes"
 
 
 def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, list[Problem]]:
@@ -70,7 +58,7 @@ def read_yaml(text: str, file: str, expand: Expand) -> tuple[Document | None, li
     except _Stop as stop:
         return None, [*reading.problems, stop.problem]
     except yaml.YAMLError as error:
-        return None, [*reading.problems, _syntax_problem(error, text, file, reading.quoted)]
+        return None, [*reading.problems, syntax_problem(error, text, file, reading.quoted)]
     places: dict[Path, Place] = {(): (1, 1)}
     for path, place in reading.trail:
         places.setdefault(path, place)  # the first of duplicate keys counts
@@ -183,7 +171,7 @@ class _Reading:
             if event.value.isprintable():
                 return str(event.value)
             if "\N{NO-BREAK SPACE}" in event.value:
-                self._note(path, here, *_NO_BLANK)
+                self._note(path, here, *NO_BLANK)
             else:
                 self._note(path, here, "has a key that cannot be printed", "use plain text")
         elif isinstance(event, ScalarEvent):
@@ -202,7 +190,7 @@ class _Reading:
         if isinstance(value, str):
             self.texts.setdefault(path, (event.start_mark.index, event.end_mark.index))
         if not event.style and len(event.value) > 1 and event.value[0] + event.value[-1] in CURLY_QUOTES:
-            self._note(path, place, *_CURLY, Severity.WARNING)
+            self._note(path, place, *CURLY, Severity.WARNING)
         if isinstance(value, str) and "${" in value:
             value, wrongs = self._expand(value)
             for message, hint in wrongs:
@@ -258,10 +246,6 @@ class _Reading:
         raise _Stop(Problem(Location(self._file, *place), "", message, hint))
 
 
-def _at(text: str, position: int) -> Place:
-    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
-
-
 def _place(event: Any) -> Place:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
@@ -280,41 +264,3 @@ def _resolve(event: Any) -> Any:
     if len(text) <= _LONGEST_FLOAT and _FLOAT.fullmatch(text) and abs(number := float(text)) != float("inf"):
         return number if jsontext.as_text(number) == text else Numeral(text)
     return text
-
-
-def _syntax_problem(error: yaml.YAMLError, text: str, file: str, quoted: Any) -> Problem:
-    """What the parser says, in words; `quoted` is the last scalar in quotes before it gave up."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        place = _at(text, getattr(error, "position", 0))
-        return Problem(Location(file, *place), "", "holds a control character", "remove it")
-    message, mark, begun = error.problem or "", error.problem_mark, error.context_mark
-    place = (mark.line + 1, mark.column + 1)
-    if begun and "end of stream" in message and "quoted scalar" in (error.context or ""):
-        return _unclosed(file, begun, "nowhere")
-    if quoted and quoted.start_mark.line < quoted.end_mark.line == mark.line:
-        return _unclosed(file, quoted.start_mark, f"only in line {mark.line + 1}, where something follows it")
-    character = text[mark.index : mark.index + 1]
-    if character == "\t":
-        return Problem(Location(file, *place), "", "a tab is no indentation in YAML", "use spaces")
-    if character == "\N{NO-BREAK SPACE}":
-        return Problem(Location(file, *place), "", *_NO_BLANK)
-    message = message.replace("character that", f"character {character!r} that")
-    for said, meant in _WORDS.items():
-        message = message.replace(said, meant)
-    if message.startswith("expected"):
-        message += f", but found {repr(character) if character else 'the end of the file'}"
-    if begun and begun.line < mark.line and "flow" in (error.context or ""):
-        message += f" (what is open begins in line {begun.line + 1})"
-    hint = _SYNTAX_HINT
-    if text[mark.index - 1 : mark.index + 1] == "${":
-        hint = "put ${...} in quotes where it stands within [ ] or { }"
-    elif _CURLED.search(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
-        hint = _CURLY[1]
-    elif "escape" in message:
-        hint = "write the character itself"
-    return Problem(Location(file, *place), "", f"is not valid YAML: {message}", hint)
-
-
-def _unclosed(file: str, mark: Any, where: str) -> Problem:
-    message = f"is not valid YAML: the quote that is opened here is closed {where}"
-    return Problem(Location(file, mark.line + 1, mark.column + 1), "", message, "close it at the end of its text")

@@ -4,7 +4,7 @@ import httpx
 
 from bridge import __version__
 from bridge.model import Claim, Outcome
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.outcome import NotSent
 
 _OWN = {

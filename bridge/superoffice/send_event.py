@@ -10,7 +10,7 @@ from bridge.clock import Clock
 from bridge.errors import Problem
 from bridge.model import Attempt, Claim, Outcome
 from bridge.settings.document import Section
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice import payloads
 from bridge.superoffice.decoding import body_of
 from bridge.superoffice.event_types import KNOWN, is_known

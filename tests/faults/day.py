@@ -38,7 +38,7 @@ from bridge.sandbox.faults import parse_fault
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.store import database
 from bridge.store.tables import attempts, events
 from bridge.superoffice.login.authorization import compile_authorization

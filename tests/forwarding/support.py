@@ -31,7 +31,7 @@ from bridge.model import (
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
-from bridge.settings.schema import RetrySettings
+from bridge.settings.target_schema import RetrySettings
 from bridge.store import reader
 from bridge.store.store import Store, owned
 from bridge.times import now

@@ -24,7 +24,7 @@ from bridge.model import (
     Unclear,
     WaitBy,
 )
-from bridge.settings.schema import RetrySettings
+from bridge.settings.target_schema import RetrySettings
 
 NOW = 1_764_003_600_000
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000

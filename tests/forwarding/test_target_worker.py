@@ -17,7 +17,7 @@ from bridge.rate import Bucket
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.store.store import Store
 from bridge.superoffice.send_event import compile_target
 from bridge.target_state import TargetState

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from bridge.errors import Problem
 from bridge.mapping.attributes import Style
 from bridge.mapping.compilation import compile_rules
-from bridge.mapping.rules import Rules, TargetFacts
+from bridge.mapping.rule import TargetFacts
+from bridge.mapping.rules import Rules
 from bridge.model import Mapped, Webhook, Why
 from bridge.settings.configuration import Source
 from bridge.settings.document import Section

@@ -16,9 +16,10 @@ import pytest
 
 from bridge.errors import ConfigError, ExpressionError, MappingError, Problem
 from bridge.mapping.expressions.expression import Expression, compile_expression, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.service import composition
 
-NAMES = ("body", "headers", "query", "source", "webhook")
+NAMES = Registry.of("body", "headers", "query", "source", "webhook")
 
 REFUSED = {
     "nothing can be called": r"""

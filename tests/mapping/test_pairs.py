@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from bridge.errors import MappingError, Severity
 from bridge.mapping.attributes import Style
 from bridge.mapping.expressions.expression import compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.pairs import always, escaping, maybe, write
-from bridge.mapping.rules import TargetFacts
+from bridge.mapping.rule import TargetFacts
 from bridge.model import WebhookState
 from bridge.settings.document import Document, Section
 
@@ -133,8 +134,8 @@ def test_text_of_a_webhook_in_pairs_that_are_not_escaped_is_a_warning_at_the_tar
     ],
 )
 def test_what_an_expression_tells_of_separators(template: str, may: str) -> None:
-    names = ("body", "headers", "query", "source", "webhook", "event", "item")
-    node = compile_template(template, names).node
+    registry = Registry.of("body", "headers", "query", "source", "webhook", "event", "item")
+    node = compile_template(template, registry).node
     assert maybe(node) == frozenset(may)
     assert always(node) == frozenset()
 

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 from bridge.service import file_limits
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 soft, hard, targets = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 target = {"url": "https://crm.example.com/api", "authorization": {"scheme": "basic"}, "max_in_flight": 8}

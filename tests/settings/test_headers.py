@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from bridge.settings.document import Document, Section
 from bridge.settings.headers import MAX_VALUE, is_value
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
 from bridge.settings.secrets import Secret
 from bridge.settings.source_schema import RuleSettings
+from bridge.settings.target_schema import TargetSettings
 
 HINT = "remove it, the bridge sets it itself"
 SHAPE = "use letters, digits and -, at most 100 characters"

@@ -8,8 +8,9 @@ from bridge.model import OnUnknown
 from bridge.settings.configuration import Source, doubtful_targets, forgotten_duplicates, repeated_rules
 from bridge.settings.document import Section
 from bridge.settings.parsing import NAME_HINT, M, Rate, parse
-from bridge.settings.schema import BridgeSettings, TargetSettings
+from bridge.settings.schema import BridgeSettings
 from bridge.settings.source_schema import SourceSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.settings.yaml_reader import read_yaml
 
 TARGET = "url: https://crm.example.com/superoffice/api, authorization: {scheme: basic, password: hush}"

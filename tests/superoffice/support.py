@@ -14,7 +14,7 @@ from bridge.model import Claim, OnUnknown
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.http.tls import compile_trust
 from bridge.superoffice.login.authorization import compile_authorization
 from bridge.superoffice.send_event import SuperOffice

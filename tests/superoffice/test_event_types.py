@@ -6,7 +6,7 @@ from bridge.sandbox import answers
 from bridge.sandbox.versions import known_to
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.event_types import event_types, is_known, is_version
 from bridge.superoffice.send_event import compile_target
 

@@ -14,7 +14,7 @@ from bridge.model import Outcome
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 
 from .support import BASIC, Call, claim, opened, playing
 from .test_send_event import unused_port

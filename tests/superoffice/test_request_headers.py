@@ -12,7 +12,7 @@ from bridge.sandbox.superoffice import Sandbox
 from bridge.settings.document import Document, Section
 from bridge.settings.expansion import Expansion
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.request_headers import TargetHeaders
 

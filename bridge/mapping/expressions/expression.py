@@ -5,7 +5,7 @@ failed. The careful one runs only when the fast one did not get through.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +17,7 @@ from jinja2.parser import Parser
 
 from bridge.errors import ExpressionError, MappingError
 from bridge.mapping.expressions.operators import Missing
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.syntax_errors import left_over, mistake
 from bridge.mapping.expressions.translation import Run, translate
 from bridge.mapping.expressions.unparse import spell
@@ -109,19 +110,19 @@ def _key_of(node: nodes.Node, name: str) -> str | None:
     return None
 
 
-def compile_expression(text: str, names: Collection[str]) -> Expression:
-    """Compile an expression such as `body.total > 0`, which may use `names`.
+def compile_expression(text: str, registry: Registry) -> Expression:
+    """Compile an expression such as `body.total > 0`, which may use what is in the registry.
 
     Raises:
         ExpressionError: it is none, or uses what does not exist here.
     """
     if isinstance(text, Expanded):
-        return _hidden(_expression, str(text), frozenset(names))
-    return _expression(text, frozenset(names))
+        return _hidden(_expression, str(text), registry)
+    return _expression(text, registry)
 
 
 @lru_cache(maxsize=_KEPT)
-def _expression(text: str, names: frozenset[str]) -> Expression:
+def _expression(text: str, registry: Registry) -> Expression:
     if text.strip().startswith("{{"):
         raise ExpressionError("braces around an expression", "write it without `{{ }}` here")
     if text.strip().startswith(("{%", "{#")):
@@ -131,10 +132,10 @@ def _expression(text: str, names: frozenset[str]) -> Expression:
         node = parser.parse_expression()
         if not parser.stream.eos:
             raise left_over(parser.stream.current, spell(node), text)
-    return _compile(text, node, names)
+    return _compile(text, node, registry)
 
 
-def compile_template(text: str, names: Collection[str]) -> Expression:
+def compile_template(text: str, registry: Registry) -> Expression:
     """Compile a value: constant text, exactly one `{{ ... }}` that keeps its type, or mixed text that makes a string.
 
     Raises:
@@ -143,24 +144,24 @@ def compile_template(text: str, names: Collection[str]) -> Expression:
     if not any(opening in text for opening in ("{{", "{%", "{#")):
         return Expression(text, True, nodes.TemplateData(text), lambda _: text, lambda _: text)
     if isinstance(text, Expanded):
-        return _hidden(_template, str(text), frozenset(names))
-    return _template(text, frozenset(names))
+        return _hidden(_template, str(text), registry)
+    return _template(text, registry)
 
 
 @lru_cache(maxsize=_KEPT)
-def _template(text: str, names: frozenset[str]) -> Expression:
+def _template(text: str, registry: Registry) -> Expression:
     with _parsing(text):
         if "{%" in text and any(kind in _STATEMENTS for _, kind, _ in _ENVIRONMENT.lex(text)):
             raise ExpressionError("`{% %}` statements are not available", "use `{{ a if condition else b }}`")
         parts = [
             part for output in Parser(_ENVIRONMENT, text).parse().body for part in cast("nodes.Output", output).nodes
         ]
-    return _compile(text, parts[0] if len(parts) == 1 else nodes.Output(parts), names)
+    return _compile(text, parts[0] if len(parts) == 1 else nodes.Output(parts), registry)
 
 
-def _hidden(compile_: Callable[[str, frozenset[str]], Expression], text: str, names: frozenset[str]) -> Expression:
+def _hidden(compile_: Callable[[str, Registry], Expression], text: str, registry: Registry) -> Expression:
     try:
-        return replace(compile_(text, names), text=HIDDEN, hidden=True)
+        return replace(compile_(text, registry), text=HIDDEN, hidden=True)
     except ExpressionError:
         message = "is no expression that can be used; it holds ${...}, so it is not shown"
         raise ExpressionError(message, "try it with the value written in its place") from None
@@ -180,13 +181,13 @@ def _parsing(text: str) -> Iterator[None]:
         raise _too_deep() from None
 
 
-def _compile(text: str, node: nodes.Node, names: Collection[str]) -> Expression:
+def _compile(text: str, node: nodes.Node, registry: Registry) -> Expression:
     level, depth = [node], 0
     while level := [child for parent in level for child in parent.iter_child_nodes()]:
         if (depth := depth + 1) > MAX_DEPTH:
             raise _too_deep()
     constant = not isinstance(node, nodes.Name) and node.find(nodes.Name) is None
-    expression = Expression(text, constant, node, translate(node, names, careful=False), _careful(node, names))
+    expression = Expression(text, constant, node, translate(node, registry, careful=False), _careful(node, registry))
     if constant:
         try:
             expression({})
@@ -195,13 +196,13 @@ def _compile(text: str, node: nodes.Node, names: Collection[str]) -> Expression:
     return expression
 
 
-def _careful(node: nodes.Node, names: Collection[str]) -> Run:
+def _careful(node: nodes.Node, registry: Registry) -> Run:
     """The careful function, made when it first runs: few ever do, and making it takes as long as the fast one."""
     made: list[Run] = []
 
     def run(scope: Scope) -> Any:
         if not made:
-            made.append(translate(node, names, careful=True))
+            made.append(translate(node, registry, careful=True))
         return made[0](scope)
 
     return run

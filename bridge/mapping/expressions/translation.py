@@ -7,7 +7,6 @@ nothing but its scope and the operators, filters and tests listed here.
 import ast
 import inspect
 import math
-import operator
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, cast
@@ -16,37 +15,12 @@ from jinja2 import nodes
 
 from bridge.errors import ExpressionError
 from bridge.mapping.expressions import filters, operators
+from bridge.mapping.expressions.functions import CALLED, COMPARISONS
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.unparse import spell
 
 Run = Callable[[Mapping[str, Any]], Any]
 
-_COMPARISONS: dict[str, type[ast.cmpop]] = {
-    "eq": ast.Eq,
-    "ne": ast.NotEq,
-    "lt": ast.Lt,
-    "lteq": ast.LtE,
-    "gt": ast.Gt,
-    "gteq": ast.GtE,
-    "in": ast.In,
-    "notin": ast.NotIn,
-}
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "lteq": operator.le,
-    "gt": operator.gt,
-    "gteq": operator.ge,
-    "in": operators.within,
-    "notin": operators.without,
-}
-_ARITHMETIC: dict[type[nodes.Node], Callable[[Any, Any], Any]] = {
-    nodes.Sub: operator.sub,
-    nodes.Mul: operator.mul,
-    nodes.Div: operator.truediv,
-    nodes.FloorDiv: operator.floordiv,
-    nodes.Mod: operator.mod,
-}
 _ELSEWHERE = {
     **dict.fromkeys(("yes", "Yes", "YES", "on", "On", "ON"), "write true"),
     **dict.fromkeys(("no", "No", "NO", "off", "Off", "OFF"), "write false"),
@@ -54,48 +28,33 @@ _ELSEWHERE = {
     "event": "there is one only in event.attributes",
     "webhook": "there is one only in rules",
 }
-_CALLED: dict[str, Any] = {
-    "__builtins__": {},
-    "add": operators.add,
-    "calculate": operators.calculate,
-    "compare": operators.compare,
-    "concatenate": operators.concatenate,
-    "guard": operators.guard,
-    "key": operators.key,
-    "template": operators.template,
-    "text_key": operators.text_key,
-    **{f"compared_{name}": function for name, function in _COMPARED.items()},
-    **{f"operator_{kind.__name__}": function for kind, function in _ARITHMETIC.items()},
-    **{f"filter_{name}": function for name, function in filters.FILTERS.items()},
-    **{f"test_{name}": function for name, function in filters.TESTS.items()},
-}
 
 
-def translate(node: nodes.Node, names: Collection[str], *, careful: bool) -> Run:
-    """Make the function that computes `node` from a scope holding `names`.
+def translate(node: nodes.Node, registry: Registry, *, careful: bool) -> Run:
+    """Make the function that computes `node` from a scope holding the registry's names.
 
     Where something fails, the careful function raises what says where (Missing, MappingError), the other anything.
 
     Raises:
         ExpressionError: the tree holds what does not exist here.
     """
-    translation = _Translation(names, careful)
+    translation = _Translation(registry, careful)
     return translation.function(translation.value(node))
 
 
-def translate_all(shape: Any, names: Collection[str]) -> Run:
+def translate_all(shape: Any, registry: Registry) -> Run:
     """One fast function for an object or list of trees and constants, however nested."""
-    translation = _Translation(names, careful=False)
+    translation = _Translation(registry, careful=False)
     return translation.function(translation.shape(shape))
 
 
 class _Translation:
     """One Jinja tree on its way to a Python function. `careful` wraps what can fail, so that it says where."""
 
-    def __init__(self, names: Collection[str], careful: bool) -> None:
-        self.names = names
+    def __init__(self, registry: Registry, careful: bool) -> None:
+        self.registry = registry
         self.careful = careful
-        self.called = dict(_CALLED)
+        self.called = dict(CALLED)
         self.charged = False
 
     def function(self, value: ast.expr) -> Run:
@@ -125,10 +84,10 @@ class _Translation:
             case nodes.Const():
                 return ast.Constant(_constant(node))
             case nodes.Name():
-                if node.name not in self.names:
+                if node.name not in self.registry.names:
                     if elsewhere := _ELSEWHERE.get(node.name):
                         raise ExpressionError(f"`{node.name}` does not exist here", elsewhere, node.lineno)
-                    raise _unknown("name", node, self.names, {"null": "none", "nil": "none"})
+                    raise _unknown("name", node, self.registry.names, {"null": "none", "nil": "none"})
                 return ast.Subscript(_name("scope"), ast.Constant(node.name), ast.Load())
             case nodes.Getattr():
                 return self.lookup(node, nodes.Const(node.attr))
@@ -191,15 +150,17 @@ class _Translation:
                 keys = [self.call("text_key", self.value(pair.key)) for pair in node.items]
                 return ast.Dict([*keys], [self.value(pair.value) for pair in node.items])
             case nodes.Filter(node=nodes.Expr()):
-                return self.applied("filter", node, filters.FILTERS)
+                return self.applied("filter", node, self.registry.filters)
             case nodes.Test():
-                return self.applied("test", node, filters.TESTS)
+                return self.applied("test", node, self.registry.tests)
             case nodes.CondExpr():
                 raise _refused(node, "it has no else", "say what the value is otherwise: `a if condition else b`")
             case nodes.Tuple():
                 raise _refused(node, "lists are written in brackets", "write `[a, b]`; `(a, b)` only follows `in`")
             case nodes.Call():
-                raise _refused(node, "nothing can be called", f"filters do the work: {', '.join(filters.FILTERS)}")
+                raise _refused(
+                    node, "nothing can be called", f"filters do the work: {', '.join(self.registry.filters)}"
+                )
             case nodes.Pow():
                 raise _refused(node, "`**` does not exist", "multiply")
             case _:
@@ -210,7 +171,7 @@ class _Translation:
         sides = [node.expr, *(operand.expr for operand in node.ops)]
         rights = [self.operand(operand) for operand in node.ops]
         if all(_is_short(left, operand) for left, operand in zip(sides, node.ops, strict=False)):
-            return ast.Compare(self.value(node.expr), [_COMPARISONS[operand.op]() for operand in node.ops], rights)
+            return ast.Compare(self.value(node.expr), [COMPARISONS[operand.op]() for operand in node.ops], rights)
         steps = [
             ast.Tuple([_name(f"compared_{operand.op}"), _lambda(right)], ast.Load())
             for operand, right in zip(node.ops, rights, strict=True)
@@ -241,6 +202,7 @@ class _Translation:
             name: self.budget() if name == "budget" else self.argument(node, parameters.parameters[name], value)
             for name, value in bound.items()
         }
+        self.called[f"{kind}_{node.name}"] = known[node.name]
         return ast.Call(
             _name(f"{kind}_{node.name}"), [], [ast.keyword(name, value) for name, value in arguments.items()]
         )

@@ -3,13 +3,14 @@
 Walks the same tree that was compiled, only when somebody asks or a webhook is stored as ignored or failed.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jinja2 import nodes
 
 from bridge import jsontext
 from bridge.mapping.expressions.expression import Expression
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.translation import Run, translate
 from bridge.mapping.expressions.unparse import spell
 
@@ -22,10 +23,10 @@ _Lookup = (nodes.Name, nodes.Getattr, nodes.Getitem)
 class Explanation:
     """Explains one expression. Its pieces are compiled when first needed, and kept."""
 
-    def __init__(self, expression: Expression, names: Collection[str]) -> None:
+    def __init__(self, expression: Expression, registry: Registry) -> None:
         self._expression = expression
         self._node = expression.node
-        self._names = names
+        self._registry = registry
         self._pieces: dict[nodes.Node, Run] = {}
 
     def first_false(self, scope: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -62,7 +63,7 @@ class Explanation:
 
     def _value(self, node: nodes.Node, scope: Mapping[str, Any]) -> Any:
         if node not in self._pieces:
-            self._pieces[node] = translate(node, self._names, careful=True)
+            self._pieces[node] = translate(node, self._registry, careful=True)
         return self._pieces[node](scope)
 
 

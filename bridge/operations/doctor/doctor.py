@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.operations.doctor.connectivity import Address, Unreached, connect, resolve
-from bridge.settings.schema import OnlineSettings, TargetSettings
+from bridge.settings.target_schema import OnlineSettings, TargetSettings
 from bridge.superoffice.event_types import event_types
 from bridge.superoffice.login.session import REFUSED
 from bridge.superoffice.login.token_service import TokenAnswer

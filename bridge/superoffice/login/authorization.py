@@ -12,8 +12,9 @@ from bridge.errors import Problem, Severity
 from bridge.model import Outcome
 from bridge.settings.document import Section
 from bridge.settings.parsing import Duration, HeaderSecret, Strict, duration, parse
-from bridge.settings.schema import Environment, OnlineSettings, Text
+from bridge.settings.schema import Text
 from bridge.settings.secrets import Expanded, Secret
+from bridge.settings.target_schema import Environment, OnlineSettings
 from bridge.superoffice.login.oauth import OAuth
 from bridge.superoffice.login.private_key import private_key
 from bridge.superoffice.login.session import REFUSED, LogIn

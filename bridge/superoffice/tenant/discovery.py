@@ -16,7 +16,7 @@ from bridge.clock import Clock
 from bridge.model import Outcome, PauseReason
 from bridge.observing import logs
 from bridge.observing.logs import log
-from bridge.settings.schema import OnlineSettings
+from bridge.settings.target_schema import OnlineSettings
 from bridge.superoffice.decoding import body_of
 from bridge.superoffice.http.transport import Progress
 from bridge.superoffice.outcome import Judgement, NotSent, judge_fault, retry_after

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from bridge.model import Outcome
 from bridge.settings.parsing import is_loopback
-from bridge.settings.schema import OnlineSettings, base_url
+from bridge.settings.target_schema import OnlineSettings, base_url
 from bridge.superoffice import decoding
 from bridge.superoffice.outcome import NotSent
 from bridge.target_state import TenantState

@@ -13,9 +13,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.errors import MappingError, MissingKey
 from bridge.mapping.expressions.expression import ExpressionError, compile_expression, compile_template
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.unparse import spell
 
-NAMES = ("body", "headers", "query", "source", "webhook", "event", "item")
+NAMES = Registry.of("body", "headers", "query", "source", "webhook", "event", "item")
 BODY = {
     "name": "#1001",
     "total": 42.5,
@@ -43,7 +44,7 @@ def failure(text: str, **scope: Any) -> MappingError:
     return caught.value
 
 
-def refusal(text: str, names: tuple[str, ...] = NAMES) -> ExpressionError:
+def refusal(text: str, names: Registry = NAMES) -> ExpressionError:
     with pytest.raises(ExpressionError) as caught:
         compile_expression(text, names)
     return caught.value
@@ -103,7 +104,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_all() -> None:
     assert error.message == "unknown name `boddy`"
     assert error.hint.startswith("did you mean `body`? there are: body, event, headers")
     assert "`none`" in refusal("body.x == null").hint
-    assert "item" in refusal("item.sku", ("body", "event")).message
+    assert "item" in refusal("item.sku", Registry.of("body", "event")).message
 
 
 @pytest.mark.parametrize("text", ["headers['X-Topic'] == 'a'", "headers.Topic"])
@@ -224,7 +225,7 @@ def test_a_fallback_that_is_missing_too_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["1.10", "None", "true", "", " a\n", "}} %}", "5 # no comment", "a\r\nb"])
 def test_text_without_braces_is_itself(text: str) -> None:
-    template = compile_template(text, ())
+    template = compile_template(text, Registry.of())
     assert template.constant
     assert template({}) == text
 

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from bridge.errors import ExpressionError, MappingError
 from bridge.mapping.expressions.expression import compile_expression
 from bridge.mapping.expressions.filters import FILTERS, MAX_TRIMMED, TESTS, pattern
+from bridge.mapping.expressions.registry import Registry
 
 
 def value(text: str, x: Any = None) -> Any:
-    return compile_expression(text, ("x",))({"x": x})
+    return compile_expression(text, Registry.of("x"))({"x": x})
 
 
 def test_there_are_the_filters_and_tests_that_the_page_names() -> None:

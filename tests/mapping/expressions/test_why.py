@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from bridge import jsontext
 from bridge.mapping.expressions.expression import compile_expression
+from bridge.mapping.expressions.registry import Registry
 from bridge.mapping.expressions.why import Explanation
 from bridge.model import WebhookState, Why
 from mapping.support import WEBHOOK, nested, rules, values, why
 
-NAMES = ("body", "headers", "query", "source", "webhook", "item")
+NAMES = Registry.of("body", "headers", "query", "source", "webhook", "item")
 
 
 def told(when: str, body: Any, **webhook: Any) -> tuple[str | None, Any]:

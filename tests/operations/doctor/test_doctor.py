@@ -18,7 +18,7 @@ from bridge.operations.doctor.doctor import Finding, Health, Patient, examine
 from bridge.sandbox.superoffice import Sandbox, serving
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.send_event import compile_target
 from bridge.times import now
 

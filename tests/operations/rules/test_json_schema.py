@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 from bridge.operations.rules.json_schema import json_schema
 from bridge.receiving.verification.schemes import SCHEMES as VERIFYING
 from bridge.settings import schema as bridge_schema
-from bridge.settings import source_schema
+from bridge.settings import source_schema, target_schema
 from bridge.settings.parsing import Strict
 from bridge.superoffice.login.authorization import SCHEMES
 
@@ -154,9 +154,9 @@ def test_every_key_of_every_part_has_a_description() -> None:
 def test_every_model_of_the_settings_is_there_with_all_its_keys() -> None:
     models = [
         one
-        for module in (bridge_schema, source_schema)
+        for module in (bridge_schema, target_schema, source_schema)
         for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Strict) and one not in (Strict, bridge_schema.SchemeSettings)
+        if isinstance(one, type) and issubclass(one, Strict) and one not in (Strict, target_schema.SchemeSettings)
     ]
     assert len(models) > 12
     for model in models:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import NotVerified
 from bridge.mapping.expressions.expression import compile_expression
+from bridge.mapping.expressions.registry import Registry
 from bridge.model import Request
 from bridge.receiving.handshakes.catalog import HANDSHAKES
 from bridge.receiving.senders.catalog import SENDERS
@@ -292,7 +293,7 @@ def test_the_url_is_signed_as_it_was_registered(
 @pytest.mark.parametrize("name", [name for name, row in SENDERS.items() if "default(headers" in row.dedupe])
 def test_an_empty_header_stands_in_no_other_ids_place(name: str) -> None:
     """Anybody can send one beside a genuine request's own, and it would be a webhook that nobody has seen before."""
-    dedupe = compile_expression(SENDERS[name].dedupe, {"headers"})
+    dedupe = compile_expression(SENDERS[name].dedupe, Registry.of("headers"))
     first, second = re.findall(r"headers\['([a-z-]+)'\]", SENDERS[name].dedupe)
     assert dedupe({"headers": {second: "id"}}) == "id"
     assert dedupe({"headers": {first: "", second: "id"}}) == "id"

@@ -14,7 +14,7 @@ from bridge.model import Attempt, Outcome
 from bridge.settings.document import Document, Section
 from bridge.settings.expansion import Expansion
 from bridge.settings.parsing import parse
-from bridge.settings.schema import TargetSettings
+from bridge.settings.target_schema import TargetSettings
 from bridge.superoffice.send_event import compile_target
 from superoffice.support import BASIC, Call, claim, opened, playing
 

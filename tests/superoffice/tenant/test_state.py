@@ -14,7 +14,7 @@ from bridge.model import Outcome
 from bridge.sandbox.tenants import STATES as SANDBOX_STATES
 from bridge.settings.document import Document, Section
 from bridge.settings.parsing import parse
-from bridge.settings.schema import OnlineSettings
+from bridge.settings.target_schema import OnlineSettings
 from bridge.superoffice.outcome import NotSent
 from bridge.superoffice.tenant.state import SHORTEST, STATES, read_state
 from bridge.target_state import TenantState

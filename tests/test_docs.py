@@ -22,8 +22,8 @@ from bridge.model import Request
 from bridge.operations import sender_docs
 from bridge.receiving.senders.catalog import SENDERS
 from bridge.receiving.verification import credential_filter
-from bridge.receiving.verification.schemes import HmacSettings
 from bridge.receiving.verification.special import SPECIAL
+from bridge.receiving.verification.verify_settings import HmacSettings
 from bridge.sandbox.logins import pem
 from bridge.service import composition
 from bridge.settings import schema, source_schema, target_schema

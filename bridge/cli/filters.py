@@ -1,9 +1,11 @@
 """The options by which commands choose events and webhooks."""
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,12 +23,41 @@ Since = Annotated[str | None, typer.Option(help="Only newer ones: 15m, 48h, 7d, 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")]
 
 
+Options = Mapping[str, tuple[Any, Any]]
+"""Of a command: what typer is told of each, and its default, by the name of the parameter."""
+
+
+def choosing(state: Any = None) -> Options:
+    """The options that choose events or webhooks. `state` is that of the states, where one may be chosen."""
+    states = {"state": (state, None)} if state else {}
+    return {
+        **states,
+        "source": (Source, None),
+        "rule": (Rule, None),
+        "target": (Target, None),
+        "since": (Since, None),
+    }
+
+
+def with_options(command: Callable[..., None], options: Options) -> Callable[..., None]:
+    """The same function, as typer sees it: with a parameter for each option, beside the context."""
+    parameters = [Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
+    parameters += [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in options.items()
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
 def filter_of(
-    state: StrEnum | None,
-    source: str | None,
-    rule: str | None,
-    target: str | None,
-    since: str | None,
+    *,
+    state: StrEnum | None = None,
+    source: str | None = None,
+    rule: str | None = None,
+    target: str | None = None,
+    since: str | None = None,
 ) -> "Filter":
     """The options as a filter."""
     from bridge.store.reader import Filter

@@ -1,11 +1,11 @@
 """Commands for webhooks: look at them, map them again, or erase them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.actions import By, Ids, Note, Yes, act
-from bridge.cli.filters import AsJson, Limit, Rule, Since, Source, Target, filter_of
+from bridge.cli.actions import add_action
+from bridge.cli.filters import AsJson, Limit, choosing, filter_of, with_options
 from bridge.cli.output import print_note, print_one, print_rows, print_why
 from bridge.cli.record import ask, queries
 from bridge.model import WebhookState
@@ -18,20 +18,12 @@ State = Annotated[WebhookState | None, typer.Option(help="Only webhooks in this 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id, wh_...")]
 
 
-@app.command("list")
-def list_webhooks(
-    context: typer.Context,
-    state: State = None,
-    source: Source = None,
-    rule: Rule = None,
-    target: Target = None,
-    since: Since = None,
-    limit: Limit = 100,
-    as_json: AsJson = False,
-) -> None:
+def list_webhooks(context: typer.Context, *, limit: int, as_json: bool, **chosen: Any) -> None:
     """List webhooks, newest first."""
-    wanted = filter_of(state, source, rule, target, since)
-    print_rows(queries(context).list_webhooks(wanted, limit), COLUMNS, as_json=as_json)
+    print_rows(queries(context).list_webhooks(filter_of(**chosen), limit), COLUMNS, as_json=as_json)
+
+
+app.command("list")(with_options(list_webhooks, {**choosing(State), "limit": (Limit, 100), "as_json": (AsJson, False)}))
 
 
 @app.command("show")
@@ -47,40 +39,11 @@ def show_webhook(context: typer.Context, webhook_id: Id, as_json: AsJson = False
     print_note(note)
 
 
-@app.command()
-def remap(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    source: Source = None,
-    rule: Rule = None,
-    target: Target = None,
-    since: Since = None,
-    again: Annotated[bool, typer.Option(help="Also in place of events that are held.")] = False,
-    yes: Yes = False,
-    by: By = "",
-    note: Note = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run today's rules over stored webhooks. What is delivered or being sent stays; pending and dead are replaced."""
-    which = (state, source, rule, target, since)
-    act(context, "webhooks/remap", ids, which, yes=yes, by=by, note=note, as_json=as_json, again=again)
-
-
-@app.command()
-def erase(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    source: Source = None,
-    rule: Rule = None,
-    target: Target = None,
-    since: Since = None,
-    yes: Yes = False,
-    by: By = "",
-    note: Note = None,
-    as_json: AsJson = False,
-) -> None:
-    """Delete webhooks with their events and attempts, for good."""
-    which = (state, source, rule, target, since)
-    act(context, "webhooks/erase", ids, which, yes=yes, by=by, note=note, as_json=as_json)
+add_action(
+    app,
+    "webhooks/remap",
+    "Run today's rules over stored webhooks. What is delivered or being sent stays; pending and dead are replaced.",
+    state=State,
+    again=Annotated[bool, typer.Option(help="Also in place of events that are held.")],
+)
+add_action(app, "webhooks/erase", "Delete webhooks with their events and attempts, for good.", state=State)

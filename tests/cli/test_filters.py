@@ -12,12 +12,12 @@ from bridge.times import iso, now
 
 
 def since(text: str) -> int | None:
-    return filter_of(None, None, None, None, text).since
+    return filter_of(since=text).since
 
 
 def test_what_is_said_is_in_the_filter_and_nothing_else() -> None:
-    assert filter_of(None, None, None, None, None) == Filter()
-    wanted = filter_of(EventState.DEAD, "s", "r", "t", "2026-11-24T08:00Z")
+    assert filter_of() == Filter()
+    wanted = filter_of(state=EventState.DEAD, source="s", rule="r", target="t", since="2026-11-24T08:00Z")
     assert wanted == Filter(state="dead", source="s", rule="r", target="t", since=1_795_507_200_000)
 
 

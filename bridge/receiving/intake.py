@@ -11,11 +11,10 @@ from msgspec.structs import replace
 
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreError, StoreUnavailable
 from bridge.model import Mapped, Receipt, Request, Webhook, WebhookState
-from bridge.observing.metrics import Metrics
 from bridge.rate import Bucket
 from bridge.receiving.handshakes.handshake import Asked, HandshakeRefusal, Reply, refused
 from bridge.receiving.intake_reporter import IntakeReporter
-from bridge.receiving.limits.address_limiter import AddressLimiter
+from bridge.receiving.limits.address_limiter import AddressLimiter, expected
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
 from bridge.receiving.sources import CompiledSource
@@ -51,7 +50,7 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        metrics: Metrics,
+        reporter: IntakeReporter,
         wake: Callable[[Iterable[str]], None],
         download: Download = download,
         off_loop: OffLoop | None = None,
@@ -64,7 +63,7 @@ class Intake:
         self._processor = Processor(self._off_loop)
         self._address_limiter = AddressLimiter(monotonic)
         self._fetches = AddressLimiter(monotonic, _SITE)
-        self._reporter = IntakeReporter(metrics, monotonic)
+        self._reporter = reporter
         self._monotonic = monotonic
         self._rates: dict[str, tuple[Rate, Bucket]] = {}
 
@@ -162,9 +161,9 @@ class Intake:
             if reply.visit:
                 await self._download(reply.visit)
         except StoreError:
-            return refused(HandshakeRefusal.STORE_UNAVAILABLE, 503)
+            return refused(HandshakeRefusal.STORE_UNAVAILABLE)
         except NotVerified:
-            return refused(HandshakeRefusal.CONFIRMATION_FAILED, 503)
+            return refused(HandshakeRefusal.CONFIRMATION_FAILED)
         return reply
 
     async def _verified(self, source: CompiledSource, request: Request) -> Webhook:
@@ -173,7 +172,7 @@ class Intake:
         try:
             try:
                 if size <= (_CARRIED_AT_ONCE if source.carries_proof else _HASHED_AT_ONCE):
-                    webhook = _timed(source.verifier, request)
+                    webhook = source.verifier.verify(request, request.received_at)
                 else:
                     webhook = await self._verified_aside(source, request)
             except KeyNeeded as needed:
@@ -187,7 +186,9 @@ class Intake:
         except KeyUnavailable:  # not a fault of the sender's
             raise
         except NotVerified as error:
-            self._address_limiter.add(source.name, request.client, source.settings.failures, size, error.took)
+            # What is verified on the event loop is too short to be measured: its size tells.
+            took = error.took or (expected(size) if source.carries_proof else 0.0)
+            self._address_limiter.add(source.name, request.client, source.settings.failures, size, took)
             raise
         self._address_limiter.proved(source.name, request.client)
         if source.verifier.remote_keys:
@@ -208,10 +209,6 @@ class Intake:
                 source.name, request.client, len(request.body)
             )  # others failed while this waited
             return await self._off_loop.run(partial(_timed, source.verifier, request))
-
-    def refused(self, source: str | None, reason: str, client: str, size: int, path: str | None = None) -> None:
-        """Report a request that was not accepted. `source` None: no configured one. `path`: where that is at fault."""
-        self._reporter.refused(source, reason, client, size, path)
 
     def _keep_to_rate(self, source: CompiledSource) -> None:
         if rate := source.settings.rate:

@@ -1,5 +1,6 @@
 """Logs and metrics for incoming requests: accepted, refused, not stored, handshakes."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ _IGNORED: Final = WebhookState.IGNORED
 class IntakeReporter:
     """Writes the lines and counts of all sources; lines that strangers cause are sampled."""
 
-    def __init__(self, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+    def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._log_limiter = LogLimiter(monotonic)
 

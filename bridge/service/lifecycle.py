@@ -28,6 +28,7 @@ from bridge.operations.actions.operator import Operator
 from bridge.operations.queries import Queries
 from bridge.rate import Bucket
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.off_loop import OffLoop
 from bridge.receiving.processing import Processor
@@ -95,9 +96,10 @@ class _Bridge:
         self._supervisor = Supervisor(lambda name: self._metrics.task_failures[name].inc())
         self._forwarder = Forwarder(store, target_workers, supervisor=self._supervisor)
         self._off_loop = OffLoop()
-        self._intake = Intake(store, self._metrics, self._forwarder.wake, off_loop=self._off_loop)
+        reporter = IntakeReporter(self._metrics)
+        self._intake = Intake(store, reporter, self._forwarder.wake, off_loop=self._off_loop)
         self._webhooks = public.Webhooks(
-            self._intake, lambda: self._generation.sources, callers=Callers(self._settings.trusted_proxies)
+            self._intake, reporter, lambda: self._generation.sources, callers=Callers(self._settings.trusted_proxies)
         )
         self._passed = inherited_listener()
         self._proven_at = -_READY_FOR

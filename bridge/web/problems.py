@@ -12,6 +12,7 @@ from starlette.responses import Response
 from bridge import jsontext
 from bridge.content_codings import ACCEPTED
 from bridge.errors import BridgeError, KeyUnavailable, NotVerified, Refused, StoreUnavailable
+from bridge.receiving.handshakes.handshake import HandshakeRefusal
 
 RawAnswer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -34,6 +35,11 @@ REFUSALS = {  # the status of each reason for which a request is `Refused`
     "too_many_bodies": 503,
     "version_not_supported": 505,
 }
+HANDSHAKE_REFUSALS = {  # and of each for which a handshake is refused; of all others 403
+    HandshakeRefusal.MALFORMED: 400,
+    HandshakeRefusal.CONFIRMATION_FAILED: 503,
+    HandshakeRefusal.STORE_UNAVAILABLE: 503,
+}
 
 
 def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> RawAnswer:
@@ -51,6 +57,13 @@ def problem(status: int, detail: str, *headers: tuple[bytes, bytes]) -> RawAnswe
 def unavailable(detail: str) -> RawAnswer:
     """503 with Retry-After: the sender is asked to come again."""
     return problem(503, detail, (b"retry-after", str(RETRY_AFTER).encode()))
+
+
+def for_handshake(refusal: HandshakeRefusal) -> RawAnswer:
+    """The answer to a handshake that is refused."""
+    status = HANDSHAKE_REFUSALS.get(refusal, 403)
+    detail = "the handshake is refused"
+    return unavailable(detail) if status == 503 else problem(status, detail)
 
 
 def unauthorized(detail: str, challenge: str) -> RawAnswer:

@@ -20,13 +20,24 @@ from bridge.observing import logs
 from bridge.observing.logs import log
 from bridge.receiving.handshakes.handshake import Reply
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.request_limits import Limits
 from bridge.receiving.sources import CompiledSource
 from bridge.settings.source_schema import RespondSettings
 from bridge.times import now
 from bridge.web.bodies import BodyReader
-from bridge.web.problems import RawAnswer, failed, for_error, not_allowed, not_served, problem, response, unavailable
+from bridge.web.problems import (
+    RawAnswer,
+    failed,
+    for_error,
+    for_handshake,
+    not_allowed,
+    not_served,
+    problem,
+    response,
+    unavailable,
+)
 from bridge.web.protocol.connections import Connections
 from bridge.web.protocol.fast_path import answer_at_once
 from bridge.web.protocol.request_reader import FIELDS
@@ -57,17 +68,19 @@ class Webhooks:
     def __init__(
         self,
         intake: Intake,
+        reporter: IntakeReporter,
         sources: Callable[[], Mapping[str, CompiledSource]],
         clock: Callable[[], int] = now,
         limits: Limits = _LIMITS,
         callers: Callers = _ANY,
     ) -> None:
         self._intake = intake
+        self._reporter = reporter
         self._clock = clock
         self._sources = sources
         self._callers = callers
         self.bodies = BodyReader(limits)
-        self.connections = Connections(limits, lambda reason, client: intake.refused(None, reason, client, 0))
+        self.connections = Connections(limits, lambda reason, client: reporter.refused(None, reason, client, 0))
         self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +108,7 @@ class Webhooks:
         client = (compiled.callers if compiled else self._callers).client(_peer(scope), headers)
         if compiled is None or not compiled.settings.enabled:
             known = source if compiled else None
-            self._intake.refused(known, "source_disabled" if compiled else "unknown_source", client, 0, _path(scope))
+            self._reporter.refused(known, "source_disabled" if compiled else "unknown_source", client, 0, _path(scope))
             raise _Unread(problem(404, "there is no such source"))
         handshake = compiled.handshake
         sends = scope["method"] in compiled.settings.methods
@@ -106,7 +119,7 @@ class Webhooks:
             most_headers = compiled.settings.max_headers
             body = await self.bodies.read(scope, headers, receive, client, compiled.largest, most_headers)
         except Refused as error:
-            self._intake.refused(source, error.reason, client, 0)
+            self._reporter.refused(source, error.reason, client, 0)
             raise _Unread(for_error(error, compiled.verifier.challenge)) from None
         request = Request(
             source=source,
@@ -137,11 +150,11 @@ class Webhooks:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is a handler of those
         scope = request.scope
         client = self._callers.client(_peer(scope), scope["headers"])
-        self._intake.refused(None, "method" if error.status_code == 405 else "unknown_path", client, 0, _path(scope))
+        self._reporter.refused(None, "method" if error.status_code == 405 else "unknown_path", client, 0, _path(scope))
         return response(not_served(error))
 
     def _no_such_method(self, source: CompiledSource, scope: Scope, client: str) -> RawAnswer:
-        self._intake.refused(source.name, "method", client, 0, _path(scope))
+        self._reporter.refused(source.name, "method", client, 0, _path(scope))
         return not_allowed(", ".join(source.settings.methods))
 
 
@@ -157,12 +170,11 @@ def _path(scope: Scope) -> str:
 
 def _replied(reply: Reply) -> RawAnswer:
     if reply.refused:
-        detail = "the handshake is refused"
-        return unavailable(detail) if reply.status == 503 else problem(reply.status, detail)
-    if reply.status == 204:
-        return reply.status, [*reply.headers], b""
+        return for_handshake(reply.refused)
+    if reply.is_nothing:
+        return 204, [*reply.headers], b""
     length = (b"content-length", str(len(reply.body)).encode())
-    return reply.status, [*reply.headers, length, _AS_IT_SAYS], reply.body
+    return 200, [*reply.headers, length, _AS_IT_SAYS], reply.body
 
 
 def _bodiless(answer: RawAnswer) -> RawAnswer:

@@ -548,7 +548,8 @@ def test_a_client_that_ends_its_side_after_its_request_is_answered(
         connection.write(genuine().replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1))
         connection.socket.shutdown(socket.SHUT_WR)
         answer = connection.answer()
-        assert (answer.status, answer.headers["connection"]) == (202, "close")
+        assert answer.status == 202
+        assert answer.headers.get("connection", "close") == "close"  # it may be written before the end is seen
         assert connection.closed()
     assert [webhook["id"] for webhook in stored()] == [json.loads(answer.body)["id"]]
 

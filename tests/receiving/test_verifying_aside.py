@@ -131,3 +131,10 @@ async def test_a_failure_that_took_long_counts_as_many(house: House) -> None:
     assert house.failed("198.51.100.1") > 2
     assert await house.receive(event("x", LARGE, "198.51.100.2", signature="00" * 32)) == "signature_mismatch"
     assert house.failed("198.51.100.2") >= 1
+
+
+async def test_what_is_verified_on_the_loop_is_charged_by_its_size(house: House) -> None:
+    for size, client in ((10, "192.0.2.1"), (60_000, "192.0.2.2")):
+        assert await house.receive(event("a", size, client, signature="00" * 32)) == "signature_mismatch"
+    assert house.failed("192.0.2.1") == 1
+    assert house.failed("192.0.2.2") > 2

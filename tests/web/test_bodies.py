@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.addresses import Callers
 from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
@@ -49,9 +50,12 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(store, metrics, lambda _: None)
+        reporter = IntakeReporter(metrics)
+        intake = Intake(store, reporter, lambda _: None)
         callers = Callers((ip_network("127.0.0.1"),))
-        webhooks = public.Webhooks(intake, lambda: sources, limits=Limits(bodies=ROOM, linger=0.2), callers=callers)
+        webhooks = public.Webhooks(
+            intake, reporter, lambda: sources, limits=Limits(bodies=ROOM, linger=0.2), callers=callers
+        )
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

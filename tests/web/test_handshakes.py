@@ -23,6 +23,7 @@ from running import HANG, NO_TLS
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.verification.remote_keys import download
 from bridge.service import composition
 from bridge.store import reader
@@ -147,8 +148,9 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bri
         async def from_amazon(url: str) -> bytes:
             return await download(url, Elsewhere(published.port, AUTHORITY))
 
-        intake = Intake(store, Metrics(), lambda _: None, from_amazon)
-        webhooks = public.Webhooks(intake, lambda: sources)
+        reporter = IntakeReporter(Metrics())
+        intake = Intake(store, reporter, lambda _: None, from_amazon)
+        webhooks = public.Webhooks(intake, reporter, lambda: sources)
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

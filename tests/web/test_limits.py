@@ -18,6 +18,7 @@ from running import NO_TLS, by_github
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.addresses import Callers
 from bridge.service import composition
 from bridge.store import reader
@@ -87,17 +88,20 @@ async def house(
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(store, metrics, lambda _: None, monotonic=hand)
+        reporter = IntakeReporter(metrics, hand)
+        intake = Intake(store, reporter, lambda _: None, monotonic=hand)
         callers = Callers(built.settings.trusted_proxies)
-        webhooks = public.Webhooks(intake, lambda: built.sources, callers=callers)
+        webhooks = public.Webhooks(intake, reporter, lambda: built.sources, callers=callers)
         listener = listen(host, 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=NO_TLS, timeout=20) as client:
-            yield House(client, metrics, url, hand)
-        await serving.stop()
-        store.close()
+        try:
+            async with httpx.AsyncClient(base_url=base, trust_env=False, verify=NO_TLS, timeout=20) as client:
+                yield House(client, metrics, url, hand)
+        finally:
+            await serving.stop()
+            store.close()
 
 
 async def test_forgers_are_refused_unseen_and_the_genuine_of_other_addresses_are_served(tmp_path: Path) -> None:

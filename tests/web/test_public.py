@@ -21,6 +21,7 @@ from running import HANG, NO_TLS, by_github
 from bridge.observing import logs
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
 from bridge.store import reader
@@ -112,8 +113,9 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        intake = Intake(store, metrics, lambda _: None)
-        webhooks = public.Webhooks(intake, lambda: sources, limits=Limits(body_within=WITHIN, linger=WITHIN))
+        reporter = IntakeReporter(metrics)
+        intake = Intake(store, reporter, lambda _: None)
+        webhooks = public.Webhooks(intake, reporter, lambda: sources, limits=Limits(body_within=WITHIN, linger=WITHIN))
         listener = listen("127.0.0.1", 0)
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)
         serving.start()

@@ -39,7 +39,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 
 def _text(text: Any) -> Reply:
     if not isinstance(text, str) or not _TEXT.fullmatch(text):
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     return Reply(headers=((b"content-type", b"text/plain"),), body=text.encode())
 
 
@@ -48,7 +48,7 @@ def _json(value: dict[str, Any]) -> Reply:
 
 
 def _json_of(name: str, text: Any) -> Reply:
-    return _json({name: text}) if _text(text).refused is None else refused(HandshakeRefusal.MALFORMED, 400)
+    return _json({name: text}) if _text(text).refused is None else refused(HandshakeRefusal.MALFORMED)
 
 
 def _ok(_asked: Asked) -> Reply:
@@ -74,7 +74,7 @@ def _holds(words: bytes) -> Callable[[Request], bool]:
 def _meta(asked: Asked) -> Reply | None:
     ours = asked.keys.verify_token
     if asked.parameter("hub.mode") != "subscribe":
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     if ours is None:
         return refused(HandshakeRefusal.VERIFY_TOKEN_UNSET)
     if not hmac.compare_digest(asked.parameter("hub.verify_token").encode(), ours.reveal().encode()):
@@ -88,7 +88,7 @@ def _zoom(asked: Asked) -> Reply | None:
         return None
     token = payload.get("plainToken") if isinstance(payload, dict) else None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     digest = hmac.digest(_key(asked), token.encode(), "sha256")
     return _json({"plainToken": token, "encryptedToken": digest.hex()})
 
@@ -97,7 +97,7 @@ def _x(asked: Asked) -> Reply | None:
     """X signs its webhooks like this, so what is signed here must never be taken for a webhook: see `_is_token`."""
     token = asked.parameter("crc_token")
     if not _TOKEN.fullmatch(token):
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     digest = hmac.digest(_key(asked), token.encode(), "sha256")
     return _json({"response_token": "sha256=" + b64encode(digest).decode()})
 
@@ -125,7 +125,7 @@ def _cloudevents(asked: Asked) -> Reply:
     """Consent to be sent to (http-webhook.md, section 4). The callback is never called: it is a stranger's URL."""
     origin = asked.header(b"webhook-request-origin")
     if not _HOST.fullmatch(origin):
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     rate = "*" if asked.keys.rate is None else str(asked.keys.rate)
     return Reply(
         headers=(
@@ -168,12 +168,12 @@ def _handed_over(asked: Asked, secret: Any) -> Reply:
     if not asked.keys.registering:
         return refused(HandshakeRefusal.NOT_REGISTERING)
     if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-        return refused(HandshakeRefusal.MALFORMED, 400)
+        return refused(HandshakeRefusal.MALFORMED)
     return Reply(keep=secret)
 
 
 def _discord(asked: Asked) -> Reply | None:
-    return Reply(status=204) if asked.member("type") == 0 else _json({"type": 1})
+    return Reply(is_nothing=True) if asked.member("type") == 0 else _json({"type": 1})
 
 
 def _is_ping_of_discord(request: Request) -> bool:

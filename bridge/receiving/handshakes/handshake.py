@@ -14,7 +14,7 @@ from bridge.settings.secrets import Secret
 
 
 class HandshakeRefusal(StrEnum):
-    """Why a handshake is refused: words for the log; the sender hears the status only."""
+    """Why a handshake is refused: words for the log; the sender hears a status only (web/problems)."""
 
     MALFORMED = "malformed"  # nothing that the sender would send, or too long
     NOT_REGISTERING = "not_registering"
@@ -29,12 +29,12 @@ class HandshakeRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to a handshake; with a reason in `refused`, that it is none.
+    """The answer to a handshake; with a reason in `refused`, that it is none. `is_nothing`: that there is no content.
 
     `keep` is a secret to keep, and `visit` a URL to call, before this is answered.
     """
 
-    status: int = 200
+    is_nothing: bool = False
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     body: bytes = b""
     refused: HandshakeRefusal | None = None
@@ -85,9 +85,9 @@ class Asked:
         return body.get(name) if isinstance(body, dict) else None
 
 
-def refused(reason: HandshakeRefusal, status: int = 403) -> Reply:
+def refused(reason: HandshakeRefusal) -> Reply:
     """No."""
-    return Reply(status=status, refused=reason)
+    return Reply(refused=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

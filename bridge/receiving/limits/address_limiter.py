@@ -52,7 +52,7 @@ class AddressLimiter:
         """
         if not self.used_up(source, client):
             return
-        wanted = min(_MARGIN * _expected(size), _MOST_WANTED)
+        wanted = min(_MARGIN * expected(size), _MOST_WANTED)
         if self.is_proven(source, client) and self._reserve(source, client).available() > wanted:
             return
         delay = self._buckets[source, of_one_holder(client, self._prefix)].delay()
@@ -70,7 +70,7 @@ class AddressLimiter:
         if bucket.available():
             bucket.take(max(1.0, took / _ONE))
         elif self.is_proven(source, client):
-            self._reserve(source, client).take(took or _expected(size))
+            self._reserve(source, client).take(took or expected(size))
 
     def proved(self, source: str, client: str) -> None:
         """A genuine webhook came from this address."""
@@ -99,6 +99,6 @@ class AddressLimiter:
         return reserve
 
 
-def _expected(size: int) -> float:
-    """The milliseconds that a request of so many bytes may take."""
+def expected(size: int) -> float:
+    """The milliseconds that a request of so many bytes, which carries its own proof, may take."""
     return 0.1 + _PER_MIB * size / (1 << 20)

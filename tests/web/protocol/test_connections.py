@@ -13,6 +13,7 @@ from databases import sqlite_at
 
 from bridge.observing.metrics import Metrics
 from bridge.receiving.intake import Intake
+from bridge.receiving.intake_reporter import IntakeReporter
 from bridge.receiving.limits.request_limits import Limits
 from bridge.service import composition
 from bridge.store.store import Store, owned
@@ -56,7 +57,8 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
     with owned(url) as engine:
         store, metrics = Store(engine), Metrics()
-        webhooks = public.Webhooks(Intake(store, metrics, lambda _: None), lambda: sources, limits=SMALL)
+        reporter = IntakeReporter(metrics)
+        webhooks = public.Webhooks(Intake(store, reporter, lambda _: None), reporter, lambda: sources, limits=SMALL)
         listener = listen("127.0.0.1", 0)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that answers left unread are soon felt
         serving = Serving(public.application(webhooks, ready), listener, webhooks.connections)

@@ -1,4 +1,4 @@
-"""A clock in a test's hand: time passes when the test says so, and the wall clock can be set, as anybody may."""
+"""Clocks in a test's hand: time passes when the test says so, and the wall clock can be set, as anybody may."""
 
 from bridge.clock import Clock
 
@@ -30,3 +30,13 @@ class Hand(Clock):
     def start_machine(self) -> None:
         """Let the machine be started anew; whoever uses this clock has to be started too."""
         self._name, self._machine_began_at = f"{self._name}, and again", self.at
+
+
+class Seconds:
+    """A monotonic clock in seconds, which stands still until `at` is changed."""
+
+    def __init__(self, at: float = 1000.0) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at

@@ -5,15 +5,15 @@ test sees each move, also those that the bridge makes by itself.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clocks import Hand
 from mapping.support import rules
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, Table, event, select, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Row, Table, event, select, text
+from store.support import at_once
 
 from bridge import jsontext
 from bridge.forwarding.forwarder import Forwarder
@@ -239,22 +239,10 @@ class World:
 
     @asynccontextmanager
     async def at_once(self) -> AsyncIterator[None]:
-        """What is asked of the store meanwhile is committed together, when all have asked."""
-        busy, free = threading.Event(), threading.Event()
-
-        def wait(_connection: Connection, asks: Sequence[None]) -> Sequence[None]:
-            busy.set()
-            free.wait()
-            return [None] * len(asks)
-
-        waiting = asyncio.create_task(self.store._writer.run(wait, None))
-        try:
-            await asyncio.to_thread(busy.wait)
+        """As of the store, when all that go on meanwhile have asked it."""
+        async with at_once(self.store):
             yield
             await _some_turns()
-        finally:
-            free.set()
-        await waiting
 
     def look_again(self) -> Seen:
         """What the database shows now."""

@@ -10,6 +10,7 @@ import httpx
 import jwt
 import pytest
 from authorities import rsa_key
+from clocks import Hand
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from running import HANG, NO_TLS
 
@@ -25,16 +26,8 @@ GOOD = b'{"WorkflowEvent": {"EventType": "SaleSold", "Attributes": "sale=17"}}'
 FORM = {"grant_type": "refresh_token", "client_id": "sandbox", "client_secret": "sandbox", "refresh_token": "sandbox"}
 
 
-class Hand:
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def __call__(self) -> int:
-        return self.at
-
-
 def log_ins(hand: Hand | None = None, **settings: Any) -> LogIns:
-    made = LogIns(now=hand or Hand(), **settings)
+    made = LogIns(now=hand or Hand(NOW), **settings)
     made.private_key, made.signing_key = rsa_key(0), rsa_key(1)
     return made
 
@@ -74,7 +67,7 @@ def by_ticket(ticket: str, app_token: str = "sandbox") -> list[tuple[bytes, byte
 
 
 def test_a_refresh_token_gives_a_token_that_ends() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     known = log_ins(hand)
     given = a_token(known)
     assert (given["token_type"], given["expires_in"], given.keys() & {"refresh_token"}) == ("Bearer", 3600, set())
@@ -105,7 +98,7 @@ def test_a_service_that_rotates_takes_each_refresh_token_once() -> None:
 
 
 def test_a_ticket_lives_on_with_every_use() -> None:
-    hand = Hand()
+    hand = Hand(NOW)
     known = log_ins(hand)
     ticket = a_ticket(known)
     for passed, accepted in ((0, True), (5 * HOUR, True), (10 * HOUR, True), (16 * HOUR, False)):
@@ -152,7 +145,7 @@ def test_what_is_no_request_is_answered_400(body: bytes) -> None:
 
 @pytest.fixture
 async def sandbox() -> Sandbox:
-    return Sandbox(log_ins=log_ins(), now=Hand())
+    return Sandbox(log_ins=log_ins(), now=Hand(NOW))
 
 
 @pytest.fixture

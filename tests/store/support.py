@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
@@ -109,8 +110,9 @@ def webhook_ids(engine: Engine) -> list[str]:
         return list(connection.execute(select(webhooks.c.id).order_by(webhooks.c.seq)).scalars())
 
 
-async def together(store: Store, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Run calls of a store as one batch of its writer; return what each gave or raised."""
+@asynccontextmanager
+async def at_once(store: Store) -> AsyncIterator[None]:
+    """What is asked of the store meanwhile is committed together, when all have asked."""
     busy, free = threading.Event(), threading.Event()
 
     def wait(_connection: Connection, asks: Sequence[None]) -> Sequence[None]:
@@ -121,11 +123,17 @@ async def together(store: Store, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
     waiting = asyncio.create_task(store._writer.run(wait, None))
     try:
         await asyncio.to_thread(busy.wait)
-        tasks = [asyncio.create_task(call) for call in calls]
-        await asyncio.sleep(0)  # a turn for each to get in line
+        yield
     finally:
         free.set()
     await waiting
+
+
+async def together(store: Store, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run calls of a store as one batch of its writer; return what each gave or raised."""
+    async with at_once(store):
+        tasks = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)  # a turn for each to get in line
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 

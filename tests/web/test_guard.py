@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
+from clocks import Seconds
 from forwarding.support import logged
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,8 +20,7 @@ from bridge.settings.secrets import Secret
 from bridge.web.guard import Guard
 from bridge.web.serving import Serving, listen
 
-from .test_limits import Hand
-from .test_public import Connection, connect, until
+from .test_public import connect, ended, until
 
 LIMITS = Limits(head=2000, headers=20, body_within=0.3, bodies=300_000, connections=10, linger=0.2)
 TOKEN = "a token of the tests"
@@ -34,7 +34,7 @@ class Port:
     number: int
     guard: Guard
     metrics: Metrics
-    hand: Hand
+    hand: Seconds
 
     def refused(self, reason: str) -> float | None:
         return self.metrics.registry.get_sample_value("bridge_admin_refused_total", {"reason": reason})
@@ -52,7 +52,7 @@ async def port() -> AsyncIterator[Port]:
     async def echo(request: Request) -> Response:
         return PlainTextResponse(await request.body())
 
-    metrics, hand = Metrics(), Hand()
+    metrics, hand = Metrics(), Seconds()
     app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
     guard = Guard(app, Secret(TOKEN), metrics, LIMITS, hand)
     listener = listen("127.0.0.1", 0)
@@ -136,11 +136,4 @@ async def test_no_number_of_silent_connections_keeps_a_right_token_out(port: Por
         silent = [await stack.enter_async_context(connect(port.number)) for _ in range(3 * LIMITS.connections)]
         await until(lambda: port.refused("too_many_connections") == 2 * LIMITS.connections)
         assert (await port.asked())[0] == 200
-        assert await ends(silent[0])
-
-
-async def ends(connection: Connection) -> bool:
-    try:
-        return await connection.closed()
-    except ConnectionError:
-        return True
+        assert await ended(silent[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from clocks import Seconds
 from databases import sqlite_at
 from forwarding.support import logged
 from running import NO_TLS, by_github
@@ -32,16 +33,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 BODY = b'{"number": 1}'
 
 
-class Hand:
-    """A monotonic clock in seconds, turned by the test."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
 @dataclass(frozen=True)
 class House:
     """A running public port with one source, and what one can see of it."""
@@ -49,7 +40,7 @@ class House:
     client: httpx.AsyncClient
     metrics: Metrics
     store: str
-    hand: Hand
+    hand: Seconds
 
     async def post(
         self, headers: Mapping[str, str] | None = None, *, body: bytes = BODY, forged: bool = False
@@ -81,7 +72,7 @@ async def house(
         (directory / "config" / "sources" / f"{name}.yaml").write_text(text)
     built = composition.build(directory / "config")
     url = sqlite_at(directory / "bridge.db")
-    hand = Hand()
+    hand = Seconds()
 
     async def ready() -> bool:
         return True

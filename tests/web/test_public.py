@@ -85,6 +85,14 @@ class Connection:
             return await self.reader.read() == b""
 
 
+async def ended(connection: Connection) -> bool:
+    """Whether the other side ends the connection, in whatever way, and says nothing."""
+    try:
+        return await connection.closed()
+    except ConnectionError:
+        return True
+
+
 @asynccontextmanager
 async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[Connection]:
     reader, writer = await asyncio.open_connection(host, port)

@@ -1,14 +1,14 @@
 """A flood of refusals is told by a bounded number of lines, and none is missing from the counts in them."""
 
+from clocks import Seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.receiving.limits.log_limiter import A_SECOND, AT_ONCE, LogLimiter
-from receiving.limits.test_address_limiter import Hand
 
 
 def test_at_first_each_line_is_written_then_so_many_a_second() -> None:
-    hand = Hand()
+    hand = Seconds()
     telling = LogLimiter(hand)
     told = [telling.left_out("shop", "signature_mismatch") for _ in range(10_000)]
     assert told == [0] * AT_ONCE + [None] * (10_000 - AT_ONCE)
@@ -18,7 +18,7 @@ def test_at_first_each_line_is_written_then_so_many_a_second() -> None:
 
 
 def test_another_source_or_reason_is_still_told() -> None:
-    telling = LogLimiter(Hand())
+    telling = LogLimiter(Seconds())
     for _ in range(1000):
         telling.left_out("shop", "signature_mismatch")
     assert telling.left_out("shop", "timestamp_stale") == 0
@@ -27,7 +27,7 @@ def test_another_source_or_reason_is_still_told() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=100))
 def test_every_line_is_written_or_counted(waits: list[float]) -> None:
-    hand = Hand()
+    hand = Seconds()
     telling = LogLimiter(hand)
     for _ in range(AT_ONCE):
         telling.left_out("shop", "method")

@@ -20,7 +20,7 @@ from bridge.store.store import Store, owned
 from bridge.web import public
 from bridge.web.protocol.connections import Connections
 from bridge.web.serving import Serving, listen
-from web.test_public import BRIDGE, SOURCE, Connection, Port, chunk, head, usable
+from web.test_public import BRIDGE, SOURCE, Connection, Port, chunk, ended, head, usable
 
 MAX_BODY = 200_000
 SMALL = Limits(
@@ -66,14 +66,6 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         yield Port(listener.getsockname()[1], webhooks, metrics, url)
         await serving.stop()
         store.close()
-
-
-async def ended(connection: Connection) -> bool:
-    """Whether the other side ends the connection, in whatever way, and says nothing."""
-    try:
-        return await connection.closed()
-    except ConnectionError:
-        return True
 
 
 async def flood(connection: Connection, piece: bytes, most: int = 100_000_000) -> int:

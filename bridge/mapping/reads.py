@@ -80,12 +80,28 @@ def _in(place: Section, *, template: bool) -> Iterator[Lookup]:
 def _looked_up(expression: Expression) -> Iterator[tuple[str, str]]:
     for node in (expression.node, *expression.node.find_all(nodes.Node)):
         match node:
-            case nodes.Getattr(node=nodes.Name(name=kind), attr=str(name)) if kind in _READ:
-                yield kind, name
-            case nodes.Getitem(node=nodes.Name(name=kind), arg=nodes.Const(value=str(name))) if kind in _READ:
-                yield kind, name
-            case nodes.Compare(
-                expr=nodes.Const(value=str(name)),
-                ops=[nodes.Operand(op="in" | "notin", expr=nodes.Name(name=kind))],
-            ) if kind in _READ:
-                yield kind, name
+            case (
+                nodes.Getattr(node=owner, attr=str(name))
+                | nodes.Getitem(node=owner, arg=nodes.Const(value=str(name)))
+                | nodes.Compare(expr=nodes.Const(value=str(name)), ops=[nodes.Operand(op="in" | "notin", expr=owner)])
+            ):
+                yield from ((kind, name) for kind in dict.fromkeys(_may_be(owner)))
+
+
+def _may_be(node: nodes.Node) -> Iterator[str]:
+    """Which of `headers` and `query` a node's value may be: either side of a default, an `or`, an `and`, an `if`."""
+    match node:
+        case nodes.Name(name=kind) if kind in _READ:
+            yield kind
+        case nodes.Filter(node=nodes.Node() as value, name="default", args=args, kwargs=kwargs):
+            yield from _may_be(value)
+            named = [pair.value for pair in kwargs if pair.key == "default_value"]
+            for otherwise in (*args[:1], *named):
+                yield from _may_be(otherwise)
+        case nodes.And(left=left, right=right) | nodes.Or(left=left, right=right):
+            yield from _may_be(left)
+            yield from _may_be(right)
+        case nodes.CondExpr(expr1=then, expr2=otherwise):
+            yield from _may_be(then)
+            if otherwise is not None:
+                yield from _may_be(otherwise)

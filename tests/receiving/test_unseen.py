@@ -31,6 +31,27 @@ def test_a_rule_that_reads_a_dropped_parameter_is_refused_and_told_of_keep_query
 
 
 @pytest.mark.parametrize(
+    "when",
+    [
+        "(query | default({})).key == 'PROJ-7'",
+        "(query | default({}, true))['key'] == 'PROJ-7'",
+        "(body.query | default(query)).key == 'PROJ-7'",
+        "(body.query | default(default_value=query)).key == 'PROJ-7'",
+        "((query or {}) | default({})).key == 'PROJ-7'",
+        "(body and query).key == 'PROJ-7'",
+        "(query if body.full else {}).key == 'PROJ-7'",
+        "(body if body.full else query).key == 'PROJ-7'",
+        "'key' in (query | default({}))",
+        "'key' not in (query or {})",
+    ],
+)
+def test_a_dropped_name_is_found_past_defaults_and_alternatives(tmp_path: Path, when: str) -> None:
+    text = rule(f'when: "{when}"')
+    assert problems(tmp_path / "1", text) == [f"rules[0].when: query['key'] {NAMED} keep_query: [key]"]
+    assert problems(tmp_path / "2", f"keep_query: [key]\n{text}") == []
+
+
+@pytest.mark.parametrize(
     ("text", "place"),
     [
         (rule("when: \"headers['x-auth-token'] is defined\""), "rules[0].when"),
@@ -70,6 +91,11 @@ def test_what_the_scheme_proves_by_cannot_be_kept(tmp_path: Path) -> None:
 
 def test_a_look_at_anything_else_is_no_problem(tmp_path: Path) -> None:
     when = "when: \"headers['x-event-key'] == 'push' and query.page == body.token and body['key'] is defined\""
+    assert problems(tmp_path, rule(when)) == []
+
+
+def test_what_only_decides_between_values_is_not_looked_into(tmp_path: Path) -> None:
+    when = "when: \"(body if query else {}).key == 'x' and (query | length).key is defined\""
     assert problems(tmp_path, rule(when)) == []
 
 

@@ -1,4 +1,4 @@
-"""`python -m bridge`."""
+"""Runs the command line by `python -m bridge`."""
 
 from bridge.cli.main import main
 

@@ -1,4 +1,4 @@
-"""An event's attributes are kept once: as the text that is sent, and beside it only what that text does not tell.
+"""Stores an event's attributes once: the text that is sent, and whatever that text leaves out.
 
 The text is what delivery needs, so it is whole; the attributes as the rule made them are put together from both for
 those who look at them.

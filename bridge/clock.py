@@ -1,4 +1,4 @@
-"""Two clocks: the wall clock, which people read and anybody may set, and one that only runs (decision 0013).
+"""Two clocks: the wall clock, which anybody may set, and a monotonic one (decision 0013).
 
 What is written for people is by the wall clock. Whatever a time decides, due times, leases, ages and windows, goes by
 the running clock: it goes on where the last run left it, and as much passes on it as really passes.

@@ -1,4 +1,4 @@
-"""Bodies that were compressed for the way (RFC 9110, 8.4.1): undone in memory, never beyond a limit.
+"""Bounded Content-Encoding decompression (RFC 9110, 8.4.1), in memory.
 
 The limit holds for what comes out, while it comes out: a bomb ends where it grows too large. One coding, of as many
 members (RFC 1952, 2.2) or frames (RFC 8878, 3.1) as its format takes: several codings on top of each other, or data

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree, and `Problem`: one finding about a configuration, with its place.
+"""The exception tree, and `Problem`: one finding about a configuration, with its place.
 
 BridgeError
 ├── ConfigError        the configuration has problems (all of them, located); nothing was started

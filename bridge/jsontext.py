@@ -1,4 +1,4 @@
-"""JSON as the bridge reads and writes it: strict, exact for integers of any size, compact.
+"""Reads and writes JSON: strict, exact for integers of any size, compact.
 
 msgspec reads, since it keeps integers beyond 64 bits; orjson writes, and the standard library where it refuses to.
 """

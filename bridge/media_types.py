@@ -1,4 +1,4 @@
-"""A Content-Type header: the media type, the charset that text is in, the boundary of multipart."""
+"""Parses a Content-Type header: media type, charset, multipart boundary."""
 
 import codecs
 import re

@@ -1,4 +1,4 @@
-"""The values that travel from room to room: frozen, without behaviour of their own, named as in the documentation.
+"""The values that travel from room to room: frozen, and named as in the documentation.
 
 Times are milliseconds since 1970 (UTC) in attributes that end in `_at`; durations are milliseconds. What a time decides
 goes by the running clock, what people read is by the wall clock (`bridge.clock`). What every webhook needs objects of

@@ -1,4 +1,4 @@
-"""Strangers' text as it may be shown to people: what would act on a terminal is escaped."""
+"""Escapes text from strangers, so that it can be shown on a terminal."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""How fast something may go on: a token bucket."""
+"""A token bucket, for rate limits."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""When many things have the same time each: one timer of the event loop watches whichever is due first.
+"""A timeout queue: many items, one event-loop timer.
 
 Most end long before. A timer for each would take as long as reading a webhook's headers.
 """

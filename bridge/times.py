@@ -1,4 +1,4 @@
-"""Moments as the bridge keeps them (milliseconds since 1970, UTC) and as people read them (ISO 8601)."""
+"""Timestamps in milliseconds since 1970 (UTC), and their ISO 8601 form for people."""
 
 import time
 from datetime import UTC, datetime

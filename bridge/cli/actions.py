@@ -1,4 +1,4 @@
-"""The commands that change the record, each made from the path of its action: options, preview, deed, answer."""
+"""Generates the commands that change the store, each from the path of its action."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""All commands, each loaded when it is called or explained, and what they share."""
+"""The list of all commands, each imported when it is called or explained, and their common options."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The command that looks at targets from the outside in: what would keep an event from being delivered now."""
+"""The `doctor` command: checks from outside what would keep events from being delivered."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""Commands for events: look at them, and send them again, discard or release them."""
+"""The `events` commands: list, show, replay, discard, release."""
 
 from typing import Annotated, Any
 

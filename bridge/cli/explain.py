@@ -1,4 +1,4 @@
-"""The command for the whole story of a webhook or an event."""
+"""The `explain` command: the full history of a webhook or an event."""
 
 from typing import Annotated
 

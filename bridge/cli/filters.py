@@ -1,4 +1,4 @@
-"""The options by which commands choose events and webhooks."""
+"""Command-line options that filter events and webhooks."""
 
 import re
 from collections.abc import Callable, Mapping

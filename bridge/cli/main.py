@@ -1,4 +1,4 @@
-"""The entry point of `bridge`: runs a command, and ends with a line and exit code 1 where the bridge has to say no."""
+"""The entry point of `bridge`: runs a command, and turns errors into one line and exit code 1."""
 
 import sys
 

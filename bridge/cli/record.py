@@ -1,4 +1,4 @@
-"""How commands come to the record: what they read of it, and what they ask its owner for."""
+"""Access to the store for commands: reads it directly, and asks its owner for changes."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Commands for who writes rules: check, test, try, send, schema."""
+"""The commands for rule authors: check, test, try, send, schema."""
 
 from collections.abc import Sequence
 from pathlib import Path

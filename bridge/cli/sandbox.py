@@ -1,4 +1,4 @@
-"""Commands that play: a SuperOffice on this machine, and the whole way through it."""
+"""The `sandbox` and `demo` commands: a local SuperOffice, and a demonstration of the whole flow."""
 
 from pathlib import Path
 from typing import Annotated

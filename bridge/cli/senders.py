@@ -1,4 +1,4 @@
-"""The command that tells which senders the bridge knows, and what each needs."""
+"""The `schemes` command: the known senders and the settings that each needs."""
 
 from difflib import get_close_matches
 from typing import Annotated, Any

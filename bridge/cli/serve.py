@@ -1,4 +1,4 @@
-"""The command that runs the bridge."""
+"""The `serve` command: runs the bridge."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The command for sources whose senders hand over their secrets."""
+"""The `secrets` command: shows the secrets that a source's sender has registered."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The command for the store's schema."""
+"""The `migrate` command: updates the store's schema."""
 
 from typing import Annotated
 

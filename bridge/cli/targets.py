@@ -1,4 +1,4 @@
-"""Commands for targets: look at them, pause and resume them."""
+"""The `targets` commands: list, show, pause, resume."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Commands for webhooks: look at them, map them again, or erase them."""
+"""The `webhooks` commands: list, show, remap, erase."""
 
 from typing import Annotated, Any
 

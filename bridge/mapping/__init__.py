@@ -1,1 +1,1 @@
-"""Webhooks become events here: expressions, the rules that use them, and the attributes they make."""
+"""Mapping: applies a source's rules to a webhook, which gives events and a Why for each rule."""

@@ -1,4 +1,4 @@
-"""An event's attributes: from the rule's templates to values, and from values to the string that SendEvent takes."""
+"""Event attributes: compiles a rule's templates, and serializes their values to the string that SendEvent takes."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

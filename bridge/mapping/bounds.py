@@ -1,4 +1,4 @@
-"""What one webhook may take and make, whatever its rules say. Beyond a bound it fails as a whole."""
+"""Limits on the time and the output of one webhook's mapping. Beyond a limit the whole webhook fails."""
 
 from dataclasses import dataclass
 from time import perf_counter

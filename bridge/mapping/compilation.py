@@ -1,4 +1,4 @@
-"""A source's settings into its rules, or into everything that is wrong with them, each with its place."""
+"""Compiles a source's settings to its rules, or to every problem in them with its place."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping

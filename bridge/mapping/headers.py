@@ -1,4 +1,4 @@
-"""A rule's headers: from its templates to the values that the event's request carries, fixed once and for all.
+"""Compiles a rule's header templates, and renders them to header values when the event is made.
 
 No value can end its header and begin another: what a header cannot hold breaks the rule for that webhook.
 """

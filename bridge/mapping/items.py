@@ -1,4 +1,4 @@
-"""The items that a rule is applied to, one after another, and the keys that they are told apart by."""
+"""Iterates over a rule's `for_each` items and computes each item's key."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Attributes as pairs, `a=1;b=2`: how they are written, and which of a rule's values could not be told apart again."""
+"""Writes attributes as pairs, `a=1;b=2`, and checks that the values of a rule can be told apart again."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

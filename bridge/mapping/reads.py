@@ -1,4 +1,4 @@
-"""Which headers and query parameters the expressions of a source read, as far as they say it by name."""
+"""Finds the headers and query parameters that a source's expressions read by name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A compiled rule, and what rules must know of the targets that they name."""
+"""A compiled rule, and the facts about targets that rules are compiled with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What broke in a rule: which of its fields, and how many times, in words that are no longer than they help."""
+"""Errors of one rule: the first few with their field and values, the rest as a count."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""A source's rules: a verified webhook in, its events and one Why for each rule out. Values only, no I/O.
+"""Applies a source's rules to a verified webhook: events and one Why a rule. Values only, no I/O.
 
 A rule or an item that breaks is a value (`failed`, with the reason), never an exception: the others' events are still
 made. Only a bound on what one webhook may make or take fails it as a whole. `compilation` makes them from settings.

@@ -1,4 +1,4 @@
-"""A mapping in steps: most need none; what takes long is left at one, and gone on with by another thread.
+"""Runs a mapping in steps, so that a long one can be continued on another thread.
 
 It is bounded in all, by the processor's time, so that no webhook fails because the machine was busy.
 """

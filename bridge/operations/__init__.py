@@ -1,1 +1,1 @@
-"""What an operator, or the calendar, does to the record."""
+"""Operations: everything that an operator or a schedule does to the store."""

@@ -1,4 +1,4 @@
-"""Names that people give: a source, rule or target that there is none of is told with the nearest that there is."""
+"""Checks names of sources, rules and targets; an unknown one is an error with the nearest known name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""Pauses of targets in words: why a target is not sent to, and what to do about it."""
+"""Describes a target's pause in words: its reason, and what to do about it."""
 
 from typing import NamedTuple
 

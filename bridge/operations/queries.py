@@ -1,4 +1,4 @@
-"""What an operator looks at before changing anything: lists, previews, targets and the why of a webhook.
+"""Read-only queries for operators: lists, previews, targets and the why of a webhook.
 
 All of it only reads, beside a running bridge or without one. What maps is loaded when it is needed: a list, which
 people wait for, needs none of it.

@@ -1,4 +1,4 @@
-"""Forgets what was kept long enough: webhooks older than `keep`, with their events and attempts."""
+"""Deletes webhooks older than `keep`, with their events and attempts."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What people need to know of schemes, from their rows: a list, the page in Markdown, and one with an example."""
+"""Generates the documentation of senders from the catalogue: a list, Markdown pages, examples."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tells when the wall clock was set, and keeps in the store what time it is, for the next run to go on from."""
+"""Detects steps of the wall clock, and stores the time for the next run to go on from."""
 
 import asyncio
 import contextlib

@@ -1,1 +1,1 @@
-"""A SuperOffice to try the bridge on: a local server that plays SendEvent, with faults on request."""
+"""The sandbox: a local server that imitates SuperOffice's SendEvent, with faults on request."""

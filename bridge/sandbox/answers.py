@@ -1,4 +1,4 @@
-"""What SuperOffice answers to a SendEvent: credentials and request in, result or error out. Values only, no server.
+"""Computes SuperOffice's answer to a SendEvent from credentials and request. Values only, no server.
 
 The facts are those of SuperOffice's reference page "POST Agents/Workflow/SendEvent" and its list WorkflowEventType
 (12.4). The texts of the errors are the sandbox's own, and so is what goes beyond that page.

@@ -1,4 +1,4 @@
-"""The creators of SuperOffice's workflow agent: each gives a blank carrier. They store nothing, and send nothing.
+"""SuperOffice's CreateDefault endpoints for workflow objects. They store nothing, and send nothing.
 
 The names, members and defaults are those of SuperOffice's reference pages "POST Agents/Workflow/CreateDefault..." and
 of its guide to flows (12.4). A step or an option has the members that all types share, without those of its own.

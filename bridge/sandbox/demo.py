@@ -1,4 +1,4 @@
-"""The main job, shown: a sandbox, a real `bridge serve` on the example configuration, signed webhooks, and the record.
+"""The demo: starts a sandbox and a real `bridge serve`, sends signed webhooks, and shows the record.
 
 Everything runs on loopback. The bridge is a process of its own, as in production; its log and store go to a directory.
 """

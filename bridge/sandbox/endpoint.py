@@ -1,4 +1,4 @@
-"""An endpoint of the sandbox: answers as SuperOffice does, or shows the fault that its script has next."""
+"""A sandbox endpoint: answers as SuperOffice does, or with the next scripted fault."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The faults that the sandbox can be told to show, and the script of those still to come."""
+"""The sandbox's faults, and the script of those still to come."""
 
 import gzip
 import re

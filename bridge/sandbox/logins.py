@@ -1,4 +1,4 @@
-"""How the sandbox lets applications log in: OAuth's token endpoint, system users, and what they are given.
+"""The sandbox's logins: OAuth's token endpoint, system users, and the tokens they are given.
 
 Paths and shapes are those that SuperOffice documents. The texts, and how old a signed time may be, are the sandbox's
 own; so is `rotates`, since SuperOffice gives no new refresh token.

@@ -1,4 +1,4 @@
-"""What the sandbox knows: events taken, requests counted, faults still to come. No HTTP in it."""
+"""The sandbox's state: received events, request counts, scripted faults. No HTTP in it."""
 
 import asyncio
 import time

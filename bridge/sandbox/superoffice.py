@@ -1,4 +1,4 @@
-"""A local SuperOffice on a real port: takes SendEvent, records what it got, and shows faults when told to.
+"""The sandbox's HTTP server: takes SendEvent on a real port, records it, and shows faults on request.
 
 `{anything}/api/v1/Agents/Workflow/SendEvent` is SuperOffice, `/api/state/{tenant}` tells of a tenant of SuperOffice
 Online, `/sandbox/...` is what people and tests steer it by.

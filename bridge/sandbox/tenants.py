@@ -1,4 +1,4 @@
-"""Tenants of SuperOffice Online as the sandbox plays them: where each is, whether it runs, what is left where it was.
+"""The sandbox's tenants of SuperOffice Online: address, state, and the address they moved from.
 
 A host is the first part of a path, so `/online1/Cust12345/api` and `/online2/Cust12345/api` are a tenant on two hosts.
 """

@@ -1,4 +1,4 @@
-"""The version that the sandbox plays: the event types that it knows, and what it tells to a GET.
+"""The SuperOffice version that the sandbox imitates: its event types, and its answers to a GET.
 
 That `GET {base}` tells the version, as JSON where JSON is asked for, and that a GET of an agent's method describes it
 and does not run it, is in SuperOffice's REST reference. What a description looks like is the sandbox's own.

@@ -1,1 +1,1 @@
-"""What ops may write: shapes, places, secrets. Meaning (schemes, event types, expressions) is the rooms' business."""
+"""Settings: reads and validates the shape of the configuration. Its meaning is checked by the other rooms."""

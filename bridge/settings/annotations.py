@@ -1,4 +1,4 @@
-"""What the annotations of pydantic's fields allow: types, models, choices, also inside of lists and mappings."""
+"""Inspects the type annotations of pydantic fields: allowed types, models and choices, nested ones too."""
 
 import types
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A whole configuration, as far as it could be read, and the problems that show only across keys and files."""
+"""A loaded configuration, with the checks that span several keys or files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

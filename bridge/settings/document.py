@@ -1,4 +1,4 @@
-"""One configuration file whose every value knows its line and column; rooms report problems by path through it."""
+"""A parsed configuration file in which every value has a line and column, for problems reported by path."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Pydantic's errors in words for people: what is wrong with what they wrote, and what to write instead."""
+"""Turns pydantic's validation errors into messages that say what is wrong and what to write instead."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`${VAR}`, `${VAR:-default}` and `${file:PATH}` inside the values of the configuration."""
+"""Expands `${VAR}`, `${VAR:-default}` and `${file:PATH}` in configuration values."""
 
 import codecs
 import errno

@@ -1,4 +1,4 @@
-"""What the files of a configuration say, as a short hash: whether a running bridge still is what they say."""
+"""A short hash of the configuration's files, by which a running bridge and its files are compared."""
 
 import hashlib
 from pathlib import Path

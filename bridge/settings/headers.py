@@ -1,4 +1,4 @@
-"""Which headers people may add to the requests that go to a target, and what a header may hold.
+"""Validates the headers that a configuration adds to requests to a target.
 
 What a request itself consists of, and what logs in, has keys of its own or none at all: another header of that name
 would break the request, or be a credential in a place that is not kept secret.

@@ -1,4 +1,4 @@
-"""What JSON Schema can say of a value beside its type, so that an editor refuses what the bridge refuses.
+"""JSON Schema constraints on values, so that an editor refuses what the bridge refuses.
 
 Patterns are those of ECMA 262, and of what stands in the file: a `${...}` may stand for any value.
 """

@@ -1,4 +1,4 @@
-"""A configuration directory into Settings, and into all problems of all its files at once."""
+"""Loads a configuration directory: Settings, and all problems of all files at once."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A section of a file, checked against a pydantic model: a value, or all its problems, each with its place.
+"""Validates a section of a file by a pydantic model: a value, or all problems with their places.
 
 Models derive from `Strict` and take their values from what humans write, so all units are text: `Duration`, `Size`,
 `Rate`. A model's own validator raises `wrong(message, hint)`; a message that starts with "must be" gets what was found

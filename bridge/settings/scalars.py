@@ -1,4 +1,4 @@
-"""Where a character of a scalar's value stands in its file: past quotes, escapes, indentation and folded lines.
+"""Finds the file position of a character in a YAML scalar, past quotes, escapes and folded lines.
 
 Only problems ask, so it walks what was written again; where the two part (an escape by number), it is a little off.
 """

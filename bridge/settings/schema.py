@@ -1,4 +1,4 @@
-"""What ops may write in `bridge.yaml`: every key with its description and default; `target_schema` has the targets.
+"""The schema of `bridge.yaml`: every key with its description and default. Targets are in `target_schema`.
 
 Meaning is checked by the rooms that know it: schemes, event types, expressions, names of targets in rules.
 """

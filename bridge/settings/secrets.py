@@ -1,4 +1,4 @@
-"""Secrets: text that never shows itself, read again when the file it comes from changes."""
+"""Secret values: never printed, and read again when their file changes."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What ops may write in `sources/*.yaml`: every key with its description and default; shape only."""
+"""The schema of `sources/*.yaml`: every key with its description and default. Shape only."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What ops may write of a target in `bridge.yaml`: where it is, how to log in, what it is sent, and when again."""
+"""The schema of a target in `bridge.yaml`: address, login, delivery and retries."""
 
 import difflib
 import re

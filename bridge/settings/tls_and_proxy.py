@@ -1,4 +1,4 @@
-"""What ops may write about the way to a target: its TLS, and a proxy in between."""
+"""The schema of a target's TLS and proxy settings."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit

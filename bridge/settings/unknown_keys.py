@@ -1,4 +1,4 @@
-"""A key that does not exist where it stands: what it may have been meant as, or where it belongs."""
+"""Reports unknown keys with the nearest known key, or the section where the key belongs."""
 
 import difflib
 from collections.abc import Iterator, Sequence

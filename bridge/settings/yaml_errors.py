@@ -1,4 +1,4 @@
-"""Says what is wrong with text that is no YAML, where, and what to write: the parser's own words mislead."""
+"""Turns the YAML parser's errors into messages that say what is wrong, where, and what to write."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""One YAML file into a Document: plain data, the place of every key and item, and all that is wrong with its YAML.
+"""Reads a YAML file into a Document: plain data, the place of every key and item, and all YAML problems.
 
 It walks the parser's events instead of a ready tree, so that every duplicate key is found with its place, and so that
 deep nesting and bombs of aliases are stopped before they cost anything.

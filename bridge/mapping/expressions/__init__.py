@@ -1,1 +1,1 @@
-"""Expressions in Jinja's syntax: parsed, compiled to Python functions, and explained where they are false."""
+"""Expressions in Jinja's syntax: parsed, compiled to Python functions, explained where they are false."""

@@ -1,4 +1,4 @@
-"""What the Python functions that expressions become may call: nothing else is there for them."""
+"""The functions that compiled expressions may call. Nothing else is in reach of them."""
 
 import ast
 import operator

@@ -1,4 +1,4 @@
-"""What compiled expressions are made of: key access and operators, each bounded in what it may make."""
+"""Key access and operators of compiled expressions, each with a limit on the size of its result."""
 
 import math
 import operator

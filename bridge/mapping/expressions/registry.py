@@ -1,4 +1,4 @@
-"""What expressions may use: names, filters and tests, as one immutable value by which compiled ones are kept."""
+"""A registry of names, filters and tests: immutable, and part of the key of the expression cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What Jinja's parser says of a text that is no expression, in words for people, with what they may have meant."""
+"""Turns the syntax errors of Jinja's parser into messages with a suggestion."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""From Jinja's syntax tree to a Python function: a whitelist of nodes, and what to write instead of all others.
+"""Translates Jinja's syntax tree to a Python function, by a whitelist of nodes.
 
 There is no attribute access and no call: `a.b` and `a['b']` are the same look-up of a key, and the function made sees
 nothing but its scope and the operators, filters and tests listed here.

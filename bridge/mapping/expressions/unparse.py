@@ -1,4 +1,4 @@
-"""Jinja's syntax trees written back as text, for messages: `body.customer.id`, `headers['x-topic'] == 'paid'`."""
+"""Writes Jinja's syntax trees back as text, for messages: `headers['x-topic'] == 'paid'`."""
 
 from jinja2 import nodes
 

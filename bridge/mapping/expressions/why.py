@@ -1,4 +1,4 @@
-"""Why a condition is false: its first clause that was, with the values it looked at.
+"""Explains why a condition is false: the first clause that was, and the values in it.
 
 Walks the same tree that was compiled, only when somebody asks or a webhook is stored as ignored or failed.
 """

@@ -1,4 +1,4 @@
-"""The way to a host, step by step: its name, a connection, through a proxy where there is one, TLS. Nothing is sent."""
+"""Checks the connection to a host step by step: DNS, TCP, proxy, TLS. Nothing is sent."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`bridge doctor`: what would keep a target's events from being delivered now, step by step. It sends none.
+"""Runs the checks of `bridge doctor` for a target, one after another. No event is sent.
 
 That a GET of an agent's method describes it and does not run it, is what SuperOffice's own REST reference says.
 """

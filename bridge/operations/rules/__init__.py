@@ -1,1 +1,1 @@
-"""What people who write rules run: tests, tries, explanations, signed requests, the schema."""
+"""Tools for rule authors: tests, dry runs, explanations, signed requests, the JSON Schema."""

@@ -1,4 +1,4 @@
-"""What today's rules would make of a payload, without a sender, a store or a target."""
+"""Maps a payload by today's rules, without a sender, a store or a target."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Why: of a stored webhook, by today's rules; and the whole story of it, or of one of its events."""
+"""Explains a stored webhook by today's rules, and gives the full history of a webhook or event."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

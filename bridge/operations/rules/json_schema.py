@@ -1,4 +1,4 @@
-"""The JSON Schema of what ops write, complete with descriptions: editors complete and check it while one types."""
+"""Generates the JSON Schema of the configuration files, with descriptions, for editors."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

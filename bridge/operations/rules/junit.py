@@ -1,4 +1,4 @@
-"""The results of `bridge test` as a JUnit XML report, for CI servers."""
+"""Writes the results of `bridge test` as a JUnit XML report, for CI servers."""
 
 from collections.abc import Iterable
 from typing import cast

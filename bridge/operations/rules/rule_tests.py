@@ -1,4 +1,4 @@
-"""`bridge test`: each source's tests, run over its rules: what differs, what no test covers, new expectations."""
+"""Runs each source's tests over its rules: differences, rules without a test, new expectations."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Sends a webhook as its sender would: signed with the source's own secret, to a running bridge."""
+"""Sends a webhook signed with the source's own secret to a running bridge."""
 
 import uuid
 from collections.abc import Mapping

@@ -31,6 +31,15 @@ def test_no_module_has_over_300_lines_but_the_senders_table() -> None:
     assert {name for name, lines in long.items() if lines > 300} == {"receiving/senders/catalog.py"}
 
 
+def test_no_constant_of_a_module_is_set_twice() -> None:
+    """The second would change what the first says, and nobody would see it."""
+    for path in MODULES:
+        body = ast.parse(path.read_text()).body
+        targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        assert len(names) == len(set(names)), path
+
+
 def code(path: Path) -> list[tuple[int, str]]:
     """The lines of a module that do something, by their numbers: no imports, docstrings, comments or lone brackets."""
     text = path.read_text()

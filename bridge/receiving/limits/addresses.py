@@ -15,9 +15,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 Pairs = Sequence[tuple[bytes, bytes]]
 
-_LONGEST = 4096  # characters of a Forwarded header: read from the left, whoever sent the beginning
+_LONGEST_HEADER = 4096  # characters of a Forwarded header: read from the left, whoever sent the beginning
 _MOST_HOPS = 20
-_LONGEST = 60  # characters of an address with a port
+_LONGEST_ADDRESS = 60  # characters of an address with a port
 _PORT = re.compile(r":[0-9]{1,5}")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _BETWEEN = re.compile(r"[ \t]*([;,])[ \t]*")
@@ -68,7 +68,7 @@ def of_one_holder(client: str, prefix: int = 64) -> str:
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    return _read(text) if len(text) <= _LONGEST else None
+    return _read(text) if len(text) <= _LONGEST_ADDRESS else None
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +108,7 @@ def _forwarded(headers: Pairs) -> list[str] | None:
     value = _joined(headers, b"forwarded")
     if value is None:
         return None
-    if len(value) > _LONGEST:
+    if len(value) > _LONGEST_HEADER:
         return [""]
     hops = [""]
     position = 0

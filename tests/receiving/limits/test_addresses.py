@@ -166,3 +166,10 @@ def test_holders_are_told_apart_by_all_of_ipv4_and_half_of_ipv6(one: IPv4Address
 def test_a_forwarded_header_that_is_far_too_long_says_nothing() -> None:
     assert client(forwarded="for=192.0.2.1") == "192.0.2.1"
     assert client(forwarded=f'for="{"x" * 5000}", for=192.0.2.1') == PEER
+
+
+def test_a_forwarded_header_of_a_usual_length_is_believed_and_an_endless_one_is_not() -> None:
+    hop = 'for=198.51.100.7;proto=https;host=hooks.example.com;by="[2001:db8::1]:443"'
+    believed = Callers((ip_network("127.0.0.1"),))
+    for count, client in ((1, "198.51.100.7"), (20, "198.51.100.7"), (60, "127.0.0.1")):
+        assert believed.client("127.0.0.1", [(b"forwarded", ", ".join([hop] * count).encode())]) == client

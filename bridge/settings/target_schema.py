@@ -163,9 +163,7 @@ Selected = Annotated[
 class TargetSettings(Strict):
     """One SuperOffice tenant or installation."""
 
-    url: Annotated[str, BeforeValidator(_placed), AfterValidator(base_url), JsonSchema(pattern=HTTP_URL)] | None = (
-        Field(None, description="the URL of its web API, ending in /api")
-    )
+    url: Url | None = Field(None, description="the URL of its web API, ending in /api")
     online: OnlineSettings | None = Field(None, description="or, for SuperOffice Online, which tenant it is")
     authorization: SchemeSettings = Field(description="how to log in: a scheme and what it needs")
     language: HeaderText | None = Field(None, description="the SO-Language of requests")

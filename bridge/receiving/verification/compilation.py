@@ -1,20 +1,28 @@
 """Settings and located problems that the schemes' compile functions share."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from bridge.errors import Problem, Severity
 from bridge.receiving.verification.verifier import Proof
 from bridge.settings.document import Section
-from bridge.settings.parsing import Duration, Secrets
+from bridge.settings.parsing import Duration, Secrets, Strict
 from bridge.settings.secrets import wrapping, written
 
 Compiled = tuple[Proof | None, list[Problem]]
 
 Compile = Callable[[Section, str], Compiled]
 """From a source's `verify`, and its `public_url` (empty where it has none), to the proof, or to problems."""
+
+
+class SchemeEntry(NamedTuple):
+    """What may stand under `verify`, and what compiles it."""
+
+    model: type[Strict]
+    compile: Compile
+
 
 SecretList = Annotated[
     Secrets, Field(description="what the sender signs with or shows, as a list: several while one replaces another")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import NamedTuple
 
 from bridge.errors import Problem, Severity
 from bridge.receiving.content.cloud_events import MARK
@@ -17,8 +16,8 @@ from bridge.receiving.senders.signature_spec import (
 )
 from bridge.receiving.verification.any_of import AnyOf
 from bridge.receiving.verification.compilation import (
-    Compile,
     Compiled,
+    SchemeEntry,
     check_secrets,
     check_untimed,
     check_url,
@@ -44,13 +43,6 @@ from bridge.settings.document import Section
 from bridge.settings.parsing import Strict, parse
 from bridge.settings.secrets import Expanded
 from bridge.settings.source_schema import SourceSettings
-
-
-class SchemeEntry(NamedTuple):
-    """What may stand under `verify`, and what compiles it."""
-
-    model: type[Strict]
-    compile: Compile
 
 
 def compile_verifier(

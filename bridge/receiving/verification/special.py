@@ -6,26 +6,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from bridge.receiving.content.cloud_events import MARK
-from bridge.receiving.verification.compilation import Compile, Compiled
+from bridge.receiving.verification.compilation import Compiled, SchemeEntry
 from bridge.settings.document import Section
 from bridge.settings.parsing import Strict
-
-
-class Loaded(NamedTuple):
-    """What may stand under `verify`, and what compiles it."""
-
-    model: type[Strict]
-    compile: Compile
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
     """One scheme. `redacted_headers` are the headers, in lower case, that must not be stored."""
 
-    load: Callable[[], Loaded]
+    load: Callable[[], SchemeEntry]
     redacted_headers: frozenset[str] = frozenset()
 
     @property
@@ -38,58 +30,58 @@ class Special:
         return self.load().compile(section, public_url)
 
 
-def _by_key(name: str) -> Loaded:
+def _by_key(name: str) -> SchemeEntry:
     from bridge.receiving.verification.proofs.public_key import PublicKeySettings, compile_key_recipe
 
-    return Loaded(PublicKeySettings, partial(compile_key_recipe, name))
+    return SchemeEntry(PublicKeySettings, partial(compile_key_recipe, name))
 
 
-def _standard_webhooks() -> Loaded:
+def _standard_webhooks() -> SchemeEntry:
     from bridge.receiving.verification.proofs.public_key import PublicKeySettings, compile_standard_webhooks
 
-    return Loaded(PublicKeySettings, compile_standard_webhooks)
+    return SchemeEntry(PublicKeySettings, compile_standard_webhooks)
 
 
-def _paypal() -> Loaded:
+def _paypal() -> SchemeEntry:
     from bridge.receiving.verification.proofs.paypal import PayPalSettings, compile_paypal
 
-    return Loaded(PayPalSettings, compile_paypal)
+    return SchemeEntry(PayPalSettings, compile_paypal)
 
 
-def _sns() -> Loaded:
+def _sns() -> SchemeEntry:
     from bridge.receiving.verification.proofs.aws_sns import SnsSettings, compile_sns
 
-    return Loaded(SnsSettings, compile_sns)
+    return SchemeEntry(SnsSettings, compile_sns)
 
 
-def _twilio() -> Loaded:
+def _twilio() -> SchemeEntry:
     from bridge.receiving.verification.proofs.twilio import TwilioSettings, compile_twilio
 
-    return Loaded(TwilioSettings, compile_twilio)
+    return SchemeEntry(TwilioSettings, compile_twilio)
 
 
-def _mailgun() -> Loaded:
+def _mailgun() -> SchemeEntry:
     from bridge.receiving.verification.proofs.mailgun import MailgunSettings, compile_mailgun
 
-    return Loaded(MailgunSettings, compile_mailgun)
+    return SchemeEntry(MailgunSettings, compile_mailgun)
 
 
-def _graph() -> Loaded:
+def _graph() -> SchemeEntry:
     from bridge.receiving.verification.proofs.microsoft_graph import GraphSettings, compile_graph
 
-    return Loaded(GraphSettings, compile_graph)
+    return SchemeEntry(GraphSettings, compile_graph)
 
 
-def _jira_connect() -> Loaded:
+def _jira_connect() -> SchemeEntry:
     from bridge.receiving.verification.proofs.jira_connect import JiraConnectSettings, compile_jira_connect
 
-    return Loaded(JiraConnectSettings, compile_jira_connect)
+    return SchemeEntry(JiraConnectSettings, compile_jira_connect)
 
 
-def _bearer() -> Loaded:
+def _bearer() -> SchemeEntry:
     from bridge.receiving.verification.proofs.bearer import BearerSettings, compile_bearer
 
-    return Loaded(BearerSettings, compile_bearer)
+    return SchemeEntry(BearerSettings, compile_bearer)
 
 
 SPECIAL: Mapping[str, Special] = {
